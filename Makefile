@@ -1,0 +1,212 @@
+# Raincheck. `make` builds, `make demo` shows, `make test` proves; `make help` lists the rest.
+#
+# Everything goes to $(B). Another build of the same sources, with a sanitizer for instance, is the same rules with
+# another B and VARIANT: see check-asan.
+
+B       ?= build
+VARIANT ?= release
+VERSION := 0.1.0
+
+# ---- packages -------------------------------------------------------------------------------------------------------
+
+BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-gnutls-dev libmsgpack-dev \
+	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libxxhash-dev
+DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
+TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps
+
+# ---- compiler -------------------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+CPPFLAGS += -D_GNU_SOURCE -DRAINCHECK_VERSION='"$(VERSION)"' -I.
+CFLAGS   += -std=c11 -g -fPIC $(WARNINGS) $(CFLAGS_$(VARIANT))
+LDFLAGS  += $(LDFLAGS_$(VARIANT))
+
+CFLAGS_release  := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+LDFLAGS_release := -Wl,-z,relro,-z,now
+CFLAGS_asan     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DRAINCHECK_CHECKED
+LDFLAGS_asan    := -fsanitize=address,undefined
+CFLAGS_tsan     := -O1 -fsanitize=thread -fno-omit-frame-pointer -DRAINCHECK_CHECKED
+LDFLAGS_tsan    := -fsanitize=thread
+CFLAGS_fuzz     := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DRAINCHECK_CHECKED
+LDFLAGS_fuzz    := -fsanitize=address,undefined
+CFLAGS_coverage  := -O0 --coverage -DRAINCHECK_CHECKED
+LDFLAGS_coverage := --coverage
+
+PKG       = $(shell pkg-config --libs $(1))
+LIBS_lib  = $(call PKG,libuv msgpack)
+LIBS_cli  = $(LIBS_lib) $(call PKG,jansson)
+LIBS_server = $(call PKG,lmdb libuv msgpack libmicrohttpd gnutls jansson libcyaml) -lpthread
+LIBS_worker = $(LIBS_lib) $(call PKG,libcurl libcyaml jansson gnutls)
+LIBS_render = $(call PKG,libmicrohttpd jansson) -lpthread
+LIBS_tests  = $(LIBS_server) $(LIBS_worker) $(call PKG,cmocka)
+
+# ---- sources --------------------------------------------------------------------------------------------------------
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)))
+
+PROTO  := $(call objects,proto/*.c proto/base/*.c)
+CLIENT := $(call objects,client/*.c)
+CLI    := $(call objects,client/cli/*.c)
+SERVER := $(call objects,server/*.c server/*/*.c)
+WORKER := $(call objects,worker/*.c)
+RENDER := $(call objects,tests/render_api/*.c)
+HARNESS := $(call objects,tests/harness/*.c)
+UNIT        := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+INTEGRATION := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+CRASH       := $(patsubst tests/crash/%.c,$(B)/tests/crash/%,$(wildcard tests/crash/test_*.c))
+FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+PROGRAMS := $(B)/raincheckd $(B)/raincheck-worker $(B)/raincheck $(B)/libraincheck.so $(B)/libraincheck.a
+
+.PHONY: all
+all: $(PROGRAMS)
+
+.PHONY: help
+help:
+	@echo 'make                build the programs and the library into build/'
+	@echo 'make demo           install what is missing, build, and show real renders (DEMO=once: and end)'
+	@echo 'make test           install what is missing, build, and run every test'
+	@echo 'make deps           only install the packages'
+	@echo 'make install        PREFIX=/usr/local DESTDIR='
+	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
+	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
+	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=50;  make coverage'
+
+# ---- rules ----------------------------------------------------------------------------------------------------------
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/libproto.a: $(PROTO)
+$(B)/libraincheck.a: $(CLIENT) $(PROTO)
+$(B)/libcli.a: $(filter-out %/main.o,$(CLI))
+$(B)/libserver.a: $(filter-out %/main.o,$(SERVER))
+$(B)/libworker.a: $(filter-out %/main.o,$(WORKER))
+$(B)/libharness.a: $(HARNESS)
+$(B)/lib%.a:
+	@mkdir -p $(@D)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/libraincheck.so: $(CLIENT) $(PROTO) client/libraincheck.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libraincheck.so.0 -Wl,--version-script=client/libraincheck.map \
+		-o $@ $(CLIENT) $(PROTO) $(LIBS_lib)
+
+LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pie -o $@ $(filter %.o %.a,$^)
+
+$(B)/raincheckd: $(B)/obj/server/main.o $(B)/libserver.a $(B)/libproto.a
+	$(LINK) $(LIBS_server)
+$(B)/raincheck-worker: $(B)/obj/worker/main.o $(B)/libworker.a $(B)/libraincheck.a
+	$(LINK) $(LIBS_worker)
+$(B)/raincheck: $(B)/obj/client/cli/main.o $(B)/libcli.a $(B)/libraincheck.a
+	$(LINK) $(LIBS_cli)
+$(B)/render-api: $(RENDER)
+	$(LINK) $(LIBS_render)
+$(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libworker.a $(B)/libcli.a $(B)/libraincheck.a
+	@mkdir -p $(@D)
+	$(LINK) $(LIBS_tests)
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libserver.a $(B)/libworker.a $(B)/libraincheck.a
+	@mkdir -p $(@D)
+	$(LINK) -fsanitize=fuzzer $(LIBS_server) $(LIBS_worker)
+
+.PRECIOUS: $(B)/obj/%.o
+.SECONDARY:
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ---- packages: installs only what is missing, so that a machine that has all needs no rights ------------------------
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+missing = $(shell for p in $(1); do dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
+define install
+	@set -- $(call missing,$(1)); [ $$# -eq 0 ] || { echo "installing: $$*" && $(SUDO) apt-get -q update && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -q install -y --no-install-recommends "$$@"; }
+endef
+
+.PHONY: deps deps-build deps-demo
+deps-build:
+	$(call install,$(BUILD_PACKAGES))
+deps-demo:
+	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
+deps:
+	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES) $(TEST_PACKAGES))
+
+# ---- demo and tests: the second make reads the sources and packages as the first left them ---------------------------
+
+JOBS ?= $(shell nproc)
+AGAIN = $(MAKE) --no-print-directory -j$(JOBS)
+
+.PHONY: demo test check unit-programs test-programs
+demo: deps-demo
+	+@$(AGAIN) all $(B)/render-api
+	@B=$(B) DEMO=$(DEMO) tests/demo/run
+
+test: deps
+	+@tests/all
+
+test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH)
+
+check: test-programs
+	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
+
+CRASHES ?= 50
+.PHONY: crash
+crash: test-programs
+	@B=$(B) CRASHES=$(CRASHES) tests/run $(CRASH)
+
+.PHONY: check-asan check-tsan check-valgrind
+check-asan:
+	+@$(AGAIN) B=build/asan VARIANT=asan check
+# What runs threads: the broker, and what talks to it.
+check-tsan:
+	+@$(AGAIN) B=build/tsan VARIANT=tsan check
+check-valgrind: test-programs
+	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
+
+FUZZ_SECONDS ?= 30
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZ)
+fuzz:
+	+@$(AGAIN) B=build/fuzz VARIANT=fuzz CC=clang-14 fuzz-programs
+	@B=build/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: coverage
+coverage:
+	+@$(AGAIN) B=build/coverage VARIANT=coverage check
+	@tests/lint/coverage build/coverage
+
+# ---- lint -----------------------------------------------------------------------------------------------------------
+
+ALL_C := $(sort $(shell find server worker proto client tests bench -name '*.[ch]'))
+
+.PHONY: lint check-layers check-format check-tidy check-cppcheck format
+lint: check-layers check-format check-cppcheck check-tidy
+check-layers:
+	@tests/lint/check-layers
+check-format:
+	@clang-format-14 --dry-run -Werror $(ALL_C)
+check-cppcheck:
+	@cppcheck -q -j$(JOBS) --error-exitcode=1 --std=c11 -I. --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
+		--enable=warning,performance,portability $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C)))
+check-tidy:
+	@printf '%s\n' $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C))) | \
+		xargs -P$(JOBS) -n4 sh -c 'clang-tidy-14 --quiet "$$@" -- -std=c11 $(CPPFLAGS) 2>build/tidy.$$$$.log || { cat build/tidy.$$$$.log; exit 255; }' tidy
+format:
+	@clang-format-14 -i $(ALL_C)
+
+# ---- install --------------------------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+.PHONY: install
+install: all
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include)
+	install -m 755 $(B)/raincheckd $(B)/raincheck-worker $(B)/raincheck $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/libraincheck.so $(DESTDIR)$(PREFIX)/lib/libraincheck.so.0
+	ln -sf libraincheck.so.0 $(DESTDIR)$(PREFIX)/lib/libraincheck.so
+	install -m 644 $(B)/libraincheck.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 client/raincheck.h $(DESTDIR)$(PREFIX)/include/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
+
+.PHONY: clean
+clean:
+	rm -rf build

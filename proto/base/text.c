@@ -1,0 +1,155 @@
+#include "text.h"
+
+#include "../error.h"
+
+#define NAME_MAX_BYTES 128
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+void hex_encode(const uint8_t *data, size_t size, char *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < size; i++) {
+		*ret++ = digits[data[i] >> 4];
+		*ret++ = digits[data[i] & 15];
+	}
+}
+
+int hex_decode(struct slice text, uint8_t *ret, size_t size)
+{
+	const char *in = text.data;
+
+	if (text.size != 2 * size)
+		return ERR_BAD_REQUEST;
+	for (size_t i = 0; i < size; i++) {
+		int high = hex_digit(in[2 * i]);
+		int low = hex_digit(in[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return ERR_BAD_REQUEST;
+		ret[i] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void base64url_encode(const uint8_t *data, size_t size, char *ret)
+{
+	uint32_t bits = 0;
+	unsigned held = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		bits = bits << 8 | data[i];
+		for (held += 8; held >= 6; held -= 6)
+			*ret++ = base64url[bits >> (held - 6) & 63];
+	}
+	if (held > 0)
+		*ret = base64url[bits << (6 - held) & 63];
+}
+
+static int base64url_digit(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '-')
+		return 62;
+	return c == '_' ? 63 : -1;
+}
+
+int base64url_decode(struct slice text, uint8_t *ret, size_t size)
+{
+	const char *in = text.data;
+	uint32_t bits = 0;
+	unsigned held = 0;
+
+	if (text.size != BASE64URL_SIZE(size))
+		return ERR_BAD_REQUEST;
+	for (size_t i = 0; i < text.size; i++) {
+		int digit = base64url_digit(in[i]);
+
+		if (digit < 0)
+			return ERR_BAD_REQUEST;
+		bits = bits << 6 | (uint32_t)digit;
+		held += 6;
+		if (held >= 8) {
+			held -= 8;
+			*ret++ = (uint8_t)(bits >> held);
+		}
+	}
+	/* Bits left over must be zero, or two texts would name the same bytes. */
+	return bits & ((1u << held) - 1) ? ERR_BAD_REQUEST : 0;
+}
+
+/* Bytes of the sequence at p, or 0 where it is malformed. */
+static size_t utf8_sequence(const uint8_t *p, size_t left)
+{
+	size_t length;
+	uint8_t low = 0x80, high = 0xbf;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	length = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (length > left)
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < length; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+bool utf8_valid(struct slice text)
+{
+	const uint8_t *p = text.data;
+
+	for (size_t at = 0; at < text.size;) {
+		size_t n = utf8_sequence(p + at, text.size - at);
+
+		if (n == 0)
+			return false;
+		at += n;
+	}
+	return true;
+}
+
+bool name_valid(struct slice text)
+{
+	const char *p = text.data;
+
+	if (text.size < 1 || text.size > NAME_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < text.size; i++) {
+		char c = p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+		      c == '_' || c == ':' || c == '-'))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,588 @@
+/* The descriptors are generated from message_table.h; one decoder and one encoder walk them. A decoder never trusts a
+ * count beyond what the unpacked object holds, and that was bounded by the skimmer before.
+ */
+#include "messages.h"
+
+#include <assert.h>
+#include <math.h>
+#include <msgpack.h>
+#include <stdio.h>
+
+#include "base/clean.h"
+#include "base/text.h"
+
+/* A map may hold keys that this version does not know, but not so many that finding doubles becomes work. */
+#define MAX_KEYS 64
+
+enum field_type {
+	TYPE_STR,
+	TYPE_NAME,
+	TYPE_BYTES,
+	TYPE_INT,
+	TYPE_FLOAT,
+	TYPE_BOOL,
+	TYPE_UUID,
+	TYPE_TOKEN,
+	TYPE_RAW,
+	TYPE_ENUM,
+	TYPE_STRUCT,
+	TYPE_LIST,
+	TYPE_NAMES,
+	TYPE_PAIRS,
+};
+
+enum presence { REQUIRED, OPTIONAL, NULLABLE };
+
+struct field {
+	const char *name;
+	size_t name_size;
+	enum field_type type;
+	enum presence presence;
+	size_t offset;	     /* of the value; for lists, of the pointer */
+	size_t has_offset;   /* of has_… */
+	size_t count_offset; /* of …_count; 0 where there is none */
+	int64_t low, high;
+	const struct message *sub;
+	const char *const *words;
+};
+
+struct message {
+	const char *name;
+	size_t size;
+	/* A function, because the offsets below need the struct's name in scope under one word, "self". */
+	size_t (*fields)(const struct field **ret);
+};
+
+const char *const job_state_names[] = { "scheduled", "ready",	 "running", "succeeded",
+					"dead",	     "canceled", "expired", NULL };
+const char *const failure_kind_names[] = { "timeout",  "throttled", "unavailable", "invalid",
+					   "internal", "rejected",  NULL };
+const char *const role_names[] = { "none", "producer", "worker", "admin", NULL };
+const char *const extend_status_names[] = { "ok", "lost", "cancel", NULL };
+
+#define COMMON(field, kind, pres)                                                                 \
+	.name = #field, .name_size = sizeof(#field) - 1, .type = TYPE_##kind, .presence = (pres), \
+	.offset = offsetof(self, field), .has_offset = offsetof(self, has_##field)
+#define COUNTED(field) .count_offset = offsetof(self, field##_count)
+/* In a macro of its own, so that a range with a name, such as MOMENT, spreads into its two numbers. */
+#define RANGE(...)     RANGE_(__VA_ARGS__)
+#define RANGE_(lo, hi) .low = (lo), .high = (hi)
+
+#define ROW_SCALAR(kind, field, pres, ...) { COMMON(field, kind, pres), RANGE(__VA_ARGS__) },
+#define ROW_ENUM(field, pres, table)	   { COMMON(field, ENUM, pres), .words = (table) },
+#define ROW_STRUCT(field, pres, message)   { COMMON(field, STRUCT, pres), .sub = &MSG_##message },
+#define ROW_LIST(field, pres, message, ...) \
+	{ COMMON(field, LIST, pres), COUNTED(field), .sub = &MSG_##message, RANGE(__VA_ARGS__) },
+#define ROW_NAMES(field, pres, ...) { COMMON(field, NAMES, pres), COUNTED(field), RANGE(__VA_ARGS__) },
+#define ROW_PAIRS(field, pres, ...) { COMMON(field, PAIRS, pres), COUNTED(field), RANGE(__VA_ARGS__) },
+
+#define DESCRIBE(m)                                                                                                    \
+	static size_t fields_##m(const struct field **ret)                                                             \
+	{                                                                                                              \
+		typedef struct msg_##m self __attribute__((unused));                                                   \
+		static const struct field rows[] = { FIELDS_##m(ROW_SCALAR, ROW_ENUM, ROW_STRUCT, ROW_LIST, ROW_NAMES, \
+								ROW_PAIRS){ .name = NULL } };                          \
+		*ret = rows;                                                                                           \
+		return ARRAY_SIZE(rows) - 1;                                                                           \
+	}                                                                                                              \
+	const struct message MSG_##m = { #m, sizeof(struct msg_##m), fields_##m };
+MESSAGE_TABLE(DESCRIBE)
+
+#define METHOD_ROW(symbol, name, roles, params, result) \
+	[METHOD_##symbol] = { METHOD_##symbol, name, roles, &MSG_##params, &MSG_##result },
+static const struct method methods[METHODS] = { METHOD_TABLE(METHOD_ROW) };
+
+const struct method *method_find(struct slice name)
+{
+	for (size_t i = 0; i < METHODS; i++)
+		if (slice_is(name, methods[i].name))
+			return &methods[i];
+	return NULL;
+}
+
+const struct method *method_get(enum method_id id)
+{
+	assert(id < METHODS);
+	return &methods[id];
+}
+
+size_t message_size(const struct message *m)
+{
+	return m->size;
+}
+
+/* ---- decoding ---- */
+
+struct decoder {
+	struct msgpack_zone *arena;
+	struct error_info *info;
+};
+
+static int decode_map(struct decoder *d, const struct message *m, const msgpack_object *object, void *ret);
+
+static int wrong_type(struct decoder *d, const struct field *f, const char *wanted)
+{
+	return error_set(d->info, ERR_BAD_REQUEST, f->name, "must be %s", wanted);
+}
+
+static bool as_bytes(const msgpack_object *o, struct slice *ret)
+{
+	if (o->type == MSGPACK_OBJECT_STR)
+		*ret = slice_of(o->via.str.ptr, o->via.str.size);
+	else if (o->type == MSGPACK_OBJECT_BIN)
+		*ret = slice_of(o->via.bin.ptr, o->via.bin.size);
+	else
+		return false;
+	return true;
+}
+
+static int decode_text(struct decoder *d, const struct field *f, const msgpack_object *o, struct slice *ret)
+{
+	struct slice s;
+
+	if (!as_bytes(o, &s) || (f->type != TYPE_BYTES && o->type != MSGPACK_OBJECT_STR))
+		return wrong_type(d, f, f->type == TYPE_BYTES ? "bin or str" : "a str");
+	if (f->type == TYPE_NAME && !name_valid(s))
+		return error_set(d->info, ERR_BAD_REQUEST, f->name,
+				 "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
+	if (f->type == TYPE_STR && !utf8_valid(s))
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is not UTF-8");
+	if (s.size < (uint64_t)f->low)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must not be empty");
+	if (s.size > (uint64_t)f->high)
+		return error_set(d->info, ERR_TOO_LARGE, f->name, "is longer than %lld bytes", (long long)f->high);
+	*ret = s;
+	return 0;
+}
+
+static int decode_int(struct decoder *d, const struct field *f, const msgpack_object *o, int64_t *ret)
+{
+	int64_t value;
+
+	if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+		value = o->via.i64;
+	else if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+		return wrong_type(d, f, "an integer");
+	else
+		value = o->via.u64 > INT64_MAX ? INT64_MAX : (int64_t)o->via.u64;
+	if (value < f->low || value > f->high)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must be from %lld to %lld", (long long)f->low,
+				 (long long)f->high);
+	*ret = value;
+	return 0;
+}
+
+static int decode_float(struct decoder *d, const struct field *f, const msgpack_object *o, double *ret)
+{
+	double value;
+
+	if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64)
+		value = o->via.f64;
+	else if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		value = (double)o->via.u64;
+	else if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+		value = (double)o->via.i64;
+	else
+		return wrong_type(d, f, "a number");
+	if (!isfinite(value) || value < (double)f->low || value > (double)f->high)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must be from %lld to %lld", (long long)f->low,
+				 (long long)f->high);
+	*ret = value;
+	return 0;
+}
+
+static int decode_enum(struct decoder *d, const struct field *f, const msgpack_object *o, int *ret)
+{
+	struct slice s;
+
+	if (o->type != MSGPACK_OBJECT_STR || !as_bytes(o, &s))
+		return wrong_type(d, f, "a str");
+	for (int i = 0; f->words[i]; i++) {
+		if (slice_is(s, f->words[i])) {
+			*ret = i;
+			return 0;
+		}
+	}
+	return error_set(d->info, ERR_BAD_REQUEST, f->name, "is none of the words known here");
+}
+
+/* Ids and tokens: text of one exact shape. */
+static int decode_id(struct decoder *d, const struct field *f, const msgpack_object *o, void *ret)
+{
+	struct slice s;
+
+	if (!as_bytes(o, &s))
+		return wrong_type(d, f, "a str");
+	if (f->type == TYPE_UUID && uuid_parse(s, ret) < 0)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is not a UUID");
+	if (f->type == TYPE_TOKEN && hex_decode(s, ((struct token *)ret)->bytes, sizeof(struct token)) < 0)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must be 32 hexadecimal digits");
+	return 0;
+}
+
+static int check_count(struct decoder *d, const struct field *f, uint32_t count)
+{
+	if (count < (uint64_t)f->low)
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must not be empty");
+	if (count > (uint64_t)f->high)
+		return error_set(d->info, ERR_TOO_LARGE, f->name, "has %u entries, %lld are allowed", count,
+				 (long long)f->high);
+	return 0;
+}
+
+/* Zeroed memory for count items of size bytes from the arena; count is bounded by check_count(). */
+static void *take(struct decoder *d, uint32_t count, size_t size)
+{
+	void *p = msgpack_zone_malloc(d->arena, count * size + 1);
+
+	if (p)
+		memset(p, 0, count * size + 1);
+	return p;
+}
+
+static int decode_list(struct decoder *d, const struct field *f, const msgpack_object *o, void **ret, size_t *ret_count)
+{
+	char *items;
+	int rc;
+
+	if (o->type != MSGPACK_OBJECT_ARRAY)
+		return wrong_type(d, f, "an array");
+	rc = check_count(d, f, o->via.array.size);
+	if (rc < 0)
+		return rc;
+	items = take(d, o->via.array.size, f->sub->size);
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < o->via.array.size; i++) {
+		rc = decode_map(d, f->sub, &o->via.array.ptr[i], items + i * f->sub->size);
+		if (rc < 0) {
+			char place[160];
+
+			snprintf(place, sizeof(place), "%s[%u]", f->name, i);
+			error_prefix(d->info, place);
+			return rc;
+		}
+	}
+	*ret = items;
+	*ret_count = o->via.array.size;
+	return 0;
+}
+
+static int decode_names(struct decoder *d, const struct field *f, const msgpack_object *o, void **ret,
+			size_t *ret_count)
+{
+	struct slice *items;
+	int rc;
+
+	if (o->type != MSGPACK_OBJECT_ARRAY)
+		return wrong_type(d, f, "an array of names");
+	rc = check_count(d, f, o->via.array.size);
+	if (rc < 0)
+		return rc;
+	items = take(d, o->via.array.size, sizeof(*items));
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < o->via.array.size; i++) {
+		if (!as_bytes(&o->via.array.ptr[i], &items[i]) || !name_valid(items[i]))
+			return error_set(d->info, ERR_BAD_REQUEST, f->name, "entry %u is not a name", i);
+	}
+	*ret = items;
+	*ret_count = o->via.array.size;
+	return 0;
+}
+
+static int decode_pairs(struct decoder *d, const struct field *f, const msgpack_object *o, void **ret,
+			size_t *ret_count)
+{
+	struct pair *items;
+	int rc;
+
+	if (o->type != MSGPACK_OBJECT_MAP)
+		return wrong_type(d, f, "a map of str to str");
+	rc = check_count(d, f, o->via.map.size);
+	if (rc < 0)
+		return rc;
+	items = take(d, o->via.map.size, sizeof(*items));
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < o->via.map.size; i++) {
+		const msgpack_object_kv *kv = &o->via.map.ptr[i];
+		struct pair *p = &items[i];
+
+		if (!as_bytes(&kv->key, &p->key) || !as_bytes(&kv->val, &p->value) || !utf8_valid(p->key) ||
+		    !utf8_valid(p->value))
+			return wrong_type(d, f, "a map of str to str, in UTF-8");
+		if (p->key.size == 0 || p->key.size > 128 || p->value.size > 4096)
+			return error_set(d->info, ERR_TOO_LARGE, f->name,
+					 "a key must have 1 to 128 bytes, a value at most 4096");
+		for (uint32_t j = 0; j < i; j++)
+			if (slice_equal(items[j].key, p->key))
+				return error_set(d->info, ERR_BAD_REQUEST, f->name, "has a key twice");
+	}
+	*ret = items;
+	*ret_count = o->via.map.size;
+	return 0;
+}
+
+/* Lists of every kind: a pointer and a count, kept where the descriptor says. */
+static int decode_counted(struct decoder *d, const struct field *f, const msgpack_object *o, char *out)
+{
+	void *items = NULL;
+	size_t count = 0;
+	int rc;
+
+	if (f->type == TYPE_LIST)
+		rc = decode_list(d, f, o, &items, &count);
+	else if (f->type == TYPE_NAMES)
+		rc = decode_names(d, f, o, &items, &count);
+	else
+		rc = decode_pairs(d, f, o, &items, &count);
+	if (rc < 0)
+		return rc;
+	memcpy(out + f->offset, &items, sizeof(items));
+	memcpy(out + f->count_offset, &count, sizeof(count));
+	return 0;
+}
+
+static int decode_field(struct decoder *d, const struct field *f, const msgpack_object *o, char *out)
+{
+	void *value = out + f->offset;
+	int rc;
+
+	switch (f->type) {
+	case TYPE_STR:
+	case TYPE_NAME:
+	case TYPE_BYTES:
+		return decode_text(d, f, o, value);
+	case TYPE_INT:
+		return decode_int(d, f, o, value);
+	case TYPE_FLOAT:
+		return decode_float(d, f, o, value);
+	case TYPE_BOOL:
+		if (o->type != MSGPACK_OBJECT_BOOLEAN)
+			return wrong_type(d, f, "a boolean");
+		*(bool *)value = o->via.boolean;
+		return 0;
+	case TYPE_UUID:
+	case TYPE_TOKEN:
+		return decode_id(d, f, o, value);
+	case TYPE_RAW:
+		*(const msgpack_object **)value = o;
+		return 0;
+	case TYPE_ENUM:
+		return decode_enum(d, f, o, value);
+	case TYPE_STRUCT:
+		rc = decode_map(d, f->sub, o, value);
+		if (rc < 0)
+			error_prefix(d->info, f->name);
+		return rc;
+	case TYPE_LIST:
+	case TYPE_NAMES:
+	case TYPE_PAIRS:
+		return decode_counted(d, f, o, out);
+	}
+	return ERR_INTERNAL;
+}
+
+static const struct field *find_field(const struct field *fields, size_t count, struct slice name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (fields[i].name_size == name.size && memcmp(fields[i].name, name.data, name.size) == 0)
+			return &fields[i];
+	return NULL;
+}
+
+static int decode_entries(struct decoder *d, const struct field *fields, size_t count, const msgpack_object_map *map,
+			  char *out)
+{
+	struct slice keys[MAX_KEYS];
+
+	for (uint32_t i = 0; i < map->size; i++) {
+		const msgpack_object_kv *kv = &map->ptr[i];
+		const struct field *f;
+		int rc;
+
+		if (!as_bytes(&kv->key, &keys[i]))
+			return error_set(d->info, ERR_BAD_REQUEST, NULL, "a key is not a str");
+		for (uint32_t j = 0; j < i; j++) {
+			if (slice_equal(keys[j], keys[i])) {
+				char name[64];
+
+				snprintf(name, sizeof(name), "%.*s", SLICE_FMT(keys[i]));
+				return error_set(d->info, ERR_BAD_REQUEST, utf8_valid(keys[i]) ? name : NULL,
+						 "a key is there twice");
+			}
+		}
+		f = find_field(fields, count, keys[i]);
+		if (!f || kv->val.type == MSGPACK_OBJECT_NIL)
+			continue;
+		rc = decode_field(d, f, &kv->val, out);
+		if (rc < 0)
+			return rc;
+		*(bool *)(out + f->has_offset) = true;
+	}
+	return 0;
+}
+
+static int decode_map(struct decoder *d, const struct message *m, const msgpack_object *object, void *ret)
+{
+	const struct field *fields;
+	size_t count = m->fields(&fields);
+	char *out = ret;
+	int rc;
+
+	memset(out, 0, m->size);
+	if (object && object->type != MSGPACK_OBJECT_NIL) {
+		if (object->type != MSGPACK_OBJECT_MAP)
+			return error_set(d->info, ERR_BAD_REQUEST, NULL, "must be a map");
+		if (object->via.map.size > MAX_KEYS)
+			return error_set(d->info, ERR_BAD_REQUEST, NULL, "a map has more than %d keys", MAX_KEYS);
+		rc = decode_entries(d, fields, count, &object->via.map, out);
+		if (rc < 0)
+			return rc;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (fields[i].presence == REQUIRED && !*(bool *)(out + fields[i].has_offset))
+			return error_set(d->info, ERR_BAD_REQUEST, fields[i].name, "is missing");
+	return 0;
+}
+
+int message_decode(const struct message *m, const struct msgpack_object *object, struct msgpack_zone *arena, void *ret,
+		   struct error_info *info)
+{
+	struct decoder d = { arena, info };
+	int rc = decode_map(&d, m, object, ret);
+
+	if (rc == ERR_NO_MEMORY)
+		error_set(info, rc, NULL, "%s", error_text(rc));
+	return rc;
+}
+
+/* ---- encoding ---- */
+
+static int write_cb(void *data, const char *bytes, size_t size)
+{
+	return buf_append(data, bytes, size) < 0 ? -1 : 0;
+}
+
+static void encode_map(msgpack_packer *pk, const struct message *m, const char *in);
+
+static void pack_slice(msgpack_packer *pk, struct slice s)
+{
+	msgpack_pack_str(pk, s.size);
+	msgpack_pack_str_body(pk, s.data, s.size);
+}
+
+static void encode_items(msgpack_packer *pk, const struct field *f, const char *in)
+{
+	const void *items;
+	size_t count;
+
+	memcpy(&items, in + f->offset, sizeof(items));
+	memcpy(&count, in + f->count_offset, sizeof(count));
+	if (f->type == TYPE_PAIRS)
+		msgpack_pack_map(pk, count);
+	else
+		msgpack_pack_array(pk, count);
+	for (size_t i = 0; i < count; i++) {
+		if (f->type == TYPE_LIST) {
+			encode_map(pk, f->sub, (const char *)items + i * f->sub->size);
+		} else if (f->type == TYPE_NAMES) {
+			pack_slice(pk, ((const struct slice *)items)[i]);
+		} else {
+			pack_slice(pk, ((const struct pair *)items)[i].key);
+			pack_slice(pk, ((const struct pair *)items)[i].value);
+		}
+	}
+}
+
+static void encode_scalar(msgpack_packer *pk, const struct field *f, const void *value)
+{
+	char hex[2 * sizeof(struct token)];
+	struct uuid_text text;
+
+	switch (f->type) {
+	case TYPE_BYTES:
+		msgpack_pack_bin(pk, ((const struct slice *)value)->size);
+		msgpack_pack_bin_body(pk, ((const struct slice *)value)->data, ((const struct slice *)value)->size);
+		break;
+	case TYPE_INT:
+		msgpack_pack_int64(pk, *(const int64_t *)value);
+		break;
+	case TYPE_FLOAT:
+		msgpack_pack_double(pk, *(const double *)value);
+		break;
+	case TYPE_BOOL:
+		*(const bool *)value ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
+		break;
+	case TYPE_UUID:
+		text = uuid_format(value);
+		pack_slice(pk, slice_of(text.text, UUID_TEXT_SIZE));
+		break;
+	case TYPE_TOKEN:
+		hex_encode(((const struct token *)value)->bytes, sizeof(struct token), hex);
+		pack_slice(pk, slice_of(hex, sizeof(hex)));
+		break;
+	case TYPE_ENUM:
+		pack_slice(pk, slice_str(f->words[*(const int *)value]));
+		break;
+	case TYPE_RAW:
+		msgpack_pack_object(pk, **(const msgpack_object *const *)value);
+		break;
+	default: /* STR and NAME */
+		pack_slice(pk, *(const struct slice *)value);
+	}
+}
+
+static void encode_map(msgpack_packer *pk, const struct message *m, const char *in)
+{
+	const struct field *fields;
+	size_t count = m->fields(&fields);
+	size_t present = 0;
+
+	for (size_t i = 0; i < count; i++)
+		present += fields[i].presence == NULLABLE || *(const bool *)(in + fields[i].has_offset);
+	msgpack_pack_map(pk, present);
+	for (size_t i = 0; i < count; i++) {
+		const struct field *f = &fields[i];
+		bool has = *(const bool *)(in + f->has_offset);
+
+		if (!has && f->presence != NULLABLE)
+			continue;
+		pack_slice(pk, slice_of(f->name, f->name_size));
+		if (!has)
+			msgpack_pack_nil(pk);
+		else if (f->type == TYPE_STRUCT)
+			encode_map(pk, f->sub, in + f->offset);
+		else if (f->count_offset)
+			encode_items(pk, f, in);
+		else
+			encode_scalar(pk, f, in + f->offset);
+	}
+}
+
+int message_encode(const struct message *m, const void *in, struct buf *out)
+{
+	msgpack_packer pk;
+
+	msgpack_packer_init(&pk, out, write_cb);
+	encode_map(&pk, m, in);
+	return buf_error(out);
+}
+
+struct msg_error error_message(const struct error_info *info)
+{
+	int code = error_on_wire(info->code);
+	struct msg_error e = {
+		.has_code = true,
+		.code = slice_str(error_name(code)),
+		.has_message = true,
+		.message = slice_str(info->message[0] ? info->message : error_text(code)),
+		.has_field = info->field[0] != '\0',
+		.field = slice_str(info->field),
+		.has_retry_after_ms = info->retry_after_ms > 0,
+		.retry_after_ms = info->retry_after_ms,
+	};
+
+	return e;
+}
