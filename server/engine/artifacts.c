@@ -1,0 +1,119 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/engine/engine_priv.h"
+#include "server/engine/view.h"
+
+/* The file is removed after the commit that ceases to name it. */
+static int note_garbage(struct engine *e, const struct uuid *blob)
+{
+	struct uuid_list *l = &e->garbage;
+
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity ? 2 * l->capacity : 64;
+		struct uuid *items = realloc(l->items, capacity * sizeof(*items));
+
+		if (!items)
+			return ERR_NO_MEMORY;
+		l->items = items;
+		l->capacity = capacity;
+	}
+	l->items[l->count++] = *blob;
+	return 0;
+}
+
+static int release_blob(struct engine *e, const struct artifact *a)
+{
+	struct key key;
+	int rc;
+
+	if (!a->has_blob)
+		return 0;
+	key = key_job(&a->blob);
+	rc = note_garbage(e, &a->blob);
+	if (rc == 0)
+		rc = store_delete(e->txn, TABLE_BLOBS, key_slice(&key));
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Makes room under the name: an older artifact's file goes, a new one is counted. */
+static int replace(struct engine *e, struct job *job, const struct key *key)
+{
+	struct artifact old;
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(e->txn, TABLE_ARTIFACTS, key_slice(key), &bytes);
+	if (rc == 0) {
+		/* A damaged one is replaced like any other; its file stays, for the checker to name. */
+		return record_read_artifact(bytes, &old) < 0 ? 0 : release_blob(e, &old);
+	}
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (job->artifacts >= VIEW_ARTIFACTS)
+		return ERR_TOO_LARGE;
+	job->artifacts++;
+	return 0;
+}
+
+int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, struct slice name, struct staged *staged)
+{
+	struct artifact a = {
+		.content_type = staged->content_type,
+		.size = staged->size,
+		.created_at_ms = e->now_ms,
+		.has_blob = staged->has_blob,
+		.blob = staged->blob,
+		.data = staged->data,
+	};
+	struct key key = key_artifact(id, name);
+	struct key blob = key_job(&a.blob);
+	int rc;
+
+	memcpy(a.sha256, staged->sha256, sizeof(a.sha256));
+	rc = replace(e, job, &key);
+	if (rc < 0)
+		return rc;
+	buf_reset(&e->record);
+	rc = record_write_artifact(&e->record, &a);
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_ARTIFACTS, key_slice(&key), buf_slice(&e->record));
+	if (rc == 0 && a.has_blob)
+		rc = store_put(e->txn, TABLE_BLOBS, key_slice(&blob), slice_of(id->bytes, sizeof(id->bytes)));
+	if (rc == 0)
+		staged->adopted = true;
+	return rc;
+}
+
+int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job)
+{
+	struct key from = key_job(id);
+
+	for (;;) {
+		struct slice key, value, name;
+		struct artifact a;
+		struct uuid owner;
+		struct key copy;
+		int rc;
+
+		rc = store_seek(e->txn, TABLE_ARTIFACTS, key_slice(&from), &key, &value);
+		if (rc == ERR_NOT_FOUND)
+			break;
+		if (rc < 0)
+			return rc;
+		if (key_read_artifact(key, &owner, &name) < 0)
+			return ERR_CORRUPT;
+		if (!uuid_equal(&owner, id))
+			break;
+		copy = key_artifact(&owner, name);
+		/* One that cannot be read any more is dropped all the same; its file stays, for the checker to name. */
+		if (record_read_artifact(value, &a) == 0)
+			rc = release_blob(e, &a);
+		if (rc == 0)
+			rc = store_delete(e->txn, TABLE_ARTIFACTS, key_slice(&copy));
+		if (rc < 0)
+			return rc;
+	}
+	job->artifacts = 0;
+	return 0;
+}

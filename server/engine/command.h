@@ -1,0 +1,102 @@
+/* command.h: what the engine is told to do, and how it answers.
+ *
+ * A command is made by a front (net, http), handed to the writer (writer.h), applied by the engine within a
+ * transaction and given back once the disk has it or failed. It carries everything the engine may need: the decoded
+ * parameters, and the randomness and ids that the writer fills in. All that params points to belongs to the command's
+ * maker and must stay until release.
+ *
+ * Two stages, so that no promise leaves before the sync:
+ *   answer or refuse   exactly once, on the writer thread, inside the transaction: what they are given points into the
+ *                      map, so they encode or copy at once, and show nobody
+ *   release            exactly once, on the writer thread, after the commit: rc 0, or the error that took the whole
+ *                      batch back, and then the answer must be thrown away and the error told instead
+ */
+#ifndef RAINCHECK_ENGINE_COMMAND_H
+#define RAINCHECK_ENGINE_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/error.h"
+#include "proto/messages.h"
+
+enum command_kind {
+	COMMAND_PUT,	    /* struct command_put → MSG_job_put_result, or MSG_job_put_many_result */
+	COMMAND_LEASE,	    /* struct msg_job_lease → MSG_job_lease_result; may stay parked until its wait is over */
+	COMMAND_EXTEND,	    /* struct msg_job_extend → MSG_job_extend_result */
+	COMMAND_CHECKPOINT, /* struct msg_job_checkpoint → MSG_empty */
+	COMMAND_COMPLETE,   /* struct command_complete → MSG_job_complete_result */
+	COMMAND_FAIL,	    /* struct msg_job_fail → MSG_job_fail_result */
+	COMMAND_RELEASE,    /* struct msg_job_release → MSG_job_release_result */
+	COMMAND_ATTACH,	    /* struct command_attach → MSG_artifact_stored */
+	COMMAND_FORGET, /* none → MSG_empty; the session is gone: its parked commands are released with ERR_CANCELED */
+	COMMAND_KINDS
+};
+
+/* Bytes of an artifact, hashed, and already in a published blob file where they are too large for the map. */
+struct staged {
+	struct slice content_type;
+	struct slice data; /* where !has_blob */
+	int64_t size;
+	uint8_t sha256[32];
+	bool has_blob;
+	struct uuid blob;
+	bool adopted; /* set by the engine when a record names the blob; else the maker removes it after release */
+};
+
+struct put_item {
+	struct msg_job_put put;
+	struct staged preview;	 /* where put.has_preview */
+	struct error_info error; /* code < 0: refused at the edge already; nothing else of the item is looked at */
+};
+
+struct command_put {
+	struct put_item *items;
+	size_t count;
+	bool many; /* answer as job.put_many, each on its own merits */
+};
+
+struct complete_item {
+	struct uuid id;
+	struct token lease;
+	struct staged result;
+	bool has_result;
+	bool has_call_ms;
+	int64_t call_ms;
+};
+
+struct command_complete {
+	struct complete_item *items;
+	size_t count;
+	bool many;
+};
+
+struct command_attach {
+	struct uuid id;
+	struct token lease;
+	bool has_lease; /* false: a producer's, allowed before the first lease */
+	struct slice name;
+	struct staged staged;
+};
+
+struct command {
+	struct command *next; /* of the writer's queue or the engine's parked ones */
+	enum command_kind kind;
+	const void *params;
+	uint64_t session; /* who asks; parked commands are forgotten by it. 0: nobody */
+
+	/* The writer's: */
+	struct uuid first_id; /* COMMAND_PUT: the first of count ids */
+	uint8_t random[32];
+
+	/* The engine's: */
+	int64_t wait_until_ms;
+	bool granted;
+
+	void (*answer)(struct command *cmd, const struct message *m, const void *result);
+	void (*refuse)(struct command *cmd, const struct error_info *info);
+	void (*release)(struct command *cmd, int rc);
+};
+
+#endif

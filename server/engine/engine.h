@@ -1,0 +1,64 @@
+/* engine.h: the broker's state machine over a store transaction: commands in, writes, answers and events out.
+ *
+ * Deterministic and pure: it reads no clock, draws no randomness, opens nothing, starts nothing. What it keeps in
+ * memory is a cache of the queues' records and the parked leases of live sessions; both are thrown away or kept as the
+ * transaction fares. One thread: the writer's.
+ *
+ *   engine_begin(txn, now, random)      due work first: leases that ended, deadlines, delayed jobs
+ *   engine_apply(cmd) …                 answers each command or parks it
+ *   engine_finish()                     gives ready jobs to parked leases, writes the queues back
+ *   store_commit(txn)
+ *   engine_committed() or engine_aborted()
+ *
+ * A negative answer of begin, apply or finish means that the store failed: abort the transaction, call
+ * engine_aborted(), release every command of the batch that engine_apply() did not park with the error. Refusing a
+ * command is not a failure.
+ */
+#ifndef RAINCHECK_ENGINE_H
+#define RAINCHECK_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/uuid.h"
+#include "server/engine/command.h"
+#include "server/engine/settings.h"
+#include "server/store/store.h"
+
+struct engine;
+
+/* Something outside may want to look at this job again. */
+struct job_event {
+	struct uuid id;
+	bool final; /* it reached a final state */
+};
+
+/* settings must outlive the engine. Reads the queues. ERR_NO_MEMORY, the store's errors, ERR_CORRUPT. */
+int engine_new(const struct settings *settings, struct store *s, struct engine **ret);
+/* Parked commands must have been taken out by engine_stop(). NULL is taken. */
+void engine_free(struct engine *e);
+
+int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const uint8_t random[32]);
+/* *ret_parked: the engine keeps it, a lease that waits; else it was answered or refused. */
+int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked);
+int engine_finish(struct engine *e);
+
+/* How the transaction fared. Aborted: caches are read again, and nothing happened but for the answers given: those
+ * commands must be released with the error. Either way *ret_answered is the parked commands that this batch answered, a
+ * list by next, to be released with the same outcome as the batch's own. An error means that the caches could not be
+ * read again: the next engine_begin() tries once more. */
+void engine_committed(struct engine *e, struct command **ret_answered);
+void engine_aborted(struct engine *e, struct command **ret_answered);
+/* After engine_committed(): what changed, and the blobs that no record names any more. Good until engine_begin(). */
+const struct job_event *engine_events(const struct engine *e, size_t *ret_count);
+const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count);
+
+/* When there is work without a command: the earliest due job or parked lease whose wait ends. INT64_MAX for never.
+ * Valid after engine_committed(). */
+int64_t engine_next_ms(const struct engine *e);
+/* How many commands are parked. */
+size_t engine_parked(const struct engine *e);
+/* Takes out every parked command, as a list by next, for the caller to release. */
+struct command *engine_stop(struct engine *e);
+
+#endif

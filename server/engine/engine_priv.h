@@ -1,0 +1,128 @@
+/* engine_priv.h: what the files of the engine share. Included in server/engine alone; the writer thread only. */
+#ifndef RAINCHECK_ENGINE_PRIV_H
+#define RAINCHECK_ENGINE_PRIV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/buf.h"
+#include "proto/base/clean.h"
+#include "proto/base/text.h"
+#include "server/engine/engine.h"
+#include "server/engine/queues.h"
+#include "server/store/keys.h"
+#include "server/store/records.h"
+
+/* What one answer may carry of payloads and checkpoints besides the first job's; keeps a lease below any peer's cap. */
+#define LEASE_BYTES (2 << 20)
+
+/* A growing array of what a batch did. */
+struct event_list {
+	struct job_event *items;
+	size_t count, capacity;
+};
+
+struct uuid_list {
+	struct uuid *items;
+	size_t count, capacity;
+};
+
+/* Commands in the order of their coming. */
+struct command_list {
+	struct command *head;
+	struct command **tail;
+	size_t count;
+};
+
+struct engine {
+	const struct settings *settings;
+	struct store *store;
+	struct queues *queues;
+	bool stale; /* the queues could not be read again after an abort */
+
+	/* Of the batch under way. */
+	struct store_txn *txn;
+	int64_t now_ms;
+	uint8_t random[32];
+	uint32_t draws;	 /* of random, so far */
+	bool more_ready; /* some queue has gained a ready job since the parked leases were last served */
+	struct event_list events;
+	struct uuid_list garbage;
+	struct command_list answered; /* parked ones, answered in this batch */
+
+	struct command_list parked;
+	uint32_t turn;	   /* which of its queues a lease begins with */
+	int64_t due_ms;	   /* the first entry of TABLE_DUE after the batch */
+	struct buf record; /* for encoding */
+};
+
+void command_list_init(struct command_list *l);
+void command_list_push(struct command_list *l, struct command *cmd);
+struct command *command_list_take(struct command_list *l);
+
+/* Bytes drawn from a command's or a batch's randomness, the n-th draw of it. */
+void engine_draw(const uint8_t seed[32], uint32_t n, uint8_t ret[32]);
+/* A number from 0 up to, but not including, 1; the batch's next draw. */
+double engine_draw_unit(struct engine *e);
+
+/* ---- job.c: the one place where a job is read, moved and written ---- */
+
+/* ERR_NOT_FOUND, ERR_CORRUPT, the store's. note and error_message point into the map: copy before writing. */
+int job_load(struct engine *e, const struct uuid *id, struct job *ret);
+/* A new job in its first state. */
+int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state);
+/* Moves it to another state with every index and count that goes with it, and writes it. The job's other members may
+ * have been changed by the caller before. */
+int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to);
+/* Writes it as it is, its due entry included; the state has not changed. */
+int job_save(struct engine *e, const struct uuid *id, struct job *job);
+/* Removes it with all that belongs to it and leaves a tombstone. */
+int job_forget(struct engine *e, const struct uuid *id, struct job *job);
+
+/* ---- artifacts.c ---- */
+
+/* Names the staged bytes as the job's artifact, in the place of an older one. Changes job->artifacts; the caller
+ * writes the job. ERR_TOO_LARGE when it has VIEW_ARTIFACTS already. */
+int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, struct slice name, struct staged *staged);
+/* Removes all of a job's artifacts. */
+int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job);
+
+/* ---- one function a command; each answers or refuses it ---- */
+
+int command_put(struct engine *e, struct command *cmd);
+/* Grants what there is; *ret_granted is how many. Does not answer when there is nothing. */
+int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted);
+int command_extend(struct engine *e, struct command *cmd);
+int command_checkpoint(struct engine *e, struct command *cmd);
+int command_complete(struct engine *e, struct command *cmd);
+int command_fail(struct engine *e, struct command *cmd);
+int command_release(struct engine *e, struct command *cmd);
+int command_attach(struct engine *e, struct command *cmd);
+
+/* An attempt that failed: back in line after a while, or dead. kind: enum failure_kind. */
+int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,
+		   int64_t retry_after_ms);
+
+/* ---- parked.c ---- */
+
+int parked_add(struct engine *e, struct command *cmd);
+/* Gives what became ready to those who wait. */
+int parked_serve(struct engine *e);
+/* Answers with nothing whose wait is over. */
+int parked_expire(struct engine *e);
+/* Takes out a session's. */
+void parked_forget(struct engine *e, uint64_t session);
+int64_t parked_next_ms(const struct engine *e);
+
+/* ---- due.c ---- */
+
+/* Does what is due, up to a bound; what is left is due still. */
+int due_run(struct engine *e);
+
+/* Refuses a command for what it asks. Always 0: refusing is no failure. */
+int refuse(struct command *cmd, int code, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* True for the errors that concern this job alone, not the store: the command is refused and the batch goes on. */
+bool is_refusal(int rc);
+
+#endif

@@ -1,0 +1,303 @@
+/* A job's states, the one function that moves it, and the indexes that move with it.
+ *
+ *               put ──▶ SCHEDULED ──due──▶ READY ──lease──▶ RUNNING ──complete──▶ SUCCEEDED
+ *                           ▲                ▲                │ │ │
+ *                           │                └──release, lost─┤ │ └─ deadline ──▶ EXPIRED
+ *                           └────── fail, attempts left ──────┘ └─ fail for good ──▶ DEAD
+ *      SCHEDULED, READY ── deadline ──▶ EXPIRED
+ *      SCHEDULED, READY, RUNNING ── cancel ──▶ CANCELED        DEAD ── retry ──▶ READY
+ *      READY ── its input is damaged ──▶ DEAD
+ *
+ * Invariants, proved from the file by check.c:
+ *   1. A READY job has exactly one entry in TABLE_READY, under its own queue, priority and tag; no other job has one.
+ *   2. A job with due_at_ms has exactly one entry in TABLE_DUE, at that moment; no other job has one.
+ *   3. SCHEDULED, RUNNING and final jobs always have a due_at_ms: nothing is stuck.
+ *   4. A queue's counts are the number of its jobs in each state.
+ *
+ * Where damage has taken an index entry away, the next move sets things right instead of failing on it for ever.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/engine/engine_priv.h"
+#include "server/engine/estimate.h"
+
+#define BIT(n) (1u << (n))
+
+static const uint16_t may_become[JOB_STATES] = {
+	[JOB_SCHEDULED] = BIT(JOB_READY) | BIT(JOB_CANCELED) | BIT(JOB_EXPIRED),
+	[JOB_READY] = BIT(JOB_RUNNING) | BIT(JOB_DEAD) | BIT(JOB_CANCELED) | BIT(JOB_EXPIRED),
+	[JOB_RUNNING] = BIT(JOB_SUCCEEDED) | BIT(JOB_READY) | BIT(JOB_SCHEDULED) | BIT(JOB_DEAD) | BIT(JOB_CANCELED) |
+			BIT(JOB_EXPIRED),
+	[JOB_DEAD] = BIT(JOB_READY),
+};
+
+int job_load(struct engine *e, const struct uuid *id, struct job *ret)
+{
+	struct key key = key_job(id);
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(e->txn, TABLE_JOBS, key_slice(&key), &bytes);
+	if (rc < 0)
+		return rc;
+	rc = record_read_job(bytes, ret);
+	if (rc < 0)
+		return rc;
+	return queues_get(e->queues, ret->queue) ? 0 : ERR_CORRUPT;
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+	if (a == 0 || b == 0)
+		return a ? a : b;
+	return a < b ? a : b;
+}
+
+/* When somebody must look at the job next, by its state; 0 for never. */
+static int64_t due_of(const struct job *job)
+{
+	/* A start deadline binds only until the first attempt. */
+	int64_t start_by = job->attempt == 0 && job->started_at_ms == 0 ? job->start_deadline_at_ms : 0;
+
+	switch ((enum job_state)job->state) {
+	case JOB_SCHEDULED:
+		return earliest(job->run_at_ms, earliest(start_by, job->deadline_at_ms));
+	case JOB_READY:
+		return earliest(start_by, job->deadline_at_ms);
+	case JOB_RUNNING:
+		return earliest(job->lease_expires_at_ms, earliest(job->attempt_deadline_at_ms, job->deadline_at_ms));
+	default:
+		return job->expires_at_ms;
+	}
+}
+
+static int move_due(struct engine *e, const struct uuid *id, struct job *job)
+{
+	int64_t due = due_of(job);
+	struct key key;
+	int rc;
+
+	if (due == job->due_at_ms)
+		return 0;
+	if (job->due_at_ms != 0) {
+		key = key_due(job->due_at_ms, id);
+		rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	job->due_at_ms = due;
+	if (due == 0)
+		return 0;
+	key = key_due(due, id);
+	return store_put(e->txn, TABLE_DUE, key_slice(&key), slice_of(NULL, 0));
+}
+
+static int write_job(struct engine *e, const struct uuid *id, const struct job *job)
+{
+	struct key key = key_job(id);
+	int rc;
+
+	buf_reset(&e->record);
+	rc = record_write_job(&e->record, job);
+	if (rc < 0)
+		return rc;
+	return store_put(e->txn, TABLE_JOBS, key_slice(&key), buf_slice(&e->record));
+}
+
+/* Texts of a loaded job point into the map, and moving the due entry would take them away: they are kept here. */
+struct kept_texts {
+	char note[512];
+	char message[4096];
+};
+
+static void keep_texts(struct job *job, struct kept_texts *keep)
+{
+	if (job->note.size > sizeof(keep->note))
+		job->note.size = sizeof(keep->note);
+	if (job->error_message.size > sizeof(keep->message))
+		job->error_message.size = sizeof(keep->message);
+	if (job->note.size > 0)
+		memcpy(keep->note, job->note.data, job->note.size);
+	if (job->error_message.size > 0)
+		memcpy(keep->message, job->error_message.data, job->error_message.size);
+	job->note.data = keep->note;
+	job->error_message.data = keep->message;
+}
+
+int job_save(struct engine *e, const struct uuid *id, struct job *job)
+{
+	struct kept_texts keep;
+	int rc;
+
+	keep_texts(job, &keep);
+	rc = move_due(e, id, job);
+	return rc < 0 ? rc : write_job(e, id, job);
+}
+
+static int enter_ready(struct engine *e, const struct uuid *id, struct job *job, struct queue *q)
+{
+	struct key key;
+
+	/* The place in line is given once: whoever comes back after a failure or a lost lease has waited already. */
+	if (job->tag == 0)
+		job->tag = ++q->record.next_tag;
+	key = key_ready(job->queue, job->priority, job->tag, id);
+	q->record.ready[job->priority]++;
+	e->more_ready = true;
+	return store_put(e->txn, TABLE_READY, key_slice(&key), slice_of(NULL, 0));
+}
+
+static int leave_ready(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
+{
+	struct key key = key_ready(job->queue, job->priority, job->tag, id);
+	int rc;
+
+	q->record.ready[job->priority]--;
+	rc = store_delete(e->txn, TABLE_READY, key_slice(&key));
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int64_t result_ttl(struct engine *e, const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+
+	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) == 0 && record_read_input(bytes, &input) == 0 &&
+	    input.result_ttl_ms >= 0)
+		return input.result_ttl_ms;
+	return e->settings->result_ttl_ms;
+}
+
+static int note_event(struct engine *e, const struct uuid *id, bool final)
+{
+	struct event_list *l = &e->events;
+
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity ? 2 * l->capacity : 256;
+		struct job_event *items = realloc(l->items, capacity * sizeof(*items));
+
+		if (!items)
+			return ERR_NO_MEMORY;
+		l->items = items;
+		l->capacity = capacity;
+	}
+	l->items[l->count++] = (struct job_event){ .id = *id, .final = final };
+	return 0;
+}
+
+/* Puts the job into a state: what every state needs besides its indexes. */
+static int enter(struct engine *e, const struct uuid *id, struct job *job, struct queue *q, enum job_state to)
+{
+	int rc;
+
+	job->state = (uint8_t)to;
+	q->record.counts[to]++;
+	q->dirty = true;
+	if (to != JOB_RUNNING)
+		job->lease_expires_at_ms = job->attempt_deadline_at_ms = 0;
+	if (job_state_final(to)) {
+		job->finished_at_ms = e->now_ms;
+		job->expires_at_ms = e->now_ms + result_ttl(e, id);
+	} else {
+		job->finished_at_ms = job->expires_at_ms = 0;
+	}
+	if (to == JOB_READY) {
+		rc = enter_ready(e, id, job, q);
+		if (rc < 0)
+			return rc;
+	}
+	rc = move_due(e, id, job);
+	if (rc == 0)
+		rc = write_job(e, id, job);
+	return rc;
+}
+
+int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state)
+{
+	struct queue *q = queues_get(e->queues, job->queue);
+
+	assert(state == JOB_SCHEDULED || state == JOB_READY);
+	q->record.put_total++;
+	return enter(e, id, job, q, state);
+}
+
+int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to)
+{
+	struct queue *q = queues_get(e->queues, job->queue);
+	enum job_state from = job->state;
+	struct kept_texts keep;
+	int rc;
+
+	assert(may_become[from] & BIT(to));
+	keep_texts(job, &keep);
+	if (from == JOB_READY) {
+		rc = leave_ready(e, id, job, q);
+		if (rc < 0)
+			return rc;
+	}
+	q->record.counts[from]--;
+	if (to == JOB_RUNNING)
+		estimate_leased(&q->record, e->now_ms);
+	if (to == JOB_SUCCEEDED)
+		estimate_succeeded(&q->record, e->now_ms - job->started_at_ms);
+	rc = note_event(e, id, job_state_final(to));
+	return rc < 0 ? rc : enter(e, id, job, q, to);
+}
+
+/* Deletes where there may be nothing. */
+static int delete_if_there(struct engine *e, enum store_table table, const struct key *key)
+{
+	int rc = store_delete(e->txn, table, key_slice(key));
+
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int forget_idempotency(struct engine *e, const struct uuid *id, const struct job *job)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+
+	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0 ||
+	    input.idempotency_key.size == 0)
+		return 0;
+	key = key_idempotency(job->queue, input.idempotency_key);
+	return delete_if_there(e, TABLE_IDEMPOTENCY, &key);
+}
+
+int job_forget(struct engine *e, const struct uuid *id, struct job *job)
+{
+	struct queue *q = queues_get(e->queues, job->queue);
+	struct key key = key_job(id);
+	struct key due = key_due(job->due_at_ms, id);
+	int64_t until = e->now_ms + e->settings->tombstone_ttl_ms;
+	struct key until_key = key_due(until, id);
+	int rc;
+
+	assert(job_state_final(job->state));
+	q->record.counts[job->state]--;
+	q->dirty = true;
+	rc = forget_idempotency(e, id, job);
+	if (rc == 0)
+		rc = artifacts_drop(e, id, job);
+	if (rc == 0)
+		rc = delete_if_there(e, TABLE_CHECKPOINTS, &key);
+	if (rc == 0)
+		rc = delete_if_there(e, TABLE_INPUTS, &key);
+	if (rc == 0)
+		rc = delete_if_there(e, TABLE_JOBS, &key);
+	if (rc == 0)
+		rc = delete_if_there(e, TABLE_DUE, &due);
+	if (rc < 0)
+		return rc;
+	/* The tombstone says "gone" in the place of "unknown", until its own entry comes due. */
+	buf_reset(&e->record);
+	buf_append(&e->record, &until, sizeof(until));
+	rc = store_put(e->txn, TABLE_TOMBSTONES, key_slice(&key), buf_slice(&e->record));
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_DUE, key_slice(&until_key), slice_of(NULL, 0));
+	return rc;
+}

@@ -1,0 +1,29 @@
+/* link.h: the capability behind a return-later link.
+ *
+ * token = base64url(job id ‖ first 16 bytes of HMAC-SHA256(secret, "raincheck link" ‖ job id ‖ generation)): 128 bits
+ * that nobody can guess, bound to one job, revoked by counting the generation up, and stored nowhere.
+ * Any thread; no state.
+ */
+#ifndef RAINCHECK_ENGINE_LINK_H
+#define RAINCHECK_ENGINE_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/slice.h"
+#include "proto/base/text.h"
+#include "proto/base/uuid.h"
+
+#define LINK_TOKEN_SIZE BASE64URL_SIZE(32) /* 43 characters */
+
+struct link_token {
+	char text[LINK_TOKEN_SIZE + 1];
+};
+
+struct link_token link_make(const uint8_t secret[32], const struct uuid *job, uint16_t generation);
+/* The job that token claims to be for; nothing is proved by it. ERR_NOT_FOUND where it is not even shaped like one. */
+int link_claim(struct slice token, struct uuid *ret_job);
+/* True where token is the link of that job and generation; takes the same time either way. */
+bool link_matches(const uint8_t secret[32], struct slice token, const struct uuid *job, uint16_t generation);
+
+#endif

@@ -1,0 +1,299 @@
+/* How an attempt ends by its worker's word: complete, fail, release; and what a worker writes while it goes on: extend,
+ * checkpoint, artifacts. Every one is refused unless its lease is the job's present one.
+ */
+#include <gnutls/gnutls.h>
+#include <math.h>
+#include <string.h>
+
+#include "server/engine/engine_priv.h"
+
+#define DEFAULT_LEASE_MS 30000
+#define RESULT		 "result"
+
+/* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
+static int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
+{
+	int rc = job_load(e, id, ret);
+
+	if (rc < 0)
+		return rc;
+	if (ret->state != JOB_RUNNING || gnutls_memcmp(ret->lease.bytes, lease->bytes, sizeof(lease->bytes)) != 0)
+		return ERR_LEASE_LOST;
+	return 0;
+}
+
+/* For the end of a command function: a refusal is told, a failure of the store goes up. */
+static int settle(struct command *cmd, int rc)
+{
+	return is_refusal(rc) ? refuse(cmd, rc, NULL, "%s", error_text(rc)) : rc;
+}
+
+/* ---- complete ---- */
+
+static int complete_one(struct engine *e, struct complete_item *item)
+{
+	struct job job;
+	int rc;
+
+	rc = load_leased(e, &item->id, &item->lease, &job);
+	if (rc == 0 && item->has_result)
+		rc = artifact_attach(e, &item->id, &job, slice_str(RESULT), &item->result);
+	if (rc < 0)
+		return rc;
+	if (item->has_call_ms)
+		job.call_ms = item->call_ms;
+	return job_move(e, &item->id, &job, JOB_SUCCEEDED);
+}
+
+static int complete_many(struct engine *e, struct command *cmd, const struct command_complete *c)
+{
+	_cleanup_free_ struct msg_complete_item_result *items = calloc(c->count + 1, sizeof(*items));
+	_cleanup_free_ struct error_info *errors = calloc(c->count + 1, sizeof(*errors));
+	struct msg_job_complete_result result = { .has_jobs = true, .jobs = items, .jobs_count = c->count };
+
+	if (!items || !errors)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < c->count; i++) {
+		int rc = complete_one(e, &c->items[i]);
+
+		if (rc < 0 && !is_refusal(rc))
+			return rc;
+		items[i].has_id = true;
+		items[i].id = c->items[i].id;
+		items[i].has_state = rc == 0;
+		items[i].state = JOB_SUCCEEDED;
+		items[i].has_error = rc < 0;
+		if (rc < 0) {
+			error_set(&errors[i], rc, NULL, "%s", error_text(rc));
+			items[i].error = error_message(&errors[i]);
+		}
+	}
+	cmd->answer(cmd, &MSG_job_complete_result, &result);
+	return 0;
+}
+
+int command_complete(struct engine *e, struct command *cmd)
+{
+	const struct command_complete *c = cmd->params;
+	struct msg_job_complete_result result = { .has_state = true, .state = JOB_SUCCEEDED };
+	int rc;
+
+	if (c->many)
+		return complete_many(e, cmd, c);
+	rc = complete_one(e, &c->items[0]);
+	if (rc == 0)
+		cmd->answer(cmd, &MSG_job_complete_result, &result);
+	return settle(cmd, rc);
+}
+
+/* ---- fail ---- */
+
+static int read_backoff(struct engine *e, const struct uuid *id, struct backoff *ret)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_input(bytes, &input);
+	if (rc == 0)
+		*ret = input.backoff;
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+/* Exponential, with a share of it drawn: "full jitter" (M. Brooker, Exponential Backoff and Jitter, 2015) where the
+ * share is 1. */
+static int64_t backoff_delay(struct engine *e, const struct backoff *b, uint32_t attempt)
+{
+	double delay = (double)b->base_ms * pow(b->factor, attempt > 0 ? attempt - 1 : 0);
+
+	if (delay > (double)b->max_ms)
+		delay = (double)b->max_ms;
+	return (int64_t)(delay * (1 - b->jitter) + delay * b->jitter * engine_draw_unit(e));
+}
+
+int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,
+		   int64_t retry_after_ms)
+{
+	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
+	struct backoff backoff;
+	int64_t delay;
+	int rc;
+
+	job->error_kind = (uint8_t)kind;
+	job->error_at_ms = e->now_ms;
+	job->error_message = message;
+	/* The API asked to wait: that was no attempt of the job's. */
+	if (throttled)
+		job->attempt--;
+	if (kind == FAIL_REJECTED || (!throttled && job->attempt >= job->max_attempts))
+		return job_move(e, id, job, JOB_DEAD);
+	rc = read_backoff(e, id, &backoff);
+	if (rc == ERR_CORRUPT) {
+		job->error_message = slice_str("the job's input is damaged in the store");
+		return job_move(e, id, job, JOB_DEAD);
+	}
+	if (rc < 0)
+		return rc;
+	delay = throttled ? 0 : backoff_delay(e, &backoff, job->attempt);
+	if (delay < retry_after_ms)
+		delay = retry_after_ms;
+	job->run_at_ms = e->now_ms + delay;
+	return job_move(e, id, job, delay > 0 ? JOB_SCHEDULED : JOB_READY);
+}
+
+int command_fail(struct engine *e, struct command *cmd)
+{
+	const struct msg_job_fail *fail = cmd->params;
+	struct msg_job_fail_result result = { .has_state = true };
+	struct job job;
+	int rc;
+
+	rc = load_leased(e, &fail->id, &fail->lease, &job);
+	if (rc == 0 && fail->has_call_ms)
+		job.call_ms = fail->call_ms;
+	if (rc == 0)
+		rc = attempt_failed(e, &fail->id, &job, fail->kind, fail->message,
+				    fail->has_retry_after_ms ? fail->retry_after_ms : 0);
+	if (rc == 0) {
+		result.state = job.state;
+		result.has_next_attempt_at_ms = job.state != JOB_DEAD;
+		result.next_attempt_at_ms = job.run_at_ms;
+		cmd->answer(cmd, &MSG_job_fail_result, &result);
+	}
+	return settle(cmd, rc);
+}
+
+/* ---- release ---- */
+
+int command_release(struct engine *e, struct command *cmd)
+{
+	const struct msg_job_release *release = cmd->params;
+	struct msg_job_release_result result = { .has_state = true };
+	struct job job;
+	int rc;
+
+	rc = load_leased(e, &release->id, &release->lease, &job);
+	if (rc == 0) {
+		int64_t delay = release->has_delay_ms ? release->delay_ms : 0;
+
+		job.attempt--;
+		job.run_at_ms = e->now_ms + delay;
+		rc = job_move(e, &release->id, &job, delay > 0 ? JOB_SCHEDULED : JOB_READY);
+	}
+	if (rc == 0) {
+		result.state = job.state;
+		cmd->answer(cmd, &MSG_job_release_result, &result);
+	}
+	return settle(cmd, rc);
+}
+
+/* ---- while it goes on ---- */
+
+static int extend_one(struct engine *e, const struct msg_extend_item *item, int64_t lease_ms, int *ret_status)
+{
+	struct job job;
+	int rc;
+
+	rc = load_leased(e, &item->id, &item->lease, &job);
+	if (rc == ERR_LEASE_LOST && job.state == JOB_CANCELED) {
+		*ret_status = EXTEND_CANCEL;
+		return 0;
+	}
+	if (is_refusal(rc)) {
+		*ret_status = EXTEND_LOST;
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	if (item->has_progress) {
+		job.has_progress = true;
+		job.progress = (float)item->progress;
+	}
+	if (item->has_note)
+		job.note = item->note;
+	job.lease_expires_at_ms = e->now_ms + lease_ms;
+	*ret_status = EXTEND_OK;
+	return job_save(e, &item->id, &job);
+}
+
+int command_extend(struct engine *e, struct command *cmd)
+{
+	const struct msg_job_extend *extend = cmd->params;
+	_cleanup_free_ struct msg_extend_item_result *items = calloc(extend->leases_count + 1, sizeof(*items));
+	struct msg_job_extend_result result = {
+		.has_leases = true,
+		.leases = items,
+		.leases_count = extend->leases_count,
+	};
+
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < extend->leases_count; i++) {
+		int rc = extend_one(e, &extend->leases[i], extend->has_lease_ms ? extend->lease_ms : DEFAULT_LEASE_MS,
+				    &items[i].status);
+
+		if (rc < 0)
+			return rc;
+		items[i].has_id = items[i].has_status = true;
+		items[i].id = extend->leases[i].id;
+	}
+	cmd->answer(cmd, &MSG_job_extend_result, &result);
+	return 0;
+}
+
+int command_checkpoint(struct engine *e, struct command *cmd)
+{
+	const struct msg_job_checkpoint *checkpoint = cmd->params;
+	struct key key = key_job(&checkpoint->id);
+	struct msg_empty nothing = { 0 };
+	struct job job;
+	int rc;
+
+	rc = load_leased(e, &checkpoint->id, &checkpoint->lease, &job);
+	if (rc == 0) {
+		buf_reset(&e->record);
+		rc = record_write_bytes(&e->record, checkpoint->data);
+	}
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&e->record));
+	if (rc == 0)
+		cmd->answer(cmd, &MSG_empty, &nothing);
+	return settle(cmd, rc);
+}
+
+/* A producer may add to its job until somebody has leased it. */
+static int load_unleased(struct engine *e, const struct uuid *id, struct job *ret)
+{
+	int rc = job_load(e, id, ret);
+
+	if (rc < 0)
+		return rc;
+	return job_state_final(ret->state) || ret->started_at_ms != 0 ? ERR_INVALID_STATE : 0;
+}
+
+int command_attach(struct engine *e, struct command *cmd)
+{
+	/* The staged bytes learn whether they were adopted. */
+	struct command_attach *attach = (struct command_attach *)(uintptr_t)cmd->params;
+	struct msg_artifact_stored result = { .has_size = true, .has_sha256 = true };
+	char sha256[64];
+	struct job job;
+	int rc;
+
+	rc = attach->has_lease ? load_leased(e, &attach->id, &attach->lease, &job)
+			       : load_unleased(e, &attach->id, &job);
+	if (rc == 0)
+		rc = artifact_attach(e, &attach->id, &job, attach->name, &attach->staged);
+	if (rc == 0)
+		rc = job_save(e, &attach->id, &job);
+	if (rc == 0) {
+		hex_encode(attach->staged.sha256, sizeof(attach->staged.sha256), sha256);
+		result.size = attach->staged.size;
+		result.sha256 = slice_of(sha256, sizeof(sha256));
+		cmd->answer(cmd, &MSG_artifact_stored, &result);
+	}
+	return settle(cmd, rc);
+}

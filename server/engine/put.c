@@ -1,0 +1,232 @@
+/* job.put and job.put_many: each job checked, then written with its payload, its place in line and its preview. */
+#include <stdio.h>
+
+#include "server/engine/engine_priv.h"
+#include "server/engine/estimate.h"
+#include "server/engine/link.h"
+
+#define DEFAULT_PRIORITY     5
+#define DEFAULT_MAX_ATTEMPTS 5
+#define DEFAULT_CONTENT_TYPE "application/octet-stream"
+#define PREVIEW		     "preview"
+
+static const struct backoff default_backoff = { .base_ms = 1000, .max_ms = 300000, .factor = 2, .jitter = 1 };
+
+/* The answer to one item, with the room that its link needs. */
+struct put_answer {
+	struct msg_job_put_result result;
+	char link[512];
+};
+
+static int refuse_item(struct put_item *item, int code, const char *field, const char *text)
+{
+	error_set(&item->error, code, field, "%s", text);
+	return 0;
+}
+
+static void fill_input(const struct msg_job_put *put, struct job_input *ret)
+{
+	*ret = (struct job_input){
+		.content_type = put->has_content_type ? put->content_type : slice_str(DEFAULT_CONTENT_TYPE),
+		.group = put->group,
+		.title = put->title,
+		.idempotency_key = put->idempotency_key,
+		.callback_url = put->callback_url,
+		.traceparent = put->traceparent,
+		.attempt_timeout_ms = put->has_attempt_timeout_ms ? put->attempt_timeout_ms : 0,
+		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
+		.backoff = default_backoff,
+		.metadata = put->metadata,
+		.metadata_count = put->metadata_count,
+		.payload = put->payload,
+	};
+	if (!put->has_backoff)
+		return;
+	if (put->backoff.has_base_ms)
+		ret->backoff.base_ms = put->backoff.base_ms;
+	if (put->backoff.has_max_ms)
+		ret->backoff.max_ms = put->backoff.max_ms;
+	if (put->backoff.has_factor)
+		ret->backoff.factor = put->backoff.factor;
+	if (put->backoff.has_jitter)
+		ret->backoff.jitter = put->backoff.jitter;
+}
+
+static void fill_job(struct engine *e, const struct msg_job_put *put, const struct queue *q, struct job *ret)
+{
+	int64_t run_at = put->has_run_at_ms ? put->run_at_ms : put->has_delay_ms ? e->now_ms + put->delay_ms : 0;
+
+	*ret = (struct job){
+		.queue = q->number,
+		.priority = put->has_priority ? (uint8_t)put->priority : DEFAULT_PRIORITY,
+		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : DEFAULT_MAX_ATTEMPTS,
+		.created_at_ms = e->now_ms,
+		.run_at_ms = run_at > e->now_ms ? run_at : e->now_ms,
+		.start_deadline_at_ms = put->has_start_deadline_ms ? e->now_ms + put->start_deadline_ms : 0,
+		.deadline_at_ms = put->has_deadline_ms ? e->now_ms + put->deadline_ms : 0,
+	};
+}
+
+static void describe(struct engine *e, const struct uuid *id, const struct job *job, bool created,
+		     struct put_answer *ret)
+{
+	struct queue *q = queues_get(e->queues, job->queue);
+	struct link_token token = link_make(e->settings->link_secret, id, job->link_generation);
+	struct msg_job_put_result *r = &ret->result;
+	int64_t ahead = 0;
+
+	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", e->settings->public_url, token.text);
+	r->has_id = r->has_created = r->has_state = true;
+	r->id = *id;
+	r->created = created;
+	r->state = job->state;
+	r->has_link = !job->link_revoked;
+	r->link = slice_str(ret->link);
+	if (job->state != JOB_READY)
+		return;
+	/* A new job is the last of its priority; of one put earlier this is the most there can be before it. */
+	for (int p = 0; p <= job->priority; p++)
+		ahead += q->record.ready[p];
+	r->has_position = true;
+	r->position = ahead;
+	r->has_eta_ms = estimate_done(&q->record, e->now_ms, ahead, 0, &r->eta_ms);
+}
+
+/* A put whose idempotency key is known: the first job again, or a conflict. *ret_known is false for a new key. */
+static int find_known(struct engine *e, const struct queue *q, struct put_item *item, struct put_answer *answer,
+		      bool *ret_known)
+{
+	struct key key = key_idempotency(q->number, item->put.idempotency_key);
+	struct job_input input;
+	struct slice bytes;
+	struct uuid id;
+	struct job job;
+	int rc;
+
+	*ret_known = false;
+	rc = store_get(e->txn, TABLE_IDEMPOTENCY, key_slice(&key), &bytes);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (key_read_job(bytes, &id) < 0)
+		return ERR_CORRUPT;
+	key = key_job(&id);
+	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_input(bytes, &input);
+	if (rc == 0)
+		rc = job_load(e, &id, &job);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	*ret_known = true;
+	if (!slice_equal(input.payload, item->put.payload))
+		return refuse_item(item, ERR_CONFLICT, "idempotency_key", "the key was used with another payload");
+	describe(e, &id, &job, false, answer);
+	return 0;
+}
+
+static int write_input(struct engine *e, const struct uuid *id, const struct msg_job_put *put)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	int rc;
+
+	fill_input(put, &input);
+	buf_reset(&e->record);
+	rc = record_write_input(&e->record, &input);
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_INPUTS, key_slice(&key), buf_slice(&e->record));
+	return rc;
+}
+
+static int write_new(struct engine *e, const struct uuid *id, struct queue *q, struct put_item *item,
+		     struct put_answer *answer)
+{
+	struct msg_job_put *put = &item->put;
+	struct job job;
+	int rc;
+
+	fill_job(e, put, q, &job);
+	rc = write_input(e, id, put);
+	if (rc == 0 && put->has_preview)
+		rc = artifact_attach(e, id, &job, slice_str(PREVIEW), &item->preview);
+	if (rc == 0 && put->has_idempotency_key) {
+		struct key key = key_idempotency(q->number, put->idempotency_key);
+
+		rc = store_put(e->txn, TABLE_IDEMPOTENCY, key_slice(&key), slice_of(id->bytes, sizeof(id->bytes)));
+	}
+	if (rc == 0)
+		rc = job_create(e, id, &job, job.run_at_ms > e->now_ms ? JOB_SCHEDULED : JOB_READY);
+	if (rc == 0)
+		describe(e, id, &job, true, answer);
+	return rc;
+}
+
+static int put_one(struct engine *e, const struct uuid *id, struct put_item *item, struct put_answer *answer)
+{
+	struct slice name = item->put.queue;
+	struct queue *q;
+	bool known;
+	int rc;
+
+	if (item->error.code < 0)
+		return 0;
+	if (((const char *)name.data)[0] == '_')
+		return refuse_item(item, ERR_BAD_REQUEST, "queue", "names that begin with _ are the server's own");
+	q = queues_find(e->queues, name);
+	if (!q) {
+		rc = queues_add(e->queues, name, &q);
+		if (rc == ERR_QUEUE_FULL)
+			return refuse_item(item, rc, "queue", "there are too many queues already");
+		if (rc < 0)
+			return rc;
+	}
+	if (item->put.has_idempotency_key) {
+		rc = find_known(e, q, item, answer, &known);
+		/* Damage behind one key refuses this put alone. */
+		if (rc == ERR_CORRUPT)
+			return refuse_item(item, rc, "idempotency_key", "the job behind this key is damaged");
+		if (rc < 0 || known)
+			return rc;
+	}
+	return write_new(e, id, q, item, answer);
+}
+
+static void answer_many(struct command *cmd, const struct command_put *put, struct put_answer *answers,
+			struct msg_job_put_result *results)
+{
+	struct msg_job_put_many_result many = { .has_jobs = true, .jobs_count = put->count, .jobs = results };
+
+	for (size_t i = 0; i < put->count; i++) {
+		results[i] = answers[i].result;
+		if (put->items[i].error.code < 0) {
+			results[i] = (struct msg_job_put_result){ .has_error = true };
+			results[i].error = error_message(&put->items[i].error);
+		}
+	}
+	cmd->answer(cmd, &MSG_job_put_many_result, &many);
+}
+
+int command_put(struct engine *e, struct command *cmd)
+{
+	const struct command_put *put = cmd->params;
+	_cleanup_free_ struct put_answer *answers = calloc(put->count + 1, sizeof(*answers));
+	_cleanup_free_ struct msg_job_put_result *results = calloc(put->count + 1, sizeof(*results));
+	struct uuid id = cmd->first_id;
+
+	if (!answers || !results)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < put->count; i++) {
+		int rc = put_one(e, &id, &put->items[i], &answers[i]);
+
+		if (rc < 0)
+			return rc;
+		uuid_next(&id, &id);
+	}
+	if (put->many)
+		answer_many(cmd, put, answers, results);
+	else if (put->items[0].error.code < 0)
+		cmd->refuse(cmd, &put->items[0].error);
+	else
+		cmd->answer(cmd, &MSG_job_put_result, &answers[0].result);
+	return 0;
+}

@@ -1,0 +1,176 @@
+#include "server/engine/queues.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/clean.h"
+#include "proto/error.h"
+#include "server/store/keys.h"
+
+#define BUCKETS 16384 /* a power of two above QUEUES_MAX */
+
+struct queues {
+	struct queue **items; /* by number */
+	size_t count;
+	struct queue *buckets[BUCKETS]; /* by name, open addressing; queues are never taken out one by one */
+};
+
+static void queue_free(struct queue *q)
+{
+	if (!q)
+		return;
+	free(q->name);
+	free(q->title);
+	free(q);
+}
+
+static void clear(struct queues *qs)
+{
+	for (size_t i = 0; i < qs->count; i++)
+		queue_free(qs->items[i]);
+	qs->count = 0;
+	memset(qs->buckets, 0, sizeof(qs->buckets));
+}
+
+int queues_new(struct queues **ret)
+{
+	struct queues *qs = calloc(1, sizeof(*qs));
+
+	if (qs)
+		qs->items = calloc(QUEUES_MAX, sizeof(*qs->items));
+	if (!qs || !qs->items) {
+		free(qs);
+		return ERR_NO_MEMORY;
+	}
+	*ret = qs;
+	return 0;
+}
+
+void queues_free(struct queues *qs)
+{
+	if (!qs)
+		return;
+	clear(qs);
+	free(qs->items);
+	free(qs);
+}
+
+/* The bucket that holds the name, or the free one where it would go. FNV-1a. */
+static struct queue **bucket_of(struct queues *qs, struct slice name)
+{
+	const uint8_t *p = name.data;
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < name.size; i++)
+		hash = (hash ^ p[i]) * 16777619u;
+	for (uint32_t i = hash;; i++) {
+		struct queue **b = &qs->buckets[i & (BUCKETS - 1)];
+
+		if (!*b || slice_equal((*b)->record.name, name))
+			return b;
+	}
+}
+
+struct queue *queues_find(struct queues *qs, struct slice name)
+{
+	return *bucket_of(qs, name);
+}
+
+struct queue *queues_get(struct queues *qs, uint32_t number)
+{
+	return number < qs->count ? qs->items[number] : NULL;
+}
+
+static char *copy_text(struct slice s)
+{
+	char *p = malloc(s.size + 1);
+
+	if (p) {
+		if (s.size > 0)
+			memcpy(p, s.data, s.size);
+		p[s.size] = '\0';
+	}
+	return p;
+}
+
+/* Puts a queue with its own copies of the texts into the cache. */
+static int insert(struct queues *qs, const struct queue_record *record, struct queue **ret)
+{
+	struct queue *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return ERR_NO_MEMORY;
+	q->number = (uint32_t)qs->count;
+	q->record = *record;
+	q->name = copy_text(record->name);
+	q->title = copy_text(record->title);
+	if (!q->name || !q->title) {
+		queue_free(q);
+		return ERR_NO_MEMORY;
+	}
+	q->record.name = slice_of(q->name, record->name.size);
+	q->record.title = slice_of(q->title, record->title.size);
+	*bucket_of(qs, q->record.name) = q;
+	qs->items[qs->count++] = q;
+	*ret = q;
+	return 0;
+}
+
+int queues_add(struct queues *qs, struct slice name, struct queue **ret)
+{
+	struct queue_record record = { .name = name };
+	int rc;
+
+	assert(!queues_find(qs, name));
+	if (qs->count >= QUEUES_MAX)
+		return ERR_QUEUE_FULL;
+	rc = insert(qs, &record, ret);
+	if (rc == 0)
+		(*ret)->dirty = true;
+	return rc;
+}
+
+int queues_load(struct queues *qs, struct store_txn *t)
+{
+	struct slice key, value;
+	int rc;
+
+	clear(qs);
+	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
+		struct queue_record record;
+		struct queue *q;
+		uint32_t number;
+
+		/* Numbers are given from 0 up without a gap, so a gap is damage too. */
+		if (key_read_queue(key, &number) < 0 || number != qs->count || number >= QUEUES_MAX ||
+		    record_read_queue(value, &record) < 0)
+			return ERR_CORRUPT;
+		rc = insert(qs, &record, &q);
+		if (rc < 0)
+			return rc;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int queues_save(struct queues *qs, struct store_txn *t, struct buf *scratch)
+{
+	for (size_t i = 0; i < qs->count; i++) {
+		struct queue *q = qs->items[i];
+		struct key key;
+		int rc;
+
+		if (!q->dirty)
+			continue;
+		key = key_queue(q->number);
+		buf_reset(scratch);
+		rc = record_write_queue(scratch, &q->record);
+		if (rc == 0)
+			rc = store_put(t, TABLE_QUEUES, key_slice(&key), buf_slice(scratch));
+		if (rc < 0)
+			return rc;
+		q->dirty = false;
+	}
+	return 0;
+}

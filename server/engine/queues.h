@@ -1,0 +1,41 @@
+/* queues.h: the queues' records, cached in memory and written back once a batch.
+ *
+ * The store is the truth: after an aborted transaction the cache is read anew. The writer thread only.
+ */
+#ifndef RAINCHECK_ENGINE_QUEUES_H
+#define RAINCHECK_ENGINE_QUEUES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/store/records.h"
+#include "server/store/store.h"
+
+#define QUEUES_MAX 10000
+
+struct queue {
+	uint32_t number;
+	bool dirty;
+	char *name;
+	char *title;
+	struct queue_record record; /* its slices point to name and title */
+};
+
+struct queues;
+
+int queues_new(struct queues **ret);
+/* NULL is taken. */
+void queues_free(struct queues *qs);
+
+/* Throws the cache away and reads every record. ERR_CORRUPT, ERR_NO_MEMORY, the store's. */
+int queues_load(struct queues *qs, struct store_txn *t);
+/* Writes those that changed. */
+int queues_save(struct queues *qs, struct store_txn *t, struct buf *scratch);
+
+/* NULL where there is none. The pointer holds until the next queues_load(). */
+struct queue *queues_find(struct queues *qs, struct slice name);
+struct queue *queues_get(struct queues *qs, uint32_t number);
+/* Makes one. ERR_QUEUE_FULL when there are QUEUES_MAX, ERR_NO_MEMORY. */
+int queues_add(struct queues *qs, struct slice name, struct queue **ret);
+
+#endif

@@ -1,0 +1,20 @@
+/* settings.h: what the operator set and the engine, its views and the fronts read. Filled once before threads start,
+ * then only read. */
+#ifndef RAINCHECK_ENGINE_SETTINGS_H
+#define RAINCHECK_ENGINE_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct settings {
+	const char *public_url;	  /* what links begin with; no slash at the end */
+	uint8_t link_secret[32];  /* kept in the data directory, see link.h */
+	int64_t inline_bytes;	  /* artifacts up to this size live in the map, larger ones in files */
+	int64_t payload_bytes;	  /* of one job, at most */
+	int64_t artifact_bytes;	  /* of one uploaded artifact, at most */
+	int64_t result_ttl_ms;	  /* how long a finished job's artifacts are kept, unless it or its queue says */
+	int64_t record_ttl_ms;	  /* how long after finishing the record is kept; never less than the result */
+	int64_t tombstone_ttl_ms; /* how long after that its link says "gone" instead of "unknown" */
+};
+
+#endif

@@ -1,0 +1,448 @@
+#include "server/engine/view.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/clean.h"
+#include "proto/base/text.h"
+#include "server/engine/estimate.h"
+#include "server/store/keys.h"
+
+#define POSITION_STEPS 1000  /* counted exactly up to here; beyond, told as a bound */
+#define LIST_STEPS     20000 /* records that one page of a list may look at */
+
+static int read_queue(struct store_txn *t, uint32_t number, struct queue_record *ret)
+{
+	struct key key = key_queue(number);
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(t, TABLE_QUEUES, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_queue(bytes, ret);
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+/* ---- place in line ---- */
+
+/* The place of a ready job, itself included: those of better priority, and those before it in its own. Exact up to
+ * POSITION_STEPS in its own priority; from there on the most it can be, by the tags, which count up. */
+static int64_t position_of(struct store_txn *t, const struct queue_record *q, const struct job *job)
+{
+	struct key from = key_ready_from(job->queue, job->priority);
+	struct slice key, value;
+	uint64_t first_tag = 0;
+	int64_t better = 0, own = 0;
+	int rc;
+
+	for (int p = 0; p < job->priority; p++)
+		better += q->ready[p];
+	for (rc = store_seek(t, TABLE_READY, key_slice(&from), &key, &value); rc == 0 && own < POSITION_STEPS;
+	     rc = store_next(t, TABLE_READY, &key, &value)) {
+		struct uuid id;
+		uint32_t queue;
+		uint8_t priority;
+		uint64_t tag;
+
+		if (key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != job->queue ||
+		    priority != job->priority)
+			break;
+		own++;
+		if (own == 1)
+			first_tag = tag;
+		if (tag >= job->tag)
+			return better + own;
+	}
+	if (own == POSITION_STEPS && job->tag > first_tag) {
+		int64_t by_tag = (int64_t)(job->tag - first_tag) + 1;
+
+		own = by_tag < q->ready[job->priority] ? by_tag : q->ready[job->priority];
+	}
+	return better + (own > 0 ? own : 1);
+}
+
+static void fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
+		       struct msg_job *job)
+{
+	int64_t waiting = 0;
+
+	switch ((enum job_state)r->state) {
+	case JOB_READY:
+		job->has_position = true;
+		job->position = position_of(t, q, r);
+		job->has_eta_ms = estimate_done(q, now_ms, job->position, 0, &job->eta_ms);
+		break;
+	case JOB_RUNNING:
+		job->has_eta_ms = estimate_done(q, now_ms, 0, r->started_at_ms, &job->eta_ms);
+		break;
+	case JOB_SCHEDULED:
+		/* It will find its line about as long as it is now. */
+		for (int p = 0; p <= r->priority; p++)
+			waiting += q->ready[p];
+		job->has_eta_ms = estimate_done(q, now_ms, waiting + 1, 0, &job->eta_ms);
+		if (r->run_at_ms > now_ms)
+			job->eta_ms += r->run_at_ms - now_ms;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- jobs ---- */
+
+static void fill_record(const struct job *r, struct msg_job *job)
+{
+	job->has_state = job->has_attempt = job->has_max_attempts = true;
+	job->state = r->state;
+	job->attempt = r->attempt;
+	job->max_attempts = r->max_attempts;
+	job->has_priority = job->has_created_at_ms = true;
+	job->priority = r->priority;
+	job->created_at_ms = r->created_at_ms;
+	job->has_run_at_ms = r->run_at_ms != 0;
+	job->run_at_ms = r->run_at_ms;
+	job->has_started_at_ms = r->started_at_ms != 0;
+	job->started_at_ms = r->started_at_ms;
+	job->has_finished_at_ms = r->finished_at_ms != 0;
+	job->finished_at_ms = r->finished_at_ms;
+	job->has_deadline_at_ms = r->deadline_at_ms != 0;
+	job->deadline_at_ms = r->deadline_at_ms;
+	job->has_progress = r->has_progress;
+	job->progress = (double)r->progress;
+	job->has_note = r->note.size > 0;
+	job->note = r->note;
+	job->has_error = r->error_at_ms != 0;
+	job->error = (struct msg_job_error){
+		.has_kind = true,
+		.kind = r->error_kind,
+		.has_message = true,
+		.message = r->error_message,
+		.has_at_ms = true,
+		.at_ms = r->error_at_ms,
+	};
+}
+
+static void fill_input(struct job_view *v)
+{
+	const struct job_input *in = &v->input;
+	struct msg_job *job = &v->job;
+
+	job->has_group = in->group.size > 0;
+	job->group = in->group;
+	job->has_title = in->title.size > 0;
+	job->title = in->title;
+	job->has_content_type = in->content_type.size > 0;
+	job->content_type = in->content_type;
+	job->has_payload_size = true;
+	job->payload_size = (int64_t)in->payload.size;
+	job->has_metadata = true;
+	job->metadata = v->metadata;
+	job->metadata_count = input_metadata(in, v->metadata, VIEW_METADATA);
+	job->has_callback = in->callback_url.size > 0;
+	job->callback = (struct msg_callback){ .has_url = true, .url = in->callback_url };
+}
+
+static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job_view *v)
+{
+	struct key from = key_job(id);
+	struct slice key, value;
+	int rc;
+
+	v->job.has_artifacts = true;
+	v->job.artifacts = v->artifacts;
+	for (rc = store_seek(t, TABLE_ARTIFACTS, key_slice(&from), &key, &value);
+	     rc == 0 && v->job.artifacts_count < VIEW_ARTIFACTS; rc = store_next(t, TABLE_ARTIFACTS, &key, &value)) {
+		size_t n = v->job.artifacts_count;
+		struct artifact a;
+		struct slice name;
+		struct uuid owner;
+
+		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
+			break;
+		/* A damaged one is not shown; the others are. */
+		if (record_read_artifact(value, &a) < 0)
+			continue;
+		hex_encode(a.sha256, sizeof(a.sha256), v->sha256[n]);
+		v->artifacts[n] = (struct msg_artifact){
+			.has_name = true,
+			.name = name,
+			.has_content_type = true,
+			.content_type = a.content_type,
+			.has_size = true,
+			.size = a.size,
+			.has_sha256 = true,
+			.sha256 = slice_of(v->sha256[n], 64),
+		};
+		v->job.artifacts_count++;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int load(struct store_txn *t, const struct uuid *id, struct job_view *ret)
+{
+	struct key key = key_job(id);
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
+	if (rc == ERR_NOT_FOUND)
+		return store_get(t, TABLE_TOMBSTONES, key_slice(&key), &bytes) == 0 ? ERR_GONE : ERR_NOT_FOUND;
+	if (rc == 0)
+		rc = record_read_job(bytes, &ret->record);
+	if (rc == 0)
+		rc = store_get(t, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_input(bytes, &ret->input);
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+int view_job(struct store_txn *t, const struct settings *settings, int64_t now_ms, const struct uuid *id,
+	     struct job_view *ret)
+{
+	struct queue_record q;
+	struct link_token token;
+	int rc;
+
+	memset(&ret->job, 0, sizeof(ret->job));
+	rc = load(t, id, ret);
+	if (rc == 0)
+		rc = read_queue(t, ret->record.queue, &q);
+	if (rc < 0)
+		return rc;
+	ret->job.has_id = true;
+	ret->job.id = *id;
+	ret->job.has_queue = true;
+	ret->job.queue = q.name;
+	fill_record(&ret->record, &ret->job);
+	fill_input(ret);
+	fill_place(t, &q, now_ms, &ret->record, &ret->job);
+	token = link_make(settings->link_secret, id, ret->record.link_generation);
+	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", settings->public_url, token.text);
+	ret->job.has_link = !ret->record.link_revoked;
+	ret->job.link = slice_str(ret->link);
+	return fill_artifacts(t, id, ret);
+}
+
+int view_link(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct slice token,
+	      struct uuid *ret_id, struct job_view *ret)
+{
+	bool shaped = link_claim(token, ret_id) == 0;
+	int rc;
+
+	/* A token that is no token takes the same way as one that is, so that the time tells nothing. */
+	if (!shaped)
+		memset(ret_id, 0, sizeof(*ret_id));
+	ret->record.link_generation = 0;
+	ret->record.link_revoked = false;
+	ret->record.artifacts_gone = false;
+	rc = view_job(t, settings, now_ms, ret_id, ret);
+	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_GONE)
+		return rc;
+	if (rc < 0)
+		ret->record.link_generation = 0;
+	if (!link_matches(settings->link_secret, token, ret_id, ret->record.link_generation) || !shaped ||
+	    ret->record.link_revoked)
+		return ERR_NOT_FOUND;
+	return rc == 0 && ret->record.artifacts_gone ? ERR_GONE : rc;
+}
+
+int view_artifact(struct store_txn *t, const struct uuid *job, struct slice name, struct artifact *ret)
+{
+	struct key key;
+	struct slice bytes;
+	int rc;
+
+	if (!name_valid(name))
+		return ERR_NOT_FOUND;
+	key = key_artifact(job, name);
+	rc = store_get(t, TABLE_ARTIFACTS, key_slice(&key), &bytes);
+	return rc < 0 ? rc : record_read_artifact(bytes, ret);
+}
+
+int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payload_result *ret)
+{
+	struct job_view *v = malloc(sizeof(*v));
+	int rc;
+
+	if (!v)
+		return ERR_NO_MEMORY;
+	rc = load(t, id, v);
+	if (rc == 0)
+		*ret = (struct msg_job_payload_result){
+			.has_content_type = v->input.content_type.size > 0,
+			.content_type = v->input.content_type,
+			.has_data = true,
+			.data = v->input.payload,
+		};
+	free(v);
+	return rc;
+}
+
+/* ---- lists ---- */
+
+int view_list_begin(const struct msg_job_list *params, struct list_filter *ret, struct error_info *info)
+{
+	*ret = (struct list_filter){ .params = params };
+	if (!params->has_cursor)
+		return 0;
+	ret->has_after = true;
+	if (uuid_parse(params->cursor, &ret->after) < 0)
+		return error_set(info, ERR_BAD_REQUEST, "cursor", "is not one that job.list gave");
+	return 0;
+}
+
+static bool matches(const struct msg_job_list *p, const struct msg_job *job)
+{
+	if (p->has_queue && !slice_equal(p->queue, job->queue))
+		return false;
+	if (p->has_state && p->state != job->state)
+		return false;
+	return !p->has_group || (job->has_group && slice_equal(p->group, job->group));
+}
+
+int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_filter *filter,
+	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more)
+{
+	size_t count = 0;
+	int rc = 0;
+
+	for (int step = 0; step < LIST_STEPS && count < cap; step++) {
+		struct key before = key_job(&filter->after);
+		struct slice key, value;
+
+		rc = store_seek_back(t, TABLE_JOBS, filter->has_after ? key_slice(&before) : slice_of(NULL, 0), &key,
+				     &value);
+		if (rc == 0)
+			rc = key_read_job(key, &filter->after);
+		if (rc < 0)
+			break;
+		filter->has_after = true;
+		rc = view_job(t, settings, now_ms, &filter->after, &ret[count]);
+		if (rc == ERR_CORRUPT) {
+			rc = 0;
+			continue;
+		}
+		if (rc < 0)
+			break;
+		count += matches(filter->params, &ret[count].job);
+	}
+	*ret_count = count;
+	*ret_more = rc == 0;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* ---- queues ---- */
+
+static struct msg_counts counts_of(const int64_t counts[JOB_STATES])
+{
+	return (struct msg_counts){
+		.has_scheduled = true,
+		.scheduled = counts[JOB_SCHEDULED],
+		.has_ready = true,
+		.ready = counts[JOB_READY],
+		.has_running = true,
+		.running = counts[JOB_RUNNING],
+		.has_succeeded = true,
+		.succeeded = counts[JOB_SUCCEEDED],
+		.has_dead = true,
+		.dead = counts[JOB_DEAD],
+		.has_canceled = true,
+		.canceled = counts[JOB_CANCELED],
+		.has_expired = true,
+		.expired = counts[JOB_EXPIRED],
+	};
+}
+
+/* When the job that has waited longest in any priority became ready; by its id's moment, which is when it was put. */
+static bool oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, int64_t *ret_at_ms)
+{
+	bool found = false;
+
+	for (uint8_t p = 0; p < PRIORITIES; p++) {
+		struct key from = key_ready_from(number, p);
+		struct slice key, value;
+		struct uuid id;
+		uint32_t queue;
+		uint8_t priority;
+		uint64_t tag;
+
+		if (q->ready[p] <= 0 || store_seek(t, TABLE_READY, key_slice(&from), &key, &value) < 0 ||
+		    key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != number)
+			continue;
+		if (!found || uuid_ms(&id) < *ret_at_ms)
+			*ret_at_ms = uuid_ms(&id);
+		found = true;
+	}
+	return found;
+}
+
+static void fill_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret)
+{
+	*ret = (struct msg_queue){
+		.has_queue = true,
+		.queue = q->name,
+		.has_title = q->title.size > 0,
+		.title = q->title,
+		.has_paused = true,
+		.paused = q->paused,
+		.has_counts = true,
+		.counts = counts_of(q->counts),
+		.has_put_total = true,
+		.put_total = q->put_total,
+	};
+	ret->has_oldest_ready_at_ms = oldest_ready(t, number, q, &ret->oldest_ready_at_ms);
+}
+
+int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count)
+{
+	_cleanup_free_ struct msg_queue *items = NULL;
+	int64_t total;
+	size_t count = 0;
+	int rc;
+
+	rc = store_count(t, TABLE_QUEUES, &total);
+	if (rc < 0)
+		return rc;
+	items = calloc((size_t)total + 1, sizeof(*items));
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (uint32_t number = 0; number < (uint32_t)total; number++) {
+		struct queue_record q;
+
+		rc = read_queue(t, number, &q);
+		if (rc < 0)
+			return rc;
+		fill_queue(t, number, &q, &items[count++]);
+	}
+	*ret = TAKE_PTR(items);
+	*ret_count = count;
+	return 0;
+}
+
+int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues, int64_t *ret_put_total)
+{
+	int64_t counts[JOB_STATES] = { 0 };
+	int64_t queues = 0, put_total = 0;
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
+		struct queue_record q;
+
+		rc = record_read_queue(value, &q);
+		if (rc < 0)
+			return rc;
+		for (int i = 0; i < JOB_STATES; i++)
+			counts[i] += q.counts[i];
+		put_total += q.put_total;
+		queues++;
+	}
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	*ret = counts_of(counts);
+	*ret_queues = queues;
+	*ret_put_total = put_total;
+	return 0;
+}

@@ -1,0 +1,66 @@
+/* view.h: jobs, queues and counts as everybody outside sees them, read from any transaction.
+ *
+ * Any thread, within a transaction of its own. What a view holds points into the map: it is good until the transaction
+ * ends (or, in a write transaction, writes). Copy or encode before that, and end it before bytes go to a peer.
+ */
+#ifndef RAINCHECK_ENGINE_VIEW_H
+#define RAINCHECK_ENGINE_VIEW_H
+
+#include <stdint.h>
+
+#include "proto/error.h"
+#include "proto/messages.h"
+#include "server/engine/link.h"
+#include "server/engine/settings.h"
+#include "server/store/records.h"
+#include "server/store/store.h"
+
+#define VIEW_ARTIFACTS 16 /* of one job, at most; the engine refuses more */
+#define VIEW_METADATA  MAX_METADATA
+
+struct job_view {
+	struct msg_job job; /* points into the members below and into the map */
+	struct job record;
+	struct job_input input;
+	struct msg_artifact artifacts[VIEW_ARTIFACTS];
+	char sha256[VIEW_ARTIFACTS][65];
+	struct pair metadata[VIEW_METADATA];
+	char link[512];
+};
+
+/* ERR_NOT_FOUND: never was, or long forgotten. ERR_GONE: its record's time is over. ERR_CORRUPT: damaged; never served.
+ * And the store's errors. */
+int view_job(struct store_txn *t, const struct settings *settings, int64_t now_ms, const struct uuid *id,
+	     struct job_view *ret);
+
+/* The job whose live link has this token, as view_job(). ERR_NOT_FOUND for whatever is no live link, ERR_GONE when the
+ * job's time is over or its artifacts were taken by retention. */
+int view_link(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct slice token,
+	      struct uuid *ret_id, struct job_view *ret);
+
+/* ERR_NOT_FOUND where the job or the artifact is not there. */
+int view_artifact(struct store_txn *t, const struct uuid *job, struct slice name, struct artifact *ret);
+
+/* The put's bytes: content type and data. ERR_NOT_FOUND, ERR_GONE, ERR_CORRUPT. */
+int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payload_result *ret);
+
+/* What a job.list asks for. */
+struct list_filter {
+	const struct msg_job_list *params;
+	struct uuid after; /* only jobs before this one in age: the list runs from the newest to the oldest */
+	bool has_after;
+};
+
+/* Reads a cursor into the filter. ERR_BAD_REQUEST for one that job.list did not give. */
+int view_list_begin(const struct msg_job_list *params, struct list_filter *ret, struct error_info *info);
+/* Fills up to cap views, looking at no more than a bounded number of records. *ret_more: there may be more, from
+ * filter->after on, which is moved; it is the next cursor. */
+int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_filter *filter,
+	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more);
+
+/* The queues in order of their names' making; *ret is malloc'ed for the caller, the slices point into the map. */
+int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count);
+/* Sums over all queues. */
+int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues, int64_t *ret_put_total);
+
+#endif

@@ -1,0 +1,51 @@
+/* blob.h: artifacts too large for the map, as files.
+ *
+ * A blob is written under a temporary name, synced, renamed to its id and its directory synced; only then may a
+ * committed record name it. So a crash leaves at worst a file that no record names: blob_sweep() removes those.
+ * Any thread; one blob_writer is used by one thread at a time. Files stand in DIR/blobs/, spread over 256 folders.
+ */
+#ifndef RAINCHECK_STORE_BLOB_H
+#define RAINCHECK_STORE_BLOB_H
+
+#include <stdint.h>
+
+#include "proto/base/slice.h"
+#include "proto/base/uuid.h"
+#include "proto/error.h"
+
+struct blob_store;
+struct blob_writer;
+struct store;
+
+/* Makes the folders. ERR_IO, ERR_NO_MEMORY. */
+int blob_store_open(const char *dir, struct blob_store **ret, struct error_info *info);
+/* NULL is taken. */
+void blob_store_close(struct blob_store *bs);
+
+/* Begins a new one under a temporary name. id: a UUID of its own, never used before. ERR_STORE_FULL, ERR_IO,
+ * ERR_NO_MEMORY, as the functions below. */
+int blob_create(struct blob_store *bs, const struct uuid *id, struct blob_writer **ret);
+/* Appends. */
+int blob_append(struct blob_writer *w, struct slice data);
+int64_t blob_size(const struct blob_writer *w);
+/* Syncs and renames; from here on blob_open() finds it. Tells the SHA-256 of the whole. w stays for blob_close(). */
+int blob_publish(struct blob_writer *w, uint8_t ret_sha256[32]);
+/* Ends the writer; what was not published is removed. NULL is taken. */
+void blob_close(struct blob_writer *w);
+static inline void blob_closep(struct blob_writer **w)
+{
+	blob_close(*w);
+}
+
+/* Opens for reading; the caller closes *ret_fd. ERR_NOT_FOUND, ERR_IO. */
+int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t *ret_size);
+/* A file that is gone already is fine. Readers that have it open go on reading. */
+int blob_remove(struct blob_store *bs, const struct uuid *id);
+
+/* Removes temporary files and every blob that no record names and that is older than this process. How many. */
+int blob_sweep(struct blob_store *bs, struct store *s, int64_t *ret_removed);
+
+/* SHA-256 of bytes in memory. */
+void blob_sha256(struct slice data, uint8_t ret[32]);
+
+#endif

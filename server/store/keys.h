@@ -1,0 +1,43 @@
+/* keys.h: the keys of the tables. Numbers are big-endian, so that byte order is the order wanted.
+ * Any thread; no state. */
+#ifndef RAINCHECK_STORE_KEYS_H
+#define RAINCHECK_STORE_KEYS_H
+
+#include <stdint.h>
+
+#include "proto/base/slice.h"
+#include "proto/base/uuid.h"
+
+#define KEY_MAX 300 /* bytes; an idempotency key is the longest */
+
+struct key {
+	uint8_t bytes[KEY_MAX];
+	size_t size;
+};
+
+static inline struct slice key_slice(const struct key *k)
+{
+	return slice_of(k->bytes, k->size);
+}
+
+struct key key_queue(uint32_t queue);
+struct key key_job(const struct uuid *id);
+/* tag: what orders jobs of one priority; see ready.h. */
+struct key key_ready(uint32_t queue, uint8_t priority, uint64_t tag, const struct uuid *id);
+/* The least key of a queue's ready jobs from a priority on. */
+struct key key_ready_from(uint32_t queue, uint8_t priority);
+struct key key_due(int64_t at_ms, const struct uuid *id);
+struct key key_idempotency(uint32_t queue, struct slice word);
+struct key key_artifact(const struct uuid *job, struct slice name);
+struct key key_word(const char *word);
+
+/* Each ERR_CORRUPT unless the key has the table's shape. */
+int key_read_queue(struct slice key, uint32_t *ret);
+int key_read_job(struct slice key, struct uuid *ret);
+int key_read_ready(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority, uint64_t *ret_tag,
+		   struct uuid *ret_id);
+int key_read_due(struct slice key, int64_t *ret_at_ms, struct uuid *ret_id);
+/* name points into key. */
+int key_read_artifact(struct slice key, struct uuid *ret_job, struct slice *ret_name);
+
+#endif

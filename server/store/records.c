@@ -1,0 +1,402 @@
+/* One writer and one reader of primitive values; each record is a list of calls of them, the same list in the same
+ * order on both sides. A reader that runs past the end goes on giving zeros and is found out once, at the end.
+ */
+#include "server/store/records.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <string.h>
+
+#include "proto/error.h"
+
+#define CHECKSUM_SIZE 8
+
+/* ---- primitives ---- */
+
+static void put_number(struct buf *out, uint64_t n, unsigned bytes)
+{
+	uint8_t b[8];
+
+	for (unsigned i = 0; i < bytes; i++)
+		b[i] = (uint8_t)(n >> (8 * i));
+	buf_append(out, b, bytes);
+}
+
+static void put_i64(struct buf *out, int64_t n)
+{
+	put_number(out, (uint64_t)n, 8);
+}
+
+static void put_double(struct buf *out, double d)
+{
+	uint64_t n;
+
+	memcpy(&n, &d, sizeof(n));
+	put_number(out, n, 8);
+}
+
+static void put_bytes(struct buf *out, struct slice s)
+{
+	put_number(out, s.size, 4);
+	buf_append(out, s.data, s.size);
+}
+
+static void begin_record(struct buf *out)
+{
+	put_number(out, 0, CHECKSUM_SIZE);
+}
+
+static int end_record(struct buf *out, size_t start)
+{
+	uint64_t sum;
+
+	if (buf_error(out))
+		return buf_error(out);
+	sum = XXH3_64bits(out->data + start + CHECKSUM_SIZE, out->size - start - CHECKSUM_SIZE);
+	for (unsigned i = 0; i < CHECKSUM_SIZE; i++)
+		out->data[start + i] = (uint8_t)(sum >> (8 * i));
+	return 0;
+}
+
+struct reader {
+	const uint8_t *at;
+	size_t left;
+	bool short_of; /* it ended too early */
+};
+
+static uint64_t get_number(struct reader *r, unsigned bytes)
+{
+	uint64_t n = 0;
+
+	if (r->left < bytes) {
+		r->short_of = true;
+		return 0;
+	}
+	for (unsigned i = 0; i < bytes; i++)
+		n |= (uint64_t)r->at[i] << (8 * i);
+	r->at += bytes;
+	r->left -= bytes;
+	return n;
+}
+
+static int64_t get_i64(struct reader *r)
+{
+	return (int64_t)get_number(r, 8);
+}
+
+static double get_double(struct reader *r)
+{
+	uint64_t n = get_number(r, 8);
+	double d;
+
+	memcpy(&d, &n, sizeof(d));
+	return d;
+}
+
+static struct slice get_bytes(struct reader *r)
+{
+	size_t size = get_number(r, 4);
+	struct slice s;
+
+	if (size > r->left) {
+		r->short_of = true;
+		return slice_of(NULL, 0);
+	}
+	s = slice_of(r->at, size);
+	r->at += size;
+	r->left -= size;
+	return s;
+}
+
+static int begin_read(struct slice bytes, struct reader *ret)
+{
+	struct reader sum = { bytes.data, bytes.size, false };
+	uint64_t stored = get_number(&sum, CHECKSUM_SIZE);
+
+	if (sum.short_of || stored != XXH3_64bits(sum.at, sum.left))
+		return ERR_CORRUPT;
+	*ret = sum;
+	return 0;
+}
+
+static int end_read(const struct reader *r)
+{
+	return r->short_of || r->left > 0 ? ERR_CORRUPT : 0;
+}
+
+/* ---- jobs ---- */
+
+#define JOB_HAS_PROGRESS   0x01u
+#define JOB_LINK_REVOKED   0x02u
+#define JOB_ARTIFACTS_GONE 0x04u
+
+int record_write_job(struct buf *out, const struct job *j)
+{
+	size_t start = out->size;
+	uint32_t progress;
+
+	memcpy(&progress, &j->progress, sizeof(progress));
+	begin_record(out);
+	put_number(out, j->queue, 4);
+	put_number(out, j->state, 1);
+	put_number(out, j->priority, 1);
+	put_number(out, j->error_kind, 1);
+	put_number(out,
+		   (j->has_progress ? JOB_HAS_PROGRESS : 0) | (j->link_revoked ? JOB_LINK_REVOKED : 0) |
+			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0),
+		   1);
+	put_number(out, j->link_generation, 2);
+	put_number(out, j->attempt, 4);
+	put_number(out, j->max_attempts, 4);
+	put_i64(out, j->created_at_ms);
+	put_i64(out, j->run_at_ms);
+	put_i64(out, j->start_deadline_at_ms);
+	put_i64(out, j->deadline_at_ms);
+	put_i64(out, j->started_at_ms);
+	put_i64(out, j->finished_at_ms);
+	put_i64(out, j->lease_expires_at_ms);
+	put_i64(out, j->attempt_deadline_at_ms);
+	put_i64(out, j->expires_at_ms);
+	put_i64(out, j->due_at_ms);
+	put_number(out, j->tag, 8);
+	put_i64(out, j->error_at_ms);
+	put_i64(out, j->call_ms);
+	put_number(out, j->artifacts, 4);
+	put_number(out, progress, 4);
+	buf_append(out, j->lease.bytes, sizeof(j->lease.bytes));
+	put_bytes(out, j->note);
+	put_bytes(out, j->error_message);
+	return end_record(out, start);
+}
+
+static void read_token(struct reader *r, struct token *ret)
+{
+	for (size_t i = 0; i < sizeof(ret->bytes); i++)
+		ret->bytes[i] = (uint8_t)get_number(r, 1);
+}
+
+int record_read_job(struct slice bytes, struct job *ret)
+{
+	struct reader r;
+	unsigned flags;
+	uint32_t progress;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	memset(ret, 0, sizeof(*ret));
+	ret->queue = (uint32_t)get_number(&r, 4);
+	ret->state = (uint8_t)get_number(&r, 1);
+	ret->priority = (uint8_t)get_number(&r, 1);
+	ret->error_kind = (uint8_t)get_number(&r, 1);
+	flags = (unsigned)get_number(&r, 1);
+	ret->has_progress = flags & JOB_HAS_PROGRESS;
+	ret->link_revoked = flags & JOB_LINK_REVOKED;
+	ret->artifacts_gone = flags & JOB_ARTIFACTS_GONE;
+	ret->link_generation = (uint16_t)get_number(&r, 2);
+	ret->attempt = (uint32_t)get_number(&r, 4);
+	ret->max_attempts = (uint32_t)get_number(&r, 4);
+	ret->created_at_ms = get_i64(&r);
+	ret->run_at_ms = get_i64(&r);
+	ret->start_deadline_at_ms = get_i64(&r);
+	ret->deadline_at_ms = get_i64(&r);
+	ret->started_at_ms = get_i64(&r);
+	ret->finished_at_ms = get_i64(&r);
+	ret->lease_expires_at_ms = get_i64(&r);
+	ret->attempt_deadline_at_ms = get_i64(&r);
+	ret->expires_at_ms = get_i64(&r);
+	ret->due_at_ms = get_i64(&r);
+	ret->tag = get_number(&r, 8);
+	ret->error_at_ms = get_i64(&r);
+	ret->call_ms = get_i64(&r);
+	ret->artifacts = (uint32_t)get_number(&r, 4);
+	progress = (uint32_t)get_number(&r, 4);
+	memcpy(&ret->progress, &progress, sizeof(progress));
+	read_token(&r, &ret->lease);
+	ret->note = get_bytes(&r);
+	ret->error_message = get_bytes(&r);
+	if (ret->state >= JOB_STATES || ret->priority >= PRIORITIES || ret->error_kind >= FAIL_KINDS)
+		return ERR_CORRUPT;
+	return end_read(&r);
+}
+
+/* ---- inputs ---- */
+
+int record_write_input(struct buf *out, const struct job_input *in)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_bytes(out, in->content_type);
+	put_bytes(out, in->group);
+	put_bytes(out, in->title);
+	put_bytes(out, in->idempotency_key);
+	put_bytes(out, in->callback_url);
+	put_bytes(out, in->traceparent);
+	put_i64(out, in->attempt_timeout_ms);
+	put_i64(out, in->result_ttl_ms);
+	put_i64(out, in->backoff.base_ms);
+	put_i64(out, in->backoff.max_ms);
+	put_double(out, in->backoff.factor);
+	put_double(out, in->backoff.jitter);
+	put_number(out, in->metadata_count, 4);
+	for (size_t i = 0; i < in->metadata_count; i++) {
+		put_bytes(out, in->metadata[i].key);
+		put_bytes(out, in->metadata[i].value);
+	}
+	put_bytes(out, in->payload);
+	return end_record(out, start);
+}
+
+int record_read_input(struct slice bytes, struct job_input *ret)
+{
+	const uint8_t *pairs;
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	memset(ret, 0, sizeof(*ret));
+	ret->content_type = get_bytes(&r);
+	ret->group = get_bytes(&r);
+	ret->title = get_bytes(&r);
+	ret->idempotency_key = get_bytes(&r);
+	ret->callback_url = get_bytes(&r);
+	ret->traceparent = get_bytes(&r);
+	ret->attempt_timeout_ms = get_i64(&r);
+	ret->result_ttl_ms = get_i64(&r);
+	ret->backoff.base_ms = get_i64(&r);
+	ret->backoff.max_ms = get_i64(&r);
+	ret->backoff.factor = get_double(&r);
+	ret->backoff.jitter = get_double(&r);
+	ret->metadata_count = get_number(&r, 4);
+	pairs = r.at;
+	for (size_t i = 0; i < ret->metadata_count && !r.short_of; i++) {
+		get_bytes(&r);
+		get_bytes(&r);
+	}
+	ret->metadata_bytes = slice_of(pairs, (size_t)(r.at - pairs));
+	ret->payload = get_bytes(&r);
+	return end_read(&r);
+}
+
+size_t input_metadata(const struct job_input *in, struct pair *ret, size_t cap)
+{
+	struct reader r = { in->metadata_bytes.data, in->metadata_bytes.size, false };
+	size_t count = in->metadata_count < cap ? in->metadata_count : cap;
+
+	for (size_t i = 0; i < count; i++) {
+		ret[i].key = get_bytes(&r);
+		ret[i].value = get_bytes(&r);
+	}
+	return count;
+}
+
+/* ---- artifacts ---- */
+
+int record_write_artifact(struct buf *out, const struct artifact *a)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_bytes(out, a->content_type);
+	put_i64(out, a->size);
+	put_i64(out, a->created_at_ms);
+	buf_append(out, a->sha256, sizeof(a->sha256));
+	put_number(out, a->has_blob, 1);
+	if (a->has_blob)
+		buf_append(out, a->blob.bytes, sizeof(a->blob.bytes));
+	else
+		put_bytes(out, a->data);
+	return end_record(out, start);
+}
+
+int record_read_artifact(struct slice bytes, struct artifact *ret)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	memset(ret, 0, sizeof(*ret));
+	ret->content_type = get_bytes(&r);
+	ret->size = get_i64(&r);
+	ret->created_at_ms = get_i64(&r);
+	for (size_t i = 0; i < sizeof(ret->sha256); i++)
+		ret->sha256[i] = (uint8_t)get_number(&r, 1);
+	ret->has_blob = get_number(&r, 1) == 1;
+	if (ret->has_blob) {
+		for (size_t i = 0; i < sizeof(ret->blob.bytes); i++)
+			ret->blob.bytes[i] = (uint8_t)get_number(&r, 1);
+	} else {
+		ret->data = get_bytes(&r);
+	}
+	if (!ret->has_blob && (int64_t)ret->data.size != ret->size)
+		return ERR_CORRUPT;
+	return end_read(&r);
+}
+
+/* ---- queues ---- */
+
+int record_write_queue(struct buf *out, const struct queue_record *q)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_bytes(out, q->name);
+	put_bytes(out, q->title);
+	put_number(out, q->paused, 1);
+	for (int i = 0; i < JOB_STATES; i++)
+		put_i64(out, q->counts[i]);
+	for (int i = 0; i < PRIORITIES; i++)
+		put_i64(out, q->ready[i]);
+	put_i64(out, q->put_total);
+	put_number(out, q->next_tag, 8);
+	put_double(out, q->lease_rate);
+	put_double(out, q->run_ms);
+	put_i64(out, q->rate_at_ms);
+	put_i64(out, q->rate_since_ms);
+	return end_record(out, start);
+}
+
+int record_read_queue(struct slice bytes, struct queue_record *ret)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	memset(ret, 0, sizeof(*ret));
+	ret->name = get_bytes(&r);
+	ret->title = get_bytes(&r);
+	ret->paused = get_number(&r, 1) == 1;
+	for (int i = 0; i < JOB_STATES; i++)
+		ret->counts[i] = get_i64(&r);
+	for (int i = 0; i < PRIORITIES; i++)
+		ret->ready[i] = get_i64(&r);
+	ret->put_total = get_i64(&r);
+	ret->next_tag = get_number(&r, 8);
+	ret->lease_rate = get_double(&r);
+	ret->run_ms = get_double(&r);
+	ret->rate_at_ms = get_i64(&r);
+	ret->rate_since_ms = get_i64(&r);
+	return end_read(&r);
+}
+
+/* ---- checkpoints ---- */
+
+int record_write_bytes(struct buf *out, struct slice data)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	buf_append(out, data.data, data.size);
+	return end_record(out, start);
+}
+
+int record_read_bytes(struct slice bytes, struct slice *ret)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	*ret = slice_of(r.at, r.left);
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* records.h: what stands in the tables, as structs, and their bytes.
+ *
+ * Every record begins with a checksum (XXH3, 64 bits) over the rest, so that a flipped bit is found where it is read
+ * (ERR_CORRUPT) and never served. Numbers are little-endian. A decoded record's slices point into the bytes it was
+ * read from. Any thread; no state.
+ */
+#ifndef RAINCHECK_STORE_RECORDS_H
+#define RAINCHECK_STORE_RECORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/buf.h"
+#include "proto/base/slice.h"
+#include "proto/base/uuid.h"
+#include "proto/messages.h"
+
+#define PRIORITIES 10
+
+/* All that changes in a job's life. Moments are milliseconds since the Unix epoch, 0 for "none". */
+struct job {
+	uint32_t queue;
+	uint8_t state; /* enum job_state */
+	uint8_t priority;
+	uint8_t error_kind; /* enum failure_kind; of the last failure, where error_at_ms is set */
+	bool has_progress;
+	bool link_revoked;
+	uint16_t link_generation; /* goes into the link's token: a new one makes the old link unknown */
+	uint32_t attempt;	  /* attempts counted, the one under way included */
+	uint32_t max_attempts;
+	int64_t created_at_ms;
+	int64_t run_at_ms; /* when it is, or was, due to be ready */
+	int64_t start_deadline_at_ms;
+	int64_t deadline_at_ms;
+	int64_t started_at_ms; /* of the attempt under way, or of the last */
+	int64_t finished_at_ms;
+	int64_t lease_expires_at_ms;
+	int64_t attempt_deadline_at_ms;
+	int64_t expires_at_ms; /* when a finished job's artifacts go, and after that its record */
+	int64_t due_at_ms;     /* the job's one entry in TABLE_DUE; 0: none */
+	uint64_t tag;	       /* of its entry in TABLE_READY */
+	int64_t error_at_ms;
+	int64_t call_ms; /* what the last call to the API took, as the worker said */
+	uint32_t artifacts;
+	bool artifacts_gone; /* retention took them */
+	float progress;
+	struct token lease;	    /* who may write, while running */
+	struct slice note;	    /* a worker's words about progress */
+	struct slice error_message; /* of the last failure */
+};
+
+struct backoff {
+	int64_t base_ms;
+	int64_t max_ms;
+	double factor;
+	double jitter; /* the share of a delay that is drawn: 1 is "full jitter" */
+};
+
+/* All that the put said. Empty slices and 0 for what it did not. */
+struct job_input {
+	struct slice content_type;
+	struct slice group;
+	struct slice title;
+	struct slice idempotency_key;
+	struct slice callback_url;
+	struct slice traceparent;
+	int64_t attempt_timeout_ms;
+	int64_t result_ttl_ms; /* −1: the queue's or the server's default */
+	struct backoff backoff;
+	const struct pair *metadata; /* when encoding */
+	size_t metadata_count;
+	struct slice metadata_bytes; /* when decoded: read with input_metadata() */
+	struct slice payload;
+};
+
+struct artifact {
+	struct slice content_type;
+	int64_t size;
+	int64_t created_at_ms;
+	uint8_t sha256[32];
+	bool has_blob;
+	struct uuid blob;  /* the file that holds the bytes, where has_blob */
+	struct slice data; /* the bytes, where not */
+};
+
+struct queue_record {
+	struct slice name;
+	struct slice title;
+	bool paused;
+	int64_t counts[JOB_STATES];
+	int64_t ready[PRIORITIES]; /* of counts[JOB_READY], by priority */
+	int64_t put_total;
+	uint64_t next_tag;
+	/* What estimates are made of; see estimate.h. */
+	double lease_rate;     /* leases a millisecond, decaying */
+	double run_ms;	       /* what an attempt that succeeded took, smoothed; 0: none yet */
+	int64_t rate_at_ms;    /* when lease_rate was brought up to date */
+	int64_t rate_since_ms; /* when counting began */
+};
+
+/* Each appends the record to out (reset by the caller); the error of out. */
+int record_write_job(struct buf *out, const struct job *j);
+int record_write_input(struct buf *out, const struct job_input *in);
+int record_write_artifact(struct buf *out, const struct artifact *a);
+int record_write_queue(struct buf *out, const struct queue_record *q);
+int record_write_bytes(struct buf *out, struct slice data); /* a checkpoint */
+
+/* Each ERR_CORRUPT where the checksum or the shape is wrong. */
+int record_read_job(struct slice bytes, struct job *ret);
+int record_read_input(struct slice bytes, struct job_input *ret);
+int record_read_artifact(struct slice bytes, struct artifact *ret);
+int record_read_queue(struct slice bytes, struct queue_record *ret);
+int record_read_bytes(struct slice bytes, struct slice *ret);
+
+/* Up to cap pairs of a decoded input; how many there are. */
+size_t input_metadata(const struct job_input *in, struct pair *ret, size_t cap);
+
+#endif

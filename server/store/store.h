@@ -1,0 +1,95 @@
+/* store.h: the seam between the engine and the disk: ordered tables of bytes under transactions.
+ *
+ * Above this line nobody knows LMDB. One write transaction at a time, from begin to end on one thread (the writer's);
+ * read transactions on any thread, each used by one thread at a time, each a consistent picture of the last commit.
+ * Values handed out point into the map: they hold until the next write of the same transaction or its end. A read
+ * transaction must be short: while it is open, pages it might need are not reused.
+ *
+ * Errors: ERR_STORE_FULL (map or disk full), ERR_STORE_ERROR (the disk failed; store_error_detail() says how),
+ * ERR_NO_MEMORY. After any of them in a write transaction only store_abort() may follow.
+ */
+#ifndef RAINCHECK_STORE_H
+#define RAINCHECK_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/slice.h"
+#include "proto/error.h"
+
+struct store;
+struct store_txn;
+
+/* Keys and values: keys.h and records.h. */
+enum store_table {
+	TABLE_META,	   /* word → bytes */
+	TABLE_QUEUES,	   /* queue number → queue record */
+	TABLE_JOBS,	   /* job id → job record: all that changes in a job's life */
+	TABLE_INPUTS,	   /* job id → input record: all that the put said, payload included; never changes */
+	TABLE_CHECKPOINTS, /* job id → checkpoint */
+	TABLE_READY,	   /* (queue, priority, tag, job id) → nothing: the order of leasing */
+	TABLE_DUE,	   /* (moment, job id) → nothing: when somebody must look at the job next */
+	TABLE_IDEMPOTENCY, /* (queue, idempotency key) → job id */
+	TABLE_ARTIFACTS,   /* (job id, name) → artifact record, small bytes included */
+	TABLE_BLOBS,	   /* blob id → job id: which blob files are in use */
+	TABLE_TOMBSTONES,  /* job id → moment it is forgotten */
+	STORE_TABLES
+};
+
+struct store_options {
+	const char *dir;   /* the data directory; made if it is not there */
+	int64_t max_bytes; /* address space for the map: its size can never pass this */
+	bool read_only;	   /* for looking at a directory that no broker uses; nothing is made or changed */
+};
+
+/* What store_info() tells. */
+struct store_info {
+	int64_t used_bytes; /* pages in use, of the last commit */
+	int64_t max_bytes;
+};
+
+/* Takes the directory for this process: ERR_CONFLICT when another broker has it, ERR_UNSUPPORTED_VERSION for a format
+ * newer than this program, ERR_IO where the directory cannot be used; info says which file and why. */
+int store_open(const struct store_options *options, struct store **ret, struct error_info *info);
+/* No transaction may be open. NULL is taken. */
+void store_close(struct store *s);
+
+const char *store_dir(const struct store *s);
+int store_info(struct store *s, struct store_info *ret);
+/* What the last failing call of this thread ran into, for a log line. */
+const char *store_error_detail(void);
+
+int store_begin_write(struct store *s, struct store_txn **ret);
+int store_begin_read(struct store *s, struct store_txn **ret);
+/* Returns after the disk has it; the transaction is gone in any case, and on an error so is all that it wrote. */
+int store_commit(struct store_txn *t);
+/* NULL is taken. Ends read transactions too. */
+void store_abort(struct store_txn *t);
+/* For _cleanup_. */
+static inline void store_abortp(struct store_txn **t)
+{
+	store_abort(*t);
+}
+
+/* ERR_NOT_FOUND where there is no such key. */
+int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret);
+/* Sets or replaces. */
+int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
+/* The same, and the value's size bytes are for the caller to fill before the next call. */
+int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret);
+/* ERR_NOT_FOUND where there is no such key. */
+int store_delete(struct store_txn *t, enum store_table table, struct slice key);
+
+/* The first entry whose key is not below from (the very first for an empty one). ERR_NOT_FOUND past the last. */
+int store_seek(struct store_txn *t, enum store_table table, struct slice from, struct slice *ret_key,
+	       struct slice *ret_value);
+/* The entry after the one that the last store_seek() or store_next() of this table gave; nothing may have been written
+ * to the table in between. ERR_NOT_FOUND past the last. */
+int store_next(struct store_txn *t, enum store_table table, struct slice *ret_key, struct slice *ret_value);
+/* The last entry whose key is below before (the very last for an empty one). ERR_NOT_FOUND where there is none. */
+int store_seek_back(struct store_txn *t, enum store_table table, struct slice before, struct slice *ret_key,
+		    struct slice *ret_value);
+/* Entries in the table. */
+int store_count(struct store_txn *t, enum store_table table, int64_t *ret);
+
+#endif

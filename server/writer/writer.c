@@ -1,0 +1,335 @@
+/* Happy path: take all that waits, begin, apply each, finish, commit, tell the events, release all. Failure: the
+ * transaction is aborted and every command of the batch is released with the error, so that none is acknowledged that
+ * the disk does not have.
+ */
+#include "server/writer/writer.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#define BATCH_MAX	4096
+#define SUBSCRIBERS_MAX 4
+#define RANDOM_BYTES	4096 /* drawn from the system at once */
+#define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
+
+struct writer {
+	struct store *store;
+	struct blob_store *blobs;
+	struct engine *engine;
+	struct uuid_gen ids;
+	uint8_t random[RANDOM_BYTES];
+	size_t random_used;
+
+	struct {
+		writer_event_cb cb;
+		void *user;
+	} subscribers[SUBSCRIBERS_MAX];
+	size_t subscriber_count;
+
+	pthread_t thread;
+	bool started;
+
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t wake;
+	struct command *head;
+	struct command **tail;
+	bool stopping;
+	struct writer_stats stats;
+};
+
+/* The commands of one batch, sorted by what became of them. */
+struct batch {
+	struct command *items[BATCH_MAX];
+	size_t count;
+};
+
+int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+	pthread_condattr_t attr;
+	int rc;
+
+	if (!w)
+		return ERR_NO_MEMORY;
+	w->store = s;
+	w->blobs = blobs;
+	w->tail = &w->head;
+	w->random_used = sizeof(w->random);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	rc = engine_new(settings, s, &w->engine);
+	if (rc < 0) {
+		writer_free(w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+void writer_free(struct writer *w)
+{
+	if (!w)
+		return;
+	engine_free(w->engine);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+void writer_subscribe(struct writer *w, writer_event_cb cb, void *user)
+{
+	if (w->subscriber_count == SUBSCRIBERS_MAX)
+		abort();
+	w->subscribers[w->subscriber_count].cb = cb;
+	w->subscribers[w->subscriber_count].user = user;
+	w->subscriber_count++;
+}
+
+void writer_submit(struct writer *w, struct command *cmd)
+{
+	bool stopping;
+
+	cmd->next = NULL;
+	pthread_mutex_lock(&w->lock);
+	stopping = w->stopping;
+	if (!stopping) {
+		/* The thread sleeps only when the queue is empty. */
+		if (!w->head)
+			pthread_cond_signal(&w->wake);
+		*w->tail = cmd;
+		w->tail = &cmd->next;
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (stopping) {
+		struct error_info info;
+
+		error_set(&info, ERR_SHUTTING_DOWN, NULL, "%s", error_text(ERR_SHUTTING_DOWN));
+		cmd->refuse(cmd, &info);
+		cmd->release(cmd, ERR_SHUTTING_DOWN);
+	}
+}
+
+void writer_stats(struct writer *w, struct writer_stats *ret)
+{
+	pthread_mutex_lock(&w->lock);
+	*ret = w->stats;
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- randomness and ids ---- */
+
+static void draw(struct writer *w, uint8_t *ret, size_t size)
+{
+	if (sizeof(w->random) - w->random_used < size) {
+		/* Without randomness no lease is safe: there is no way to go on. */
+		if (gnutls_rnd(GNUTLS_RND_RANDOM, w->random, sizeof(w->random)) < 0)
+			abort();
+		w->random_used = 0;
+	}
+	memcpy(ret, w->random + w->random_used, size);
+	memset(w->random + w->random_used, 0, size);
+	w->random_used += size;
+}
+
+/* What purity forbids the engine to get for itself. */
+static void furnish(struct writer *w, struct command *cmd, int64_t now_ms)
+{
+	uint8_t random[UUID_RANDOM_SIZE];
+
+	if (cmd->kind == COMMAND_LEASE)
+		draw(w, cmd->random, sizeof(cmd->random));
+	if (cmd->kind == COMMAND_PUT) {
+		const struct command_put *put = cmd->params;
+		struct uuid last;
+
+		draw(w, random, sizeof(random));
+		uuid_v7(&w->ids, now_ms, random, &cmd->first_id);
+		last = cmd->first_id;
+		for (size_t i = 1; i < put->count; i++)
+			uuid_next(&last, &last);
+		uuid_gen_advance(&w->ids, &last);
+	}
+}
+
+/* ---- the loop ---- */
+
+/* Takes up to BATCH_MAX commands, waiting until there is one or something is due. False when it is time to stop. */
+static bool gather(struct writer *w, struct batch *b, bool pause)
+{
+	int64_t due_ms = engine_next_ms(w->engine);
+
+	b->count = 0;
+	pthread_mutex_lock(&w->lock);
+	while (!w->head && !w->stopping) {
+		int64_t left_ms = due_ms == INT64_MAX ? 3600000 : due_ms - clock_wall_ms();
+		int64_t until_ns;
+		struct timespec until;
+
+		if (pause && left_ms < PAUSE_MS)
+			left_ms = PAUSE_MS;
+		pause = false;
+		if (left_ms <= 0)
+			break;
+		/* Not for longer than a minute at once: the wall clock may be set meanwhile. */
+		until_ns = clock_mono_ns() + (left_ms < 60000 ? left_ms : 60000) * 1000000;
+		until.tv_sec = until_ns / 1000000000;
+		until.tv_nsec = until_ns % 1000000000;
+		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT &&
+		    (due_ms != INT64_MAX && due_ms <= clock_wall_ms()))
+			break;
+	}
+	while (w->head && b->count < BATCH_MAX) {
+		b->items[b->count++] = w->head;
+		w->head = w->head->next;
+	}
+	if (!w->head)
+		w->tail = &w->head;
+	w->stats.parked = (int64_t)engine_parked(w->engine);
+	pthread_mutex_unlock(&w->lock);
+	return b->count > 0 || !w->stopping;
+}
+
+/* Applies the batch. Parked commands are taken out of it: they are the engine's from then on. */
+static int apply(struct writer *w, struct store_txn *t, struct batch *b)
+{
+	int64_t now_ms = clock_wall_ms();
+	uint8_t random[32];
+	size_t kept = 0;
+	int rc;
+
+	draw(w, random, sizeof(random));
+	rc = engine_begin(w->engine, t, now_ms, random);
+	for (size_t i = 0; i < b->count; i++) {
+		struct command *cmd = b->items[i];
+		bool parked = false;
+
+		if (rc == 0) {
+			furnish(w, cmd, now_ms);
+			rc = engine_apply(w->engine, cmd, &parked);
+		}
+		if (!parked)
+			b->items[kept++] = cmd;
+	}
+	b->count = kept;
+	return rc < 0 ? rc : engine_finish(w->engine);
+}
+
+static void tell_events(struct writer *w)
+{
+	size_t count;
+	const struct job_event *events = engine_events(w->engine, &count);
+	const struct uuid *garbage;
+
+	for (size_t i = 0; count > 0 && i < w->subscriber_count; i++)
+		w->subscribers[i].cb(w->subscribers[i].user, events, count);
+	garbage = engine_garbage(w->engine, &count);
+	for (size_t i = 0; i < count; i++)
+		if (blob_remove(w->blobs, &garbage[i]) < 0)
+			log_warning("cannot remove blob %s: %s", uuid_format(&garbage[i]).text, strerror(errno));
+}
+
+static void release(struct batch *b, struct command *answered, int rc)
+{
+	for (size_t i = 0; i < b->count; i++)
+		b->items[i]->release(b->items[i], rc);
+	while (answered) {
+		struct command *next = answered->next;
+
+		answered->release(answered, rc);
+		answered = next;
+	}
+}
+
+static void count_batch(struct writer *w, size_t commands, int rc)
+{
+	pthread_mutex_lock(&w->lock);
+	w->stats.commits += rc == 0;
+	w->stats.failed_commits += rc < 0;
+	w->stats.commands += (int64_t)commands;
+	if ((int64_t)commands > w->stats.largest_batch)
+		w->stats.largest_batch = (int64_t)commands;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int run_batch(struct writer *w, struct batch *b)
+{
+	struct command *answered = NULL;
+	size_t commands = b->count;
+	struct store_txn *t;
+	int rc;
+
+	rc = store_begin_write(w->store, &t);
+	if (rc < 0) {
+		release(b, NULL, rc);
+		return rc;
+	}
+	rc = apply(w, t, b);
+	if (rc == 0)
+		rc = store_commit(t);
+	else
+		store_abort(t);
+	count_batch(w, commands, rc);
+	if (rc == 0) {
+		engine_committed(w->engine, &answered);
+		tell_events(w);
+	} else {
+		log_error("a batch of %zu commands was taken back: %s (%s)", commands, error_text(rc),
+			  store_error_detail());
+		engine_aborted(w->engine, &answered);
+	}
+	release(b, answered, rc);
+	return rc;
+}
+
+static void *writer_main(void *arg)
+{
+	struct writer *w = arg;
+	struct batch *b = malloc(sizeof(*b));
+	bool failed = false;
+
+	if (!b)
+		abort();
+	while (gather(w, b, failed))
+		failed = run_batch(w, b) < 0;
+	free(b);
+	return NULL;
+}
+
+int writer_start(struct writer *w)
+{
+	if (pthread_create(&w->thread, NULL, writer_main, w) != 0)
+		return ERR_NO_MEMORY;
+	w->started = true;
+	return 0;
+}
+
+void writer_stop(struct writer *w)
+{
+	struct command *cmd;
+
+	pthread_mutex_lock(&w->lock);
+	w->stopping = true;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	if (w->started)
+		pthread_join(w->thread, NULL);
+	w->started = false;
+	cmd = engine_stop(w->engine);
+	while (cmd) {
+		struct command *next = cmd->next;
+
+		cmd->release(cmd, ERR_SHUTTING_DOWN);
+		cmd = next;
+	}
+}

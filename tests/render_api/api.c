@@ -1,0 +1,186 @@
+/* Routing and the handlers, but for submits (submit.c).
+ *
+ * Every handler ends in one reply_…() call, or parks the request with a callback to go on with. */
+#include "api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "clip.h"
+#include "park.h"
+#include "renders.h"
+#include "reply.h"
+#include "request.h"
+#include "stats.h"
+#include "submit.h"
+
+/* --- polls -------------------------------------------------------------------------------------------------------- */
+
+static enum MHD_Result handle_poll(struct request *req, const char *id)
+{
+	struct api *api = req->api;
+
+	stats_add(api->stats, STAT_POLLS);
+	if (renders_find(api->renders, id, &req->render) < 0)
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render");
+	if (renders_poll_fails(api->renders, req->render)) {
+		stats_add(api->stats, STAT_POLL_FAILURES);
+		return reply_error(req->connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "told_to", "this poll was to fail");
+	}
+	if (render_input(req->render)->behave.bad_json == BAD_JSON_POLL)
+		return reply_bad_json(req->connection, MHD_HTTP_OK);
+	return reply_json(req->connection, MHD_HTTP_OK, renders_status(api->renders, req->render));
+}
+
+static enum MHD_Result handle_cancel(struct request *req, const char *id)
+{
+	struct api *api = req->api;
+
+	if (renders_find(api->renders, id, &req->render) < 0)
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render");
+	renders_cancel(api->renders, req->render);
+	return reply_json(req->connection, MHD_HTTP_OK, renders_status(api->renders, req->render));
+}
+
+/* --- files -------------------------------------------------------------------------------------------------------- */
+
+static int parse_file(const char *name, char id[RENDER_ID_BYTES + 1], enum clip_kind *ret_kind)
+{
+	if (strlen(name) != RENDER_ID_BYTES + 4)
+		return -1;
+	if (strcmp(name + RENDER_ID_BYTES, ".mp4") == 0)
+		*ret_kind = CLIP_VIDEO;
+	else if (strcmp(name + RENDER_ID_BYTES, ".jpg") == 0)
+		*ret_kind = CLIP_STILL;
+	else
+		return -1;
+	memcpy(id, name, RENDER_ID_BYTES);
+	id[RENDER_ID_BYTES] = '\0';
+	return 0;
+}
+
+static enum MHD_Result handle_file(struct request *req, const char *name)
+{
+	struct api *api = req->api;
+	char id[RENDER_ID_BYTES + 1];
+	enum clip_kind kind;
+
+	stats_add(api->stats, STAT_FETCHES);
+	if (parse_file(name, id, &kind) < 0 || renders_find(api->renders, id, &req->render) < 0 ||
+	    !renders_has(api->renders, req->render, kind))
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such file, or not yet");
+	return submit_reply_clip(req, kind);
+}
+
+/* --- the tests' doors --------------------------------------------------------------------------------------------- */
+
+static enum MHD_Result handle_stats(struct request *req, const char *rest)
+{
+	const char *names = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, "names");
+	json_t *stats = stats_json(req->api->stats, names == NULL || strcmp(names, "0") != 0);
+	size_t in_flight, max_in_flight;
+
+	(void)rest;
+	renders_load(req->api->renders, &in_flight, &max_in_flight);
+	json_object_set_new(stats, "in_flight", json_integer((json_int_t)in_flight));
+	json_object_set_new(stats, "max_in_flight", json_integer((json_int_t)max_in_flight));
+	return reply_json(req->connection, MHD_HTTP_OK, stats);
+}
+
+static enum MHD_Result handle_reset(struct request *req, const char *rest)
+{
+	(void)rest;
+	stats_reset(req->api->stats);
+	renders_reset_load(req->api->renders);
+	return reply_json(req->connection, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
+}
+
+static enum MHD_Result handle_sync_render(struct request *req, const char *rest)
+{
+	(void)rest;
+	return submit_sync(req);
+}
+
+static enum MHD_Result handle_sync_json(struct request *req, const char *rest)
+{
+	(void)rest;
+	req->as_json = true;
+	return submit_sync(req);
+}
+
+static enum MHD_Result handle_submit(struct request *req, const char *rest)
+{
+	(void)rest;
+	return submit_async(req);
+}
+
+/* --- routing ------------------------------------------------------------------------------------------------------ */
+
+struct route {
+	const char *method;
+	const char *path; /* one that ends in a slash takes what follows, which is not empty, as `rest` */
+	enum MHD_Result (*handle)(struct request *req, const char *rest);
+};
+
+static const struct route routes[] = {
+	{ "POST", "/sync/render", handle_sync_render },
+	{ "POST", "/sync/json", handle_sync_json },
+	{ "POST", "/v1/renders", handle_submit },
+	{ "GET", "/v1/renders/", handle_poll },
+	{ "DELETE", "/v1/renders/", handle_cancel },
+	{ "GET", "/files/", handle_file },
+	{ "GET", "/stats", handle_stats },
+	{ "POST", "/reset", handle_reset },
+};
+
+/* What follows the route's path, or NULL when the path is another. */
+static const char *match(const struct route *route, const char *path)
+{
+	size_t bytes = strlen(route->path);
+
+	if (route->path[bytes - 1] != '/')
+		return strcmp(route->path, path) == 0 ? "" : NULL;
+	return strncmp(route->path, path, bytes) == 0 && path[bytes] != '\0' ? path + bytes : NULL;
+}
+
+static enum MHD_Result dispatch(struct request *req)
+{
+	/* libmicrohttpd leaves the body out of an answer to HEAD by itself. */
+	const char *method = strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
+	char allow[64] = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		const char *rest = match(&routes[i], req->path);
+		size_t used = strlen(allow);
+
+		if (rest == NULL)
+			continue;
+		if (strcmp(routes[i].method, method) == 0)
+			return routes[i].handle(req, rest);
+		snprintf(allow + used, sizeof(allow) - used, "%s%s", used == 0 ? "" : ", ", routes[i].method);
+	}
+	if (allow[0] != '\0')
+		return reply_not_allowed(req->connection, allow);
+	return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such path");
+}
+
+enum MHD_Result api_handle(struct request *req)
+{
+	if (req->body_too_large)
+		return reply_error(req->connection, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
+				   "the body is larger than 65536 bytes");
+	if (req->resume_cb == NULL)
+		return dispatch(req);
+	if (req->parked.end == PARK_GONE || req->parked.end == PARK_STOPPED)
+		return MHD_NO;
+	return req->resume_cb(req);
+}
+
+void api_done(struct request *req)
+{
+	/* Here, not where it is resumed: libmicrohttpd may find the connection closed first and not run the request. */
+	if (req->parked.end == PARK_GONE)
+		stats_add(req->api->stats, STAT_ABANDONED);
+	renders_unwait(req->api->renders, &req->waiter);
+	renders_put(req->api->renders, req->render);
+}

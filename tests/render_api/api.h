@@ -1,0 +1,46 @@
+/* What the API answers to which path: the three shapes (sync, poll, webhook), files, and the tests' own doors.
+ *
+ *   POST   /sync/render       200 with the video itself, when it is made
+ *   POST   /sync/json         200 {"output":[url],"poster":url}, when it is made
+ *   POST   /v1/renders        201 {"id","status":"PENDING","urls":{"get","cancel"}}; "webhook" in the body is called
+ *                             with the status when the render has ended
+ *   GET    /v1/renders/ID     {"id","status","progress","output":[url],"poster":url,"failure","failureCode"};
+ *                             the last four only when there is something to say
+ *   DELETE /v1/renders/ID     cancels; answers the status
+ *   GET    /files/ID.mp4, /files/ID.jpg
+ *   GET    /stats             the counts; ?names=0 leaves "by_name" out
+ *   POST   /reset             forgets the counts
+ *
+ * api_handle() on the connection's thread. The api keeps no state of its own. */
+#ifndef RENDER_API_API_H
+#define RENDER_API_API_H
+
+#include <microhttpd.h>
+#include <stdbool.h>
+
+#include "behave.h"
+
+struct clips;
+struct park;
+struct renders;
+struct request;
+struct stats;
+
+struct api {
+	const char *base_url;
+	struct behave behave; /* process-wide */
+	bool overload_hangs;  /* a sync call that failed of overload gets no answer at all */
+	struct clips *clips;
+	struct park *park;
+	struct renders *renders;
+	struct stats *stats;
+};
+
+/* Answers a request that is read to its end, or goes on with one that was parked. Returns what libmicrohttpd's access
+ * handler is to return. */
+enum MHD_Result api_handle(struct request *req);
+
+/* Gives back what the request holds; at its end, whatever that was. */
+void api_done(struct request *req);
+
+#endif

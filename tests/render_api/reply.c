@@ -1,0 +1,251 @@
+/* How answers are made. Bytes are sent through a reader callback, so that one way serves whole files, ranges, and
+ * bodies that stop half way: the Content-Length is set from what is promised, the reader decides what is kept. */
+#include "reply.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "park.h"
+#include "util.h"
+
+#define BLOCK_BYTES 32768
+
+static const char html_page[] = "<!doctype html><title>Sign in</title><h1>This is not the video you asked for</h1>\n";
+
+/* --- text --------------------------------------------------------------------------------------------------------- */
+
+static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, struct MHD_Response *response)
+{
+	enum MHD_Result result;
+
+	if (response == NULL)
+		return MHD_NO;
+	result = MHD_queue_response(c, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static struct MHD_Response *text_response(const char *type, char *text, size_t bytes, enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(bytes, text, mode);
+
+	if (response != NULL) {
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	}
+	return response;
+}
+
+static struct MHD_Response *json_response(json_t *json)
+{
+	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
+	struct MHD_Response *response;
+
+	json_decref(json);
+	if (text == NULL)
+		return NULL;
+	response = text_response("application/json", text, strlen(text), MHD_RESPMEM_MUST_FREE);
+	if (response == NULL)
+		free(text);
+	return response;
+}
+
+static struct MHD_Response *error_response(const char *code, const char *message)
+{
+	return json_response(json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message));
+}
+
+enum MHD_Result reply_json(struct MHD_Connection *c, unsigned status, json_t *json)
+{
+	return queue(c, status, json_response(json));
+}
+
+enum MHD_Result reply_bad_json(struct MHD_Connection *c, unsigned status)
+{
+	static char text[] = "{\"id\": \"made-up\", \"status\": \"SUCC";
+
+	return queue(c, status, text_response("application/json", text, sizeof(text) - 1, MHD_RESPMEM_PERSISTENT));
+}
+
+enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const char *code, const char *message)
+{
+	return queue(c, status, error_response(code, message));
+}
+
+enum MHD_Result reply_retry(struct MHD_Connection *c, unsigned status, const char *code, const char *message,
+			    int seconds)
+{
+	struct MHD_Response *response = error_response(code, message);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", seconds);
+	if (response != NULL && seconds > 0)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, text);
+	return queue(c, status, response);
+}
+
+enum MHD_Result reply_not_allowed(struct MHD_Connection *c, const char *allow)
+{
+	struct MHD_Response *response = error_response("method_not_allowed", "this path does not take that method");
+
+	if (response != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+	return queue(c, MHD_HTTP_METHOD_NOT_ALLOWED, response);
+}
+
+enum MHD_Result reply_reset(struct MHD_Connection *c)
+{
+	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (info != NULL)
+		setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	return MHD_NO;
+}
+
+/* --- bytes -------------------------------------------------------------------------------------------------------- */
+
+struct range {
+	size_t first;
+	size_t count;
+};
+
+struct body {
+	unsigned char *bytes;
+	struct range range;
+	size_t stop_after; /* bytes really sent */
+	bool hangs;
+	struct MHD_Connection *connection;
+	struct park *park;
+	struct parked *parked;
+};
+
+static void body_free_cb(void *cls)
+{
+	struct body *b = cls;
+
+	free(b->bytes);
+	free(b);
+}
+
+static ssize_t body_read_cb(void *cls, uint64_t position, char *buffer, size_t max)
+{
+	struct body *b = cls;
+	size_t left = position < b->stop_after ? b->stop_after - position : 0;
+
+	if (left == 0) {
+		/* Run again after the silence, or told that there can be none: end it. */
+		if (!b->hangs || park_add(b->park, b->parked, b->connection, PARK_FOREVER) < 0)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		b->hangs = false;
+		return 0;
+	}
+	if (left > max)
+		left = max;
+	memcpy(buffer, b->bytes + b->range.first + position, left);
+	return (ssize_t)left;
+}
+
+enum range_answer { RANGE_NONE, RANGE_SOME, RANGE_BAD };
+
+/* One range of the three forms a-b, a- and -n. What is not understood is ignored, as the standard wants it. */
+static enum range_answer parse_range(const char *header, size_t size, struct range *ret_range)
+{
+	unsigned long long first, last;
+	char extra;
+
+	if (header == NULL || strncmp(header, "bytes=", 6) != 0 || strchr(header, ',') != NULL)
+		return RANGE_NONE;
+	header += 6;
+	if (header[0] == '-') {
+		if (sscanf(header + 1, "%llu%c", &last, &extra) != 1)
+			return RANGE_NONE;
+		if (last == 0)
+			return RANGE_BAD;
+		first = last > size ? 0 : size - last;
+		last = size - 1;
+	} else if (sscanf(header, "%llu-%llu%c", &first, &last, &extra) == 2) {
+		if (last < first)
+			return RANGE_NONE;
+	} else if (sscanf(header, "%llu-%c", &first, &extra) == 1 && header[strlen(header) - 1] == '-') {
+		last = size - 1;
+	} else {
+		return RANGE_NONE;
+	}
+	if (first >= size)
+		return RANGE_BAD;
+	if (last >= size)
+		last = size - 1;
+	*ret_range = (struct range){ .first = (size_t)first, .count = (size_t)(last - first + 1) };
+	return RANGE_SOME;
+}
+
+static enum MHD_Result reply_bad_range(struct MHD_Connection *c, size_t size)
+{
+	struct MHD_Response *response = error_response("bad_range", "the range is not in the file");
+	char text[64];
+
+	snprintf(text, sizeof(text), "bytes */%zu", size);
+	if (response != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
+	return queue(c, MHD_HTTP_RANGE_NOT_SATISFIABLE, response);
+}
+
+static struct MHD_Response *body_response(struct body *b, const char *type, size_t size, bool partial)
+{
+	struct MHD_Response *response;
+	char text[96];
+
+	response = MHD_create_response_from_callback(b->range.count, BLOCK_BYTES, body_read_cb, b, body_free_cb);
+	if (response == NULL) {
+		body_free_cb(b);
+		return NULL;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+	if (partial) {
+		snprintf(text, sizeof(text), "bytes %zu-%zu/%zu", b->range.first, b->range.first + b->range.count - 1,
+			 size);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE, text);
+	}
+	return response;
+}
+
+static enum MHD_Result reply_html(struct MHD_Connection *c)
+{
+	return queue(c, MHD_HTTP_OK,
+		     text_response("text/html", (char *)html_page, sizeof(html_page) - 1, MHD_RESPMEM_PERSISTENT));
+}
+
+enum MHD_Result reply_bytes(struct MHD_Connection *c, const char *type, unsigned char *bytes, size_t size,
+			    enum reply_spoil spoil, struct park *park, struct parked *parked)
+{
+	_cleanup_(freep) unsigned char *owned = bytes;
+	struct range range = { .first = 0, .count = size };
+	enum range_answer answer;
+	struct body *b;
+
+	if (spoil == SPOIL_WRONG_TYPE)
+		return reply_html(c);
+	answer = parse_range(MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_RANGE), size, &range);
+	if (answer == RANGE_BAD)
+		return reply_bad_range(c, size);
+	b = calloc(1, sizeof(*b));
+	if (b == NULL)
+		return MHD_NO;
+	*b = (struct body){
+		.bytes = TAKE_PTR(owned),
+		.range = range,
+		.stop_after = spoil == SPOIL_NOTHING ? range.count : range.count / 2,
+		.hangs = spoil == SPOIL_HANG_BODY,
+		.connection = c,
+		.park = park,
+		.parked = parked,
+	};
+	return queue(c, answer == RANGE_SOME ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK,
+		     body_response(b, type, size, answer == RANGE_SOME));
+}
