@@ -1,0 +1,291 @@
+#include "tests/harness/engine_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/engine/check.h"
+
+static struct rig *current; /* callbacks carry no user pointer; a test has one rig */
+
+static const struct message *result_of(enum command_kind kind, const void *params)
+{
+	switch (kind) {
+	case COMMAND_PUT:
+		return ((const struct command_put *)params)->many ? &MSG_job_put_many_result : &MSG_job_put_result;
+	case COMMAND_LEASE:
+		return &MSG_job_lease_result;
+	case COMMAND_EXTEND:
+		return &MSG_job_extend_result;
+	case COMMAND_COMPLETE:
+		return &MSG_job_complete_result;
+	case COMMAND_FAIL:
+		return &MSG_job_fail_result;
+	case COMMAND_RELEASE:
+		return &MSG_job_release_result;
+	case COMMAND_ATTACH:
+		return &MSG_artifact_stored;
+	default:
+		return &MSG_empty;
+	}
+}
+
+static void answer_cb(struct command *cmd, const struct message *m, const void *result)
+{
+	assert_ptr_equal(m, result_of(cmd->kind, cmd->params));
+	buf_reset(&current->bytes);
+	assert_int_equal(message_encode(m, result, &current->bytes), 0);
+	current->answered_by = cmd;
+	current->code = 0;
+}
+
+static void refuse_cb(struct command *cmd, const struct error_info *info)
+{
+	(void)cmd;
+	current->info = *info;
+	current->code = info->code;
+}
+
+static void release_cb(struct command *cmd, int rc)
+{
+	current->released++;
+	if (rc < 0)
+		current->code = rc;
+	/* Of several commands of one batch, the last answer is kept. */
+	if (current->code == 0 && cmd == current->answered_by) {
+		const struct message *m = result_of(cmd->kind, cmd->params);
+		msgpack_object object;
+		size_t at = 0;
+
+		assert_int_equal(msgpack_unpack((const char *)current->bytes.data, current->bytes.size, &at,
+						&current->zone, &object),
+				 MSGPACK_UNPACK_SUCCESS);
+		assert_true(message_size(m) <= sizeof(current->answer));
+		assert_int_equal(message_decode(m, &object, &current->zone, &current->answer, NULL), 0);
+	}
+}
+
+static void open_store(struct rig *r)
+{
+	struct store_options options = { .dir = r->dir.path, .max_bytes = 1 << 28 };
+	struct error_info info = { 0 };
+
+	if (store_open(&options, &r->store, &info) < 0)
+		fail_msg("%s", info.message);
+	assert_int_equal(blob_store_open(r->dir.path, &r->blobs, &info), 0);
+	assert_int_equal(engine_new(&r->settings, r->store, &r->engine), 0);
+}
+
+void rig_open(struct rig *r)
+{
+	memset(r, 0, sizeof(*r));
+	current = r;
+	tempdir_make(&r->dir);
+	r->now_ms = 1700000000000;
+	r->settings = (struct settings){
+		.public_url = "http://example.test",
+		.link_secret = { 7 },
+		.inline_bytes = 16384,
+		.payload_bytes = 1 << 20,
+		.artifact_bytes = 1 << 28,
+		.result_ttl_ms = 7 * 86400000LL,
+		.record_ttl_ms = 30 * 86400000LL,
+		.tombstone_ttl_ms = 90 * 86400000LL,
+	};
+	msgpack_zone_init(&r->zone, 8192);
+	buf_init(&r->bytes, 64 << 20);
+	open_store(r);
+}
+
+static void close_store(struct rig *r)
+{
+	store_abort(r->view_txn);
+	r->view_txn = NULL;
+	for (struct command *cmd = engine_stop(r->engine); cmd;) {
+		struct command *next = cmd->next;
+
+		cmd->release(cmd, ERR_SHUTTING_DOWN);
+		cmd = next;
+	}
+	engine_free(r->engine);
+	blob_store_close(r->blobs);
+	store_close(r->store);
+}
+
+void rig_close(struct rig *r)
+{
+	close_store(r);
+	msgpack_zone_destroy(&r->zone);
+	buf_done(&r->bytes);
+	tempdir_remove(&r->dir);
+}
+
+void rig_restart(struct rig *r)
+{
+	close_store(r);
+	open_store(r);
+}
+
+static void report_cb(void *user, const char *line)
+{
+	(void)user;
+	print_error("check: %s\n", line);
+}
+
+void rig_check(struct rig *r)
+{
+	int64_t breaches = -1;
+
+	assert_int_equal(check_run(r->store, r->blobs, report_cb, NULL, &breaches), 0);
+	assert_int_equal(breaches, 0);
+}
+
+/* One batch of at most one command. */
+static void run_batch(struct rig *r, struct command *cmd)
+{
+	struct command *answered;
+	struct store_txn *t;
+	uint8_t random[32] = { 0 };
+
+	store_abort(r->view_txn);
+	r->view_txn = NULL;
+	r->drawn++;
+	memcpy(random, &r->drawn, sizeof(r->drawn));
+	assert_int_equal(store_begin_write(r->store, &t), 0);
+	assert_int_equal(engine_begin(r->engine, t, r->now_ms, random), 0);
+	r->parked = false;
+	if (cmd) {
+		memcpy(cmd->random, random, sizeof(random));
+		assert_int_equal(engine_apply(r->engine, cmd, &r->parked), 0);
+	}
+	assert_int_equal(engine_finish(r->engine), 0);
+	assert_int_equal(store_commit(t), 0);
+	engine_committed(r->engine, &answered);
+	if (cmd && !r->parked)
+		cmd->release(cmd, 0);
+	while (answered) {
+		struct command *next = answered->next;
+
+		answered->release(answered, 0);
+		answered = next;
+	}
+	rig_check(r);
+}
+
+void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params)
+{
+	uint8_t random[UUID_RANDOM_SIZE] = { 1, 2, 3 };
+
+	cmd->kind = kind;
+	cmd->params = params;
+	cmd->answer = answer_cb;
+	cmd->refuse = refuse_cb;
+	cmd->release = release_cb;
+	if (kind == COMMAND_PUT) {
+		uuid_v7(&r->ids, r->now_ms, random, &cmd->first_id);
+		for (size_t i = 1; i < ((const struct command_put *)params)->count; i++)
+			uuid_next(&r->ids.last, &r->ids.last);
+	}
+	run_batch(r, cmd);
+}
+
+void rig_run(struct rig *r, enum command_kind kind, const void *params)
+{
+	struct command cmd = { 0 };
+
+	rig_submit(r, &cmd, kind, params);
+	assert_false(r->parked);
+}
+
+void rig_pass(struct rig *r, int64_t ms)
+{
+	r->now_ms += ms;
+	run_batch(r, NULL);
+}
+
+/* ---- the usual commands ---- */
+
+struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put)
+{
+	struct put_item item = { .put = *put };
+	struct command_put params = { .items = &item, .count = 1 };
+
+	if (put->has_preview) {
+		item.preview.content_type = put->preview.content_type;
+		item.preview.data = put->preview.data;
+		item.preview.size = (int64_t)put->preview.data.size;
+		blob_sha256(put->preview.data, item.preview.sha256);
+	}
+	rig_run(r, COMMAND_PUT, &params);
+	return r->code == 0 ? r->answer.put.id : (struct uuid){ 0 };
+}
+
+struct uuid rig_put(struct rig *r, const char *queue, const char *payload)
+{
+	struct msg_job_put put = {
+		.has_queue = true,
+		.queue = slice_str(queue),
+		.has_payload = true,
+		.payload = slice_str(payload),
+	};
+
+	return rig_put_params(r, &put);
+}
+
+bool rig_lease(struct rig *r, const char *queue, struct msg_leased_job *ret)
+{
+	struct slice name = slice_str(queue);
+	struct msg_job_lease lease = { .has_queues = true, .queues_count = 1, .queues = &name };
+
+	rig_run(r, COMMAND_LEASE, &lease);
+	assert_int_equal(r->code, 0);
+	if (r->answer.lease.jobs_count == 0)
+		return false;
+	assert_int_equal(r->answer.lease.jobs_count, 1);
+	*ret = r->answer.lease.jobs[0];
+	return true;
+}
+
+void rig_complete(struct rig *r, const struct uuid *id, const struct token *lease, const char *result)
+{
+	struct complete_item item = { .id = *id, .lease = *lease, .has_result = result != NULL };
+	struct command_complete params = { .items = &item, .count = 1 };
+
+	if (result) {
+		item.result.content_type = slice_str("text/plain");
+		item.result.data = slice_str(result);
+		item.result.size = (int64_t)item.result.data.size;
+		blob_sha256(item.result.data, item.result.sha256);
+	}
+	rig_run(r, COMMAND_COMPLETE, &params);
+}
+
+void rig_fail(struct rig *r, const struct uuid *id, const struct token *lease, int kind, int64_t retry_after_ms)
+{
+	struct msg_job_fail params = {
+		.has_id = true,
+		.id = *id,
+		.has_lease = true,
+		.lease = *lease,
+		.has_kind = true,
+		.kind = kind,
+		.has_message = true,
+		.message = slice_str("it broke"),
+		.has_retry_after_ms = retry_after_ms > 0,
+		.retry_after_ms = retry_after_ms,
+	};
+
+	rig_run(r, COMMAND_FAIL, &params);
+}
+
+const struct msg_job *rig_job(struct rig *r, const struct uuid *id)
+{
+	if (!r->view_txn)
+		assert_int_equal(store_begin_read(r->store, &r->view_txn), 0);
+	r->code = view_job(r->view_txn, &r->settings, r->now_ms, id, &r->view);
+	return &r->view.job;
+}

@@ -1,0 +1,71 @@
+/* engine_rig.h: the real engine on a real store, driven by hand: the test says what time it is.
+ *
+ * Every call below is one batch of one command: begin, apply, finish, commit, release; and after each the checker
+ * proves every invariant from the store. The answer stays in rig->answer, decoded, until the next call.
+ */
+#ifndef RAINCHECK_TEST_ENGINE_RIG_H
+#define RAINCHECK_TEST_ENGINE_RIG_H
+
+#include <msgpack.h>
+
+#include "server/engine/engine.h"
+#include "server/engine/view.h"
+#include "tests/harness/tempdir.h"
+
+struct rig {
+	struct tempdir dir;
+	struct settings settings;
+	struct store *store;
+	struct blob_store *blobs;
+	struct engine *engine;
+	struct uuid_gen ids;
+	int64_t now_ms;
+	uint32_t drawn;
+
+	/* Of the last command: */
+	int code;		/* 0, or why it was refused */
+	struct error_info info; /* then */
+	bool parked;
+	const struct command *answered_by; /* whose answer bytes holds */
+	int released;			   /* how often release was called for any command */
+	struct msgpack_zone zone;
+	struct buf bytes;
+	union {
+		struct msg_job_put_result put;
+		struct msg_job_put_many_result put_many;
+		struct msg_job_lease_result lease;
+		struct msg_job_extend_result extend;
+		struct msg_job_complete_result complete;
+		struct msg_job_fail_result fail;
+		struct msg_job_release_result release;
+		struct msg_artifact_stored stored;
+	} answer;
+	struct job_view view;
+	struct store_txn *view_txn;
+};
+
+void rig_open(struct rig *r);
+void rig_close(struct rig *r);
+/* Closes store and engine and opens them again, as after a crash. */
+void rig_restart(struct rig *r);
+
+/* Runs one command; the answer is in r->answer, or r->code says why not. */
+void rig_run(struct rig *r, enum command_kind kind, const void *params);
+/* The same for a command of the caller's own, which may be parked. */
+void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params);
+/* A batch without a command at a later moment: time passes. */
+void rig_pass(struct rig *r, int64_t ms);
+
+struct uuid rig_put(struct rig *r, const char *queue, const char *payload);
+struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put);
+/* Leases one; false when there is none. */
+bool rig_lease(struct rig *r, const char *queue, struct msg_leased_job *ret);
+void rig_complete(struct rig *r, const struct uuid *id, const struct token *lease, const char *result);
+void rig_fail(struct rig *r, const struct uuid *id, const struct token *lease, int kind, int64_t retry_after_ms);
+
+/* The job as it is now; valid until the next call. ERR_… in r->code where it is not there. */
+const struct msg_job *rig_job(struct rig *r, const struct uuid *id);
+/* Fails the test unless the checker finds nothing. */
+void rig_check(struct rig *r);
+
+#endif
