@@ -74,9 +74,14 @@ help:
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
+
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/libproto.a: $(PROTO)
 $(B)/libraincheck.a: $(CLIENT) $(PROTO)
@@ -86,28 +91,36 @@ $(B)/libworker.a: $(filter-out %/main.o,$(WORKER))
 $(B)/libharness.a: $(HARNESS)
 $(B)/lib%.a:
 	@mkdir -p $(@D)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(B)/libraincheck.so: $(CLIENT) $(PROTO) client/libraincheck.map
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libraincheck.so.0 -Wl,--version-script=client/libraincheck.map \
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libraincheck.so.0 -Wl,--version-script=client/libraincheck.map \
 		-o $@ $(CLIENT) $(PROTO) $(LIBS_lib)
 
 LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pie -o $@ $(filter %.o %.a,$^)
 
 $(B)/raincheckd: $(B)/obj/server/main.o $(B)/libserver.a $(B)/libproto.a
-	$(LINK) $(LIBS_server)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_server)
 $(B)/raincheck-worker: $(B)/obj/worker/main.o $(B)/libworker.a $(B)/libraincheck.a
-	$(LINK) $(LIBS_worker)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_worker)
 $(B)/raincheck: $(B)/obj/client/cli/main.o $(B)/libcli.a $(B)/libraincheck.a
-	$(LINK) $(LIBS_cli)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_cli)
 $(B)/render-api: $(RENDER)
-	$(LINK) $(LIBS_render)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_render)
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libworker.a $(B)/libcli.a $(B)/libraincheck.a
 	@mkdir -p $(@D)
-	$(LINK) $(LIBS_tests)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_tests)
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libserver.a $(B)/libworker.a $(B)/libraincheck.a
 	@mkdir -p $(@D)
-	$(LINK) -fsanitize=fuzzer $(LIBS_server) $(LIBS_worker)
+	$(call say,LINK)
+	$(Q)$(LINK) -fsanitize=fuzzer $(LIBS_server) $(LIBS_worker)
 
 .PRECIOUS: $(B)/obj/%.o
 .SECONDARY:
@@ -153,12 +166,14 @@ CRASHES ?= 50
 crash: test-programs
 	@B=$(B) CRASHES=$(CRASHES) tests/run $(CRASH)
 
-.PHONY: check-asan check-tsan check-valgrind
+.PHONY: check-asan check-tsan check-threads check-valgrind
 check-asan:
 	+@$(AGAIN) B=build/asan VARIANT=asan check
-# What runs threads: the broker, and what talks to it.
 check-tsan:
-	+@$(AGAIN) B=build/tsan VARIANT=tsan check
+	+@$(AGAIN) B=build/tsan VARIANT=tsan check-threads
+# What runs threads: the broker with all that talks to it, and the units that start threads.
+check-threads: test-programs
+	@B=$(B) tests/run $(filter %/test_writer %/test_net% %/test_http% %/test_client%,$(UNIT)) $(INTEGRATION)
 check-valgrind: test-programs
 	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
 

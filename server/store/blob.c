@@ -17,10 +17,11 @@
 
 #define NAME_SIZE 32 /* a blob's id as hexadecimal digits */
 #define FOLDERS	  256
+#define MARGIN_MS 2000 /* a file's time may lag behind the clock by a tick, or two seconds where it is stored so */
 
 struct blob_store {
-	int dir_fd; /* of DIR/blobs */
-	int64_t opened_at_ms;
+	int dir_fd;	      /* of DIR/blobs */
+	int64_t opened_at_ms; /* less a margin: files younger than this are left alone by the sweep */
 };
 
 struct blob_writer {
@@ -92,7 +93,7 @@ int blob_store_open(const char *dir, struct blob_store **ret, struct error_info 
 	if (!bs)
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 	snprintf(path, sizeof(path), "%s/blobs", dir);
-	bs->opened_at_ms = clock_wall_ms();
+	bs->opened_at_ms = clock_wall_ms() - MARGIN_MS;
 	bs->dir_fd = -1;
 	if (mkdir(path, 0700) == 0 || errno == EEXIST)
 		bs->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

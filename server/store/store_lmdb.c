@@ -339,7 +339,7 @@ static int cursor_of(struct store_txn *t, enum store_table table, MDB_cursor **r
 static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cursor_op op, struct slice *ret_key,
 		struct slice *ret_value)
 {
-	MDB_cursor *c;
+	MDB_cursor *c = NULL;
 	MDB_val v;
 	int rc;
 

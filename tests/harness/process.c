@@ -1,0 +1,112 @@
+#include "tests/harness/process.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+const char *process_program(const char *name)
+{
+	static _Thread_local char path[512];
+	const char *build = getenv("B");
+
+	snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
+	return path;
+}
+
+static void run_child(int out, const char *const *argv, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	dup2(out, STDOUT_FILENO);
+	close_range(3, ~0U, 0);
+	execv(argv[0], (char *const *)(uintptr_t)argv);
+	perror(argv[0]);
+	_exit(127);
+}
+
+void process_start(struct process *p, const char *const *argv)
+{
+	const char *slash = strrchr(argv[0], '/');
+	pid_t parent = getpid();
+	int fds[2];
+
+	memset(p, 0, sizeof(*p));
+	snprintf(p->name, sizeof(p->name), "%s", slash ? slash + 1 : argv[0]);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		die("pipe");
+	p->pid = fork();
+	if (p->pid < 0)
+		die("fork");
+	if (p->pid == 0)
+		run_child(fds[1], argv, parent);
+	close(fds[1]);
+	p->output = fdopen(fds[0], "r");
+	if (!p->output)
+		die("fdopen");
+}
+
+bool process_wait_line(struct process *p, const char *prefix)
+{
+	while (fgets(p->line, sizeof(p->line), p->output)) {
+		p->line[strcspn(p->line, "\n")] = '\0';
+		if (strncmp(p->line, prefix, strlen(prefix)) == 0)
+			return true;
+	}
+	return false;
+}
+
+void process_line_word(const struct process *p, const char *key, char *ret, size_t size)
+{
+	const char *at = strstr(p->line, key);
+
+	assert_non_null(at);
+	at += strlen(key);
+	snprintf(ret, size, "%.*s", (int)strcspn(at, " "), at);
+}
+
+int process_finish(struct process *p, char *ret, size_t size)
+{
+	size_t used = 0;
+	int status;
+
+	for (int c; (c = fgetc(p->output)) != EOF;)
+		if (ret && used + 1 < size)
+			ret[used++] = (char)c;
+	if (ret)
+		ret[used] = '\0';
+	if (waitpid(p->pid, &status, 0) != p->pid)
+		die("waitpid");
+	fclose(p->output);
+	p->pid = 0;
+	p->output = NULL;
+	return status;
+}
+
+int process_end(struct process *p, int signal)
+{
+	kill(p->pid, signal);
+	return process_finish(p, NULL, 0);
+}
+
+void process_stop(struct process *p)
+{
+	int status = process_end(p, SIGTERM);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail_msg("%s ended with status 0x%x after SIGTERM", p->name, (unsigned)status);
+}

@@ -1,0 +1,502 @@
+/* The seam to the disk, the keys' order, and the records: what is written is read again, and every flipped bit is
+ * found. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/store/blob.h"
+#include "server/store/keys.h"
+#include "server/store/records.h"
+#include "server/store/store.h"
+#include "tests/harness/tempdir.h"
+
+static struct tempdir dir;
+static struct store *store;
+
+static int open_store(const char *path, bool read_only, struct error_info *info)
+{
+	struct store_options options = { .dir = path, .max_bytes = 1 << 26, .read_only = read_only };
+
+	return store_open(&options, &store, info);
+}
+
+static int setup(void **state)
+{
+	struct error_info info = { 0 };
+
+	(void)state;
+	tempdir_make(&dir);
+	return open_store(dir.path, false, &info);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	store_close(store);
+	store = NULL;
+	tempdir_remove(&dir);
+	return 0;
+}
+
+static void put(const char *key, const char *value)
+{
+	struct store_txn *t;
+
+	assert_int_equal(store_begin_write(store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_META, slice_str(key), slice_str(value)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static int get(const char *key, char *ret, size_t size)
+{
+	struct store_txn *t;
+	struct slice value;
+	int rc;
+
+	assert_int_equal(store_begin_read(store, &t), 0);
+	rc = store_get(t, TABLE_META, slice_str(key), &value);
+	if (rc == 0)
+		snprintf(ret, size, "%.*s", SLICE_FMT(value));
+	store_abort(t);
+	return rc;
+}
+
+static void what_is_committed_is_there_after_opening_again(void **state)
+{
+	struct error_info info = { 0 };
+	char value[16] = "";
+
+	(void)state;
+	put("a", "1");
+	store_close(store);
+	assert_int_equal(open_store(dir.path, false, &info), 0);
+	assert_int_equal(get("a", value, sizeof(value)), 0);
+	assert_string_equal(value, "1");
+	assert_int_equal(get("b", value, sizeof(value)), ERR_NOT_FOUND);
+}
+
+static void what_is_aborted_is_not(void **state)
+{
+	struct store_txn *t;
+	char value[16];
+
+	(void)state;
+	assert_int_equal(store_begin_write(store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_META, slice_str("a"), slice_str("1")), 0);
+	store_abort(t);
+	assert_int_equal(get("a", value, sizeof(value)), ERR_NOT_FOUND);
+}
+
+static void a_reader_keeps_its_picture(void **state)
+{
+	struct store_txn *reader;
+	struct slice value;
+
+	(void)state;
+	put("a", "old");
+	assert_int_equal(store_begin_read(store, &reader), 0);
+	put("a", "new");
+	assert_int_equal(store_get(reader, TABLE_META, slice_str("a"), &value), 0);
+	assert_true(slice_is(value, "old"));
+	store_abort(reader);
+}
+
+static void seeking_goes_both_ways(void **state)
+{
+	struct slice key, value;
+	struct store_txn *t;
+	struct uuid id = { { 0 } };
+
+	(void)state;
+	assert_int_equal(store_begin_write(store, &t), 0);
+	assert_int_equal(store_seek(t, TABLE_JOBS, slice_of(NULL, 0), &key, &value), ERR_NOT_FOUND);
+	assert_int_equal(store_seek_back(t, TABLE_JOBS, slice_of(NULL, 0), &key, &value), ERR_NOT_FOUND);
+	for (uint8_t i = 10; i <= 30; i = (uint8_t)(i + 10)) {
+		struct key k;
+
+		id.bytes[0] = i;
+		k = key_job(&id);
+		assert_int_equal(store_put(t, TABLE_JOBS, key_slice(&k), slice_str("x")), 0);
+	}
+	id.bytes[0] = 15;
+	struct key from = key_job(&id);
+
+	assert_int_equal(store_seek(t, TABLE_JOBS, key_slice(&from), &key, &value), 0);
+	assert_int_equal(((const uint8_t *)key.data)[0], 20);
+	assert_int_equal(store_next(t, TABLE_JOBS, &key, &value), 0);
+	assert_int_equal(((const uint8_t *)key.data)[0], 30);
+	assert_int_equal(store_next(t, TABLE_JOBS, &key, &value), ERR_NOT_FOUND);
+	assert_int_equal(store_seek_back(t, TABLE_JOBS, key_slice(&from), &key, &value), 0);
+	assert_int_equal(((const uint8_t *)key.data)[0], 10);
+	assert_int_equal(store_seek_back(t, TABLE_JOBS, slice_of(NULL, 0), &key, &value), 0);
+	assert_int_equal(((const uint8_t *)key.data)[0], 30);
+	store_abort(t);
+}
+
+static void a_full_map_is_said(void **state)
+{
+	char *megabyte = calloc(1, 1 << 20);
+	struct store_txn *t;
+	int rc = 0;
+
+	(void)state;
+	assert_non_null(megabyte);
+	assert_int_equal(store_begin_write(store, &t), 0);
+	for (int i = 0; rc == 0; i++) {
+		char name[16];
+
+		assert_in_range(i, 0, 64);
+		snprintf(name, sizeof(name), "%d", i);
+		rc = store_put(t, TABLE_META, slice_str(name), slice_of(megabyte, 1 << 20));
+	}
+	assert_int_equal(rc, ERR_STORE_FULL);
+	store_abort(t);
+	free(megabyte);
+	put("a", "after");
+}
+
+static void one_process_at_a_time(void **state)
+{
+	struct store *other;
+	struct store_options options = { .dir = dir.path, .max_bytes = 1 << 26 };
+	struct error_info info = { 0 };
+
+	(void)state;
+	assert_int_equal(store_open(&options, &other, &info), ERR_CONFLICT);
+	assert_non_null(strstr(info.message, dir.path));
+	options.read_only = true;
+	assert_int_equal(store_open(&options, &other, &info), ERR_CONFLICT);
+}
+
+static void a_newer_format_is_refused_and_left_alone(void **state)
+{
+	uint32_t version = 99;
+	struct error_info info = { 0 };
+	struct store_txn *t;
+
+	(void)state;
+	assert_int_equal(store_begin_write(store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_META, slice_str("format"), slice_of(&version, sizeof(version))), 0);
+	assert_int_equal(store_commit(t), 0);
+	store_close(store);
+	store = NULL;
+	assert_int_equal(open_store(dir.path, false, &info), ERR_UNSUPPORTED_VERSION);
+	assert_non_null(strstr(info.message, "99"));
+}
+
+static void a_directory_that_cannot_be_is_named(void **state)
+{
+	struct store *other;
+	struct store_options options = { .dir = "/dev/null/x", .max_bytes = 1 << 26 };
+	struct error_info info = { 0 };
+
+	(void)state;
+	assert_int_equal(store_open(&options, &other, &info), ERR_IO);
+	assert_non_null(strstr(info.message, "/dev/null/x"));
+}
+
+/* ---- keys ---- */
+
+static int order(struct key a, struct key b)
+{
+	size_t n = a.size < b.size ? a.size : b.size;
+	int c = memcmp(a.bytes, b.bytes, n);
+
+	return c ? c : (a.size > b.size) - (a.size < b.size);
+}
+
+static void keys_sort_as_meant(void **state)
+{
+	struct uuid low = { { 1 } }, high = { { 2 } };
+
+	(void)state;
+	assert_true(order(key_ready(1, 0, 9, &high), key_ready(1, 1, 1, &low)) < 0);
+	assert_true(order(key_ready(1, 1, 255, &high), key_ready(1, 1, 256, &low)) < 0);
+	assert_true(order(key_ready(1, 1, 5, &low), key_ready(1, 1, 5, &high)) < 0);
+	assert_true(order(key_ready(255, 9, 1, &low), key_ready(256, 0, 0, &low)) < 0);
+	assert_true(order(key_ready_from(1, 3), key_ready(1, 3, 0, &low)) < 0);
+	assert_true(order(key_due(1, &high), key_due(2, &low)) < 0);
+	assert_true(order(key_due(255, &low), key_due(1700000000000, &low)) < 0);
+}
+
+static void keys_read_back(void **state)
+{
+	struct uuid id = { { 1, 2, 3 } }, found;
+	struct key k = key_ready(7, 3, 1ull << 40, &id);
+	uint32_t queue;
+	uint8_t priority;
+	uint64_t tag;
+	int64_t at;
+	struct slice name;
+
+	(void)state;
+	assert_int_equal(key_read_ready(key_slice(&k), &queue, &priority, &tag, &found), 0);
+	assert_int_equal(queue, 7);
+	assert_int_equal(priority, 3);
+	assert_true(tag == 1ull << 40);
+	assert_true(uuid_equal(&found, &id));
+	k.size--;
+	assert_int_equal(key_read_ready(key_slice(&k), &queue, &priority, &tag, &found), ERR_CORRUPT);
+	k = key_due(123456789012, &id);
+	assert_int_equal(key_read_due(key_slice(&k), &at, &found), 0);
+	assert_int_equal(at, 123456789012);
+	k = key_artifact(&id, slice_str("result"));
+	assert_int_equal(key_read_artifact(key_slice(&k), &found, &name), 0);
+	assert_true(slice_is(name, "result"));
+}
+
+/* ---- records ---- */
+
+static struct job sample_job(void)
+{
+	return (struct job){
+		.queue = 3,
+		.state = JOB_RUNNING,
+		.priority = 9,
+		.error_kind = FAIL_INVALID,
+		.has_progress = true,
+		.link_revoked = true,
+		.link_generation = 513,
+		.attempt = 2,
+		.max_attempts = 5,
+		.created_at_ms = 1700000000000,
+		.lease_expires_at_ms = -1,
+		.due_at_ms = INT64_MAX,
+		.tag = UINT64_MAX,
+		.artifacts = 4,
+		.artifacts_gone = true,
+		.progress = 0.25f,
+		.lease = { { 1, 2, 3, 255 } },
+		.note = slice_str("note"),
+		.error_message = slice_str("why"),
+	};
+}
+
+static void a_job_record_reads_back(void **state)
+{
+	struct job in = sample_job(), out;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	assert_int_equal(record_write_job(&b, &in), 0);
+	assert_int_equal(record_read_job(buf_slice(&b), &out), 0);
+	assert_true(slice_equal(in.note, out.note) && slice_equal(in.error_message, out.error_message));
+	in.note = out.note;
+	in.error_message = out.error_message;
+	assert_int_equal(out.queue, in.queue);
+	assert_int_equal(out.link_generation, in.link_generation);
+	assert_true(out.has_progress && out.link_revoked && out.artifacts_gone);
+	assert_int_equal(out.lease_expires_at_ms, -1);
+	assert_true(out.due_at_ms == INT64_MAX && out.tag == UINT64_MAX);
+	assert_memory_equal(&out.lease, &in.lease, sizeof(in.lease));
+	assert_true(out.progress == 0.25f);
+	buf_done(&b);
+}
+
+/* Each bit flipped and each length cut off is found, whatever the record. */
+static void expect_damage_found(struct buf *b, int (*read)(struct slice bytes))
+{
+	for (size_t i = 0; i < b->size * 8; i++) {
+		b->data[i / 8] ^= (uint8_t)(1u << (i % 8));
+		assert_int_equal(read(buf_slice(b)), ERR_CORRUPT);
+		b->data[i / 8] ^= (uint8_t)(1u << (i % 8));
+	}
+	for (size_t n = 0; n < b->size; n++)
+		assert_int_equal(read(slice_of(b->data, n)), ERR_CORRUPT);
+	assert_int_equal(read(buf_slice(b)), 0);
+}
+
+static int read_job(struct slice bytes)
+{
+	struct job j;
+
+	return record_read_job(bytes, &j);
+}
+
+static int read_input(struct slice bytes)
+{
+	struct job_input in;
+
+	return record_read_input(bytes, &in);
+}
+
+static int read_artifact(struct slice bytes)
+{
+	struct artifact a;
+
+	return record_read_artifact(bytes, &a);
+}
+
+static int read_queue(struct slice bytes)
+{
+	struct queue_record q;
+
+	return record_read_queue(bytes, &q);
+}
+
+static int read_bytes(struct slice bytes)
+{
+	struct slice s;
+
+	return record_read_bytes(bytes, &s);
+}
+
+static void every_flipped_bit_is_found(void **state)
+{
+	struct pair pair = { slice_str("k"), slice_str("v") };
+	struct job_input input = { .content_type = slice_str("a/b"),
+				   .group = slice_str("g"),
+				   .metadata = &pair,
+				   .metadata_count = 1,
+				   .payload = slice_str("payload") };
+	struct artifact inlined = { .content_type = slice_str("a/b"), .size = 4, .data = slice_str("data") };
+	struct artifact filed = { .content_type = slice_str("a/b"), .size = 1 << 20, .has_blob = true };
+	struct queue_record queue = { .name = slice_str("q"), .counts = { 1, 2, 3 }, .run_ms = 1.5 };
+	struct job job = sample_job();
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	record_write_job(&b, &job);
+	expect_damage_found(&b, read_job);
+	buf_reset(&b);
+	record_write_input(&b, &input);
+	expect_damage_found(&b, read_input);
+	buf_reset(&b);
+	record_write_artifact(&b, &inlined);
+	expect_damage_found(&b, read_artifact);
+	buf_reset(&b);
+	record_write_artifact(&b, &filed);
+	expect_damage_found(&b, read_artifact);
+	buf_reset(&b);
+	record_write_queue(&b, &queue);
+	expect_damage_found(&b, read_queue);
+	buf_reset(&b);
+	record_write_bytes(&b, slice_str("checkpoint"));
+	expect_damage_found(&b, read_bytes);
+	buf_done(&b);
+}
+
+/* ---- blobs ---- */
+
+static struct blob_store *open_blobs(void)
+{
+	struct error_info info = { 0 };
+	struct blob_store *bs;
+
+	assert_int_equal(blob_store_open(dir.path, &bs, &info), 0);
+	return bs;
+}
+
+static void a_blob_is_there_once_published(void **state)
+{
+	struct blob_store *bs = open_blobs();
+	struct uuid id = { { 9, 8, 7 } };
+	struct blob_writer *w;
+	uint8_t sha[32], expected[32];
+	char bytes[16] = "";
+	int64_t size;
+	int fd;
+
+	(void)state;
+	assert_int_equal(blob_create(bs, &id, &w), 0);
+	assert_int_equal(blob_append(w, slice_str("hello ")), 0);
+	assert_int_equal(blob_append(w, slice_str("world")), 0);
+	assert_int_equal(blob_open(bs, &id, &fd, &size), ERR_NOT_FOUND);
+	assert_int_equal(blob_publish(w, sha), 0);
+	blob_close(w);
+	blob_sha256(slice_str("hello world"), expected);
+	assert_memory_equal(sha, expected, sizeof(sha));
+	assert_int_equal(blob_open(bs, &id, &fd, &size), 0);
+	assert_int_equal(size, 11);
+	assert_int_equal(read(fd, bytes, sizeof(bytes)), 11);
+	assert_string_equal(bytes, "hello world");
+	close(fd);
+	assert_int_equal(blob_remove(bs, &id), 0);
+	assert_int_equal(blob_remove(bs, &id), 0);
+	assert_int_equal(blob_open(bs, &id, &fd, &size), ERR_NOT_FOUND);
+	blob_store_close(bs);
+}
+
+static void publish(struct blob_store *bs, const struct uuid *id)
+{
+	struct blob_writer *w;
+	uint8_t sha[32];
+
+	assert_int_equal(blob_create(bs, id, &w), 0);
+	assert_int_equal(blob_publish(w, sha), 0);
+	blob_close(w);
+}
+
+/* Sets the file's time back, as if an earlier process had left it. */
+static void age(const char *name)
+{
+	struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+
+	assert_int_equal(utimensat(AT_FDCWD, tempdir_file(&dir, name), old, 0), 0);
+}
+
+static void the_sweep_takes_old_orphans_alone(void **state)
+{
+	struct blob_store *bs = open_blobs();
+	struct uuid orphan = { { 1 } }, named = { { 2 } }, fresh = { { 3 } };
+	struct key key = key_job(&named);
+	struct store_txn *t;
+	int64_t removed, size;
+	FILE *temporary;
+	int fd;
+
+	(void)state;
+	publish(bs, &orphan);
+	publish(bs, &named);
+	publish(bs, &fresh);
+	temporary = fopen(tempdir_file(&dir, "blobs/tmp/04000000000000000000000000000000"), "w");
+	assert_non_null(temporary);
+	fclose(temporary);
+	age("blobs/00/01000000000000000000000000000000");
+	age("blobs/00/02000000000000000000000000000000");
+	age("blobs/tmp/04000000000000000000000000000000");
+	assert_int_equal(store_begin_write(store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_BLOBS, key_slice(&key), slice_str("job")), 0);
+	assert_int_equal(store_commit(t), 0);
+	assert_int_equal(blob_sweep(bs, store, &removed), 0);
+	assert_int_equal(removed, 2);
+	assert_int_equal(blob_open(bs, &orphan, &fd, &size), ERR_NOT_FOUND);
+	assert_int_equal(blob_open(bs, &named, &fd, &size), 0);
+	close(fd);
+	assert_int_equal(blob_open(bs, &fresh, &fd, &size), 0);
+	close(fd);
+	blob_store_close(bs);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(what_is_committed_is_there_after_opening_again),
+		T(what_is_aborted_is_not),
+		T(a_reader_keeps_its_picture),
+		T(seeking_goes_both_ways),
+		T(a_full_map_is_said),
+		T(one_process_at_a_time),
+		T(a_newer_format_is_refused_and_left_alone),
+		T(a_directory_that_cannot_be_is_named),
+		T(keys_sort_as_meant),
+		T(keys_read_back),
+		T(a_job_record_reads_back),
+		T(every_flipped_bit_is_found),
+		T(a_blob_is_there_once_published),
+		T(the_sweep_takes_old_orphans_alone),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
