@@ -6,7 +6,6 @@
 #include "server/engine/link.h"
 
 #define DEFAULT_PRIORITY     5
-#define DEFAULT_MAX_ATTEMPTS 5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 #define PREVIEW		     "preview"
 

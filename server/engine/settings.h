@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DEFAULT_MAX_ATTEMPTS 5 /* of a job that does not say */
+
 struct settings {
 	const char *public_url;	  /* what links begin with; no slash at the end */
 	uint8_t link_secret[32];  /* kept in the data directory, see link.h */

@@ -386,6 +386,8 @@ static void fill_queue(struct store_txn *t, uint32_t number, const struct queue_
 		.title = q->title,
 		.has_paused = true,
 		.paused = q->paused,
+		.has_max_attempts = true,
+		.max_attempts = DEFAULT_MAX_ATTEMPTS,
 		.has_counts = true,
 		.counts = counts_of(q->counts),
 		.has_put_total = true,

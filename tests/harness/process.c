@@ -27,19 +27,21 @@ const char *process_program(const char *name)
 	return path;
 }
 
-static void run_child(int out, const char *const *argv, pid_t parent)
+static void run_child(int out, bool errors_too, const char *const *argv, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	dup2(out, STDOUT_FILENO);
+	if (errors_too)
+		dup2(out, STDERR_FILENO);
 	close_range(3, ~0U, 0);
 	execv(argv[0], (char *const *)(uintptr_t)argv);
 	perror(argv[0]);
 	_exit(127);
 }
 
-void process_start(struct process *p, const char *const *argv)
+static void start(struct process *p, const char *const *argv, bool errors_too)
 {
 	const char *slash = strrchr(argv[0], '/');
 	pid_t parent = getpid();
@@ -53,11 +55,24 @@ void process_start(struct process *p, const char *const *argv)
 	if (p->pid < 0)
 		die("fork");
 	if (p->pid == 0)
-		run_child(fds[1], argv, parent);
+		run_child(fds[1], errors_too, argv, parent);
 	close(fds[1]);
 	p->output = fdopen(fds[0], "r");
 	if (!p->output)
 		die("fdopen");
+}
+
+void process_start(struct process *p, const char *const *argv)
+{
+	start(p, argv, false);
+}
+
+int process_run(const char *const *argv, char *ret_output, size_t size)
+{
+	struct process p;
+
+	start(&p, argv, true);
+	return process_finish(&p, ret_output, size);
 }
 
 bool process_wait_line(struct process *p, const char *prefix)

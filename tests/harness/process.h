@@ -22,6 +22,8 @@ const char *process_program(const char *name);
 
 /* Starts argv[0] with argv, NULL at the end. */
 void process_start(struct process *p, const char *const *argv);
+/* Runs a program to its end and keeps what it said on both outputs. The wait status. */
+int process_run(const char *const *argv, char *ret_output, size_t size);
 /* Reads lines until one begins with prefix; p->line is that line, without its newline. False at the end of output. */
 bool process_wait_line(struct process *p, const char *prefix);
 /* The word that follows key in p->line: "rpc=" in "ready rpc=HOST:PORT http=…". */

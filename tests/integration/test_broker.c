@@ -1,0 +1,289 @@
+/* The broker as a program: what it refuses to start with, what it survives, how it ends, and what is there again after
+ * a restart. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/harness/stack.h"
+
+static struct stack stack;
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&stack, 0, sizeof(stack));
+	tempdir_make(&stack.dir);
+	stack_start_broker(&stack);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	stack_stop(&stack);
+	return 0;
+}
+
+/* Runs raincheckd with these arguments to its end; its exit status, and what it said. */
+static int run_broker(char *output, size_t size, const char *const *args)
+{
+	char program[512];
+	const char *argv[16] = { program };
+	int status;
+
+	snprintf(program, sizeof(program), "%s", process_program("raincheckd"));
+	for (int i = 1; *args && i < 15; i++)
+		argv[i] = *args++;
+	status = process_run(argv, output, size);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void expect_said(const char *output, const char *words)
+{
+	if (!strstr(output, words))
+		fail_msg("\"%s\" is not in: %s", words, output);
+}
+
+static void put_one(struct raincheck *rc, const char *payload, struct raincheck_put_result **ret)
+{
+	struct raincheck_put put = { .queue = "q", .payload = { payload, strlen(payload) } };
+
+	if (raincheck_put(rc, &put, ret) < 0)
+		fail_msg("%s", raincheck_last_error(rc)->message);
+}
+
+/* ---- what it refuses to start with ---- */
+
+static void a_second_broker_on_the_directory_is_refused(void **state)
+{
+	const char *data = tempdir_file(&stack.dir, "data");
+	const char *args[] = { "--data", data, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", NULL };
+	struct raincheck_put_result *result;
+	struct raincheck *rc;
+	char output[4096];
+
+	(void)state;
+	assert_int_equal(run_broker(output, sizeof(output), args), 1);
+	expect_said(output, "another raincheckd uses");
+	expect_said(output, data);
+	rc = stack_connect(&stack);
+	put_one(rc, "still here", &result);
+	raincheck_free(result);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static void beyond_loopback_only_with_insecure(void **state)
+{
+	char data[256];
+	const char *rpc[] = { "--data", data, "--listen", "0.0.0.0:0", "--http", "127.0.0.1:0", NULL };
+	const char *http[] = { "--data", data, "--listen", "127.0.0.1:0", "--http", "0.0.0.0:0", NULL };
+	const char *program;
+	struct process open;
+	char output[4096];
+
+	(void)state;
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "other"));
+	assert_int_equal(run_broker(output, sizeof(output), rpc), 1);
+	expect_said(output, "0.0.0.0");
+	expect_said(output, "--insecure");
+	assert_int_equal(run_broker(output, sizeof(output), http), 1);
+	expect_said(output, "--insecure");
+	program = process_program("raincheckd");
+	process_start(&open, (const char *const[]){ program, "--data", data, "--listen", "0.0.0.0:0", "--http",
+						    "127.0.0.1:0", "--insecure", "--log-level", "error", NULL });
+	assert_true(process_wait_line(&open, "ready "));
+	process_stop(&open);
+}
+
+static void a_bad_flag_or_file_says_what_and_where(void **state)
+{
+	char path[256], output[4096];
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(run_broker(output, sizeof(output), (const char *const[]){ "--no-such-flag", NULL }), 2);
+	expect_said(output, "no-such-flag");
+	snprintf(path, sizeof(path), "%s", tempdir_file(&stack.dir, "bad.yaml"));
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("http: 127.0.0.1:0\nstore:\n  max_bites: 1GiB\n", f);
+	fclose(f);
+	assert_int_not_equal(run_broker(output, sizeof(output), (const char *const[]){ "--config", path, NULL }), 0);
+	expect_said(output, path);
+	expect_said(output, "3");
+	expect_said(output, "max_bites");
+}
+
+/* ---- hostile peers ---- */
+
+static int raw_connect(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", stack.server + strlen("unix:"));
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Sends these bytes and reads until the broker closes the connection. */
+static void expect_closed(const void *bytes, size_t size)
+{
+	int fd = raw_connect();
+	char answer[4096];
+
+	assert_true(send(fd, bytes, size, MSG_NOSIGNAL) > 0);
+	while (read(fd, answer, sizeof(answer)) > 0)
+		;
+	close(fd);
+}
+
+static void hostile_bytes_cost_their_sender_only(void **state)
+{
+	static const uint8_t two_gigabytes[] = { 0x94, 0x00, 0x01, 0xa1, 'x', 0xdd, 0x04, 0x00, 0x00, 0x00 };
+	static const uint8_t top_level[] = { 0xdd, 0xff, 0xff, 0xff, 0xff };
+	static const char http[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct raincheck_put_result *result;
+	struct raincheck *rc;
+	uint8_t deep[64];
+	int silent;
+
+	(void)state;
+	rc = stack_connect(&stack);
+	put_one(rc, "before", &result);
+	raincheck_free(result);
+	silent = raw_connect(); /* says nothing, and stays */
+	expect_closed(two_gigabytes, sizeof(two_gigabytes));
+	expect_closed(top_level, sizeof(top_level));
+	expect_closed(http, strlen(http));
+	expect_closed("\xc1", 1);
+	memset(deep, 0x91, sizeof(deep));
+	deep[0] = 0x94;
+	expect_closed(deep, sizeof(deep));
+	put_one(rc, "after", &result);
+	assert_int_equal(result->position, 2);
+	raincheck_free(result);
+	raincheck_close(rc, NULL, NULL);
+	close(silent);
+}
+
+/* ---- its end, and after ---- */
+
+static void what_was_acknowledged_survives_kill_9(void **state)
+{
+	struct raincheck_put_result *result;
+	struct raincheck_payload *payload;
+	struct raincheck *rc;
+
+	(void)state;
+	rc = stack_connect(&stack);
+	put_one(rc, "precious", &result);
+	process_end(&stack.broker, SIGKILL);
+	stack_start_broker(&stack);
+	assert_int_equal(raincheck_payload(rc, result->id, &payload), 0);
+	assert_memory_equal(payload->data.data, "precious", 8);
+	raincheck_free(payload);
+	raincheck_free(result);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static void lease_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
+{
+	(void)rc;
+	*(int *)user = reply->code ? reply->code : 1;
+}
+
+static void ping_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
+{
+	(void)reply;
+	(void)user;
+	raincheck_stop(rc);
+}
+
+static void sigterm_ends_it_with_leases_parked(void **state)
+{
+	static const char *queues[] = { "q" };
+	struct raincheck_lease lease = { .queues = queues, .queue_count = 1, .wait_ms = 60000 };
+	struct raincheck *rc = stack_connect(&stack);
+	int outcome = 0;
+
+	(void)state;
+	assert_int_equal(raincheck_lease_async(rc, &lease, lease_cb, &outcome), 0);
+	/* Requests are taken in order: once the ping is answered, the lease has been read. */
+	assert_int_equal(raincheck_ping_async(rc, ping_cb, NULL), 0);
+	assert_int_equal(raincheck_run(rc, -1), 0);
+	assert_int_equal(outcome, 0);
+	process_stop(&stack.broker);
+	assert_int_equal(raincheck_run(rc, -1), 0);
+	/* An empty answer, a refusal or a broken connection: what counts is that nobody waits for ever. */
+	assert_int_not_equal(outcome, 0);
+	raincheck_close(rc, NULL, NULL);
+	stack_start_broker(&stack);
+}
+
+static void links_are_the_same_after_a_restart(void **state)
+{
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_put_result *result;
+	struct http_answer answer;
+
+	(void)state;
+	put_one(rc, "x", &result);
+	process_stop(&stack.broker);
+	stack_start_broker(&stack);
+	http_request(NULL, result->link, NULL, &answer);
+	assert_int_equal(answer.status, 200);
+	http_answer_done(&answer);
+	raincheck_free(result);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static void it_serves_tcp_and_several_addresses(void **state)
+{
+	char data[256], path[256], address[128];
+	struct raincheck_options options = { .server = address };
+	struct raincheck_ping_result *pong;
+	struct process broker;
+	struct raincheck *rc;
+
+	(void)state;
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "tcp"));
+	snprintf(path, sizeof(path), "unix:%s", tempdir_file(&stack.dir, "second.sock"));
+	process_start(&broker,
+		      (const char *const[]){ process_program("raincheckd"), "--data", data, "--listen", "127.0.0.1:0",
+					     "--listen", path, "--http", "127.0.0.1:0", "--log-level", "error", NULL });
+	assert_true(process_wait_line(&broker, "ready "));
+	process_line_word(&broker, "rpc=", address, sizeof(address));
+	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
+	assert_int_equal(raincheck_ping(rc, &pong), 0);
+	raincheck_free(pong);
+	raincheck_close(rc, NULL, NULL);
+	options.server = path;
+	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
+	assert_int_equal(raincheck_ping(rc, &pong), 0);
+	raincheck_free(pong);
+	raincheck_close(rc, NULL, NULL);
+	process_stop(&broker);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_second_broker_on_the_directory_is_refused), T(beyond_loopback_only_with_insecure),
+		T(a_bad_flag_or_file_says_what_and_where),	T(hostile_bytes_cost_their_sender_only),
+		T(what_was_acknowledged_survives_kill_9),	T(sigterm_ends_it_with_leases_parked),
+		T(links_are_the_same_after_a_restart),		T(it_serves_tcp_and_several_addresses),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
