@@ -68,6 +68,7 @@ help:
 	@echo 'make test           install what is missing, build, and run every test'
 	@echo 'make deps           only install the packages'
 	@echo 'make install        PREFIX=/usr/local DESTDIR='
+	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
 	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=50;  make coverage'
@@ -188,6 +189,16 @@ fuzz:
 coverage:
 	+@$(AGAIN) B=build/coverage VARIANT=coverage check
 	@tests/lint/coverage build/coverage
+
+BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+.PHONY: bench
+$(B)/bench/%: $(B)/obj/bench/%.o $(B)/libharness.a $(B)/libraincheck.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_tests)
+bench: deps
+	+@$(AGAIN) all $(BENCH)
+	@for b in $(BENCH); do B=$(B) $$b | tee /dev/stderr | tail -1 > $$b.json; done
 
 # ---- lint -----------------------------------------------------------------------------------------------------------
 
