@@ -1,0 +1,394 @@
+/* Start:  store, blobs, secret, HTTP's port, writer, RPC's ports, writer's thread, HTTP's threads, "ready", sweep,
+ * loop. Stop:   (signal) accept no more, answer what is in flight, then after a grace cut off what is left; (loop over)
+ *         writer, HTTP, store. A second signal cuts off at once, a third ends the process as any signal would: nothing
+ *         that was acknowledged depends on an orderly end.
+ *
+ * HTTP's port is bound before the writer exists because links name it; links are made by the writer. */
+#include "broker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "proto/base/clean.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "server/broker_notify.h"
+#include "server/broker_secret.h"
+#include "server/config.h"
+#include "server/engine/check.h"
+#include "server/engine/settings.h"
+#include "server/http/gateway.h"
+#include "server/net/net.h"
+#include "server/store/blob.h"
+#include "server/store/store.h"
+#include "server/writer/writer.h"
+
+#define GRACE_MS	  10000
+#define SWEEP_PATIENCE_S  5
+#define OTHER_DESCRIPTORS 256 /* beside connections: files, the store, what is being served */
+
+struct broker {
+	const struct config *config;
+	bool insecure;
+	struct settings settings;
+	char public_url[320];
+
+	struct store *store;
+	struct blob_store *blobs;
+	struct writer *writer;
+	struct gateway *gateway;
+	struct net *net;
+
+	uv_loop_t loop;
+	uv_signal_t signals[2];
+	uv_timer_t grace;
+	bool stopping;
+
+	pthread_t sweeper;
+	bool sweeping;
+};
+
+static int report(int rc, const char *what, const struct error_info *info)
+{
+	log_error("%s: %s%s%s", what, info->field, info->field[0] ? ": " : "",
+		  info->message[0] ? info->message : error_text(rc));
+	return rc;
+}
+
+/* ---- start ---- */
+
+/* Every peer is a descriptor: take as many as the system gives. */
+static void raise_descriptor_limit(const struct config *config)
+{
+	struct rlimit limit;
+	int64_t wanted = config->limit_connections + OTHER_DESCRIPTORS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("cannot raise the limit of open files: %s", strerror(errno));
+	if (limit.rlim_max != RLIM_INFINITY && (int64_t)limit.rlim_max < wanted)
+		log_warning("only %lld files may be open at once: not enough for %lld connections",
+			    (long long)limit.rlim_max, (long long)config->limit_connections);
+}
+
+static int open_data(struct broker *b, bool read_only)
+{
+	const struct config *c = b->config;
+	const struct store_options options = { .dir = c->data,
+					       .max_bytes = c->store_max_bytes,
+					       .read_only = read_only };
+	struct error_info info = { .code = 0 };
+	int rc;
+
+	rc = store_open(&options, &b->store, &info);
+	if (rc < 0)
+		return report(rc, "cannot open the data directory", &info);
+	rc = blob_store_open(c->data, &b->blobs, &info);
+	if (rc < 0)
+		return report(rc, "cannot open the artifacts' directory", &info);
+	return 0;
+}
+
+static int bind_http(struct broker *b)
+{
+	const struct config *c = b->config;
+	struct error_info info = { .code = 0 };
+	int rc;
+
+	rc = gateway_bind(c->http, b->insecure, &b->gateway, &info);
+	if (rc < 0)
+		return report(rc, "cannot listen for HTTP", &info);
+	if (c->public_url)
+		snprintf(b->public_url, sizeof(b->public_url), "%s", c->public_url);
+	else
+		snprintf(b->public_url, sizeof(b->public_url), "http://%s", gateway_address(b->gateway));
+	if (strncmp(b->public_url, "http://0.0.0.0:", 15) == 0 || strncmp(b->public_url, "http://[::]:", 12) == 0)
+		log_warning("links will begin with %s, where no visitor gets: set --public-url", b->public_url);
+	return 0;
+}
+
+static void fill_settings(struct broker *b)
+{
+	const struct config *c = b->config;
+	struct settings *s = &b->settings;
+
+	s->public_url = b->public_url;
+	s->inline_bytes = c->store_inline_bytes;
+	s->payload_bytes = c->limit_payload_bytes;
+	s->artifact_bytes = c->limit_artifact_bytes;
+	s->result_ttl_ms = c->result_ttl_ms;
+	s->record_ttl_ms = c->record_ttl_ms;
+	s->tombstone_ttl_ms = c->tombstone_ttl_ms;
+}
+
+static int prepare(struct broker *b)
+{
+	struct error_info info = { .code = 0 };
+	int rc;
+
+	rc = open_data(b, false);
+	if (rc < 0)
+		return rc;
+	rc = broker_secret_load(b->store, b->settings.link_secret, &info);
+	if (rc < 0)
+		return report(rc, "cannot use the links' secret", &info);
+	rc = bind_http(b);
+	if (rc < 0)
+		return rc;
+	fill_settings(b);
+	rc = writer_new(&b->settings, b->store, b->blobs, &b->writer);
+	if (rc < 0)
+		return report(rc, "cannot start the writer", &info);
+	return 0;
+}
+
+static int listen_rpc(struct broker *b)
+{
+	const struct config *c = b->config;
+	const struct net_options options = {
+		.listen = (const char *const *)c->listen,
+		.listen_count = c->listen_count,
+		.insecure = b->insecure,
+		.settings = &b->settings,
+		.store = b->store,
+		.blobs = b->blobs,
+		.writer = b->writer,
+		.version = RAINCHECK_VERSION,
+		.started_at_ms = clock_wall_ms(),
+		.limits = { .message = (size_t)c->limit_message_bytes,
+			    .payload = c->limit_payload_bytes,
+			    .depth = (uint32_t)c->limit_depth,
+			    .elements = (uint32_t)c->limit_elements,
+			    .connections = (int)c->limit_connections },
+	};
+	struct error_info info = { .code = 0 };
+	int rc = net_new(&b->loop, &options, &b->net, &info);
+
+	return rc < 0 ? report(rc, "cannot listen for RPC", &info) : 0;
+}
+
+static int start_http(struct broker *b)
+{
+	const struct config *c = b->config;
+	struct gateway_options options = {
+		.connections = (int)c->limit_connections,
+		.settings = &b->settings,
+		.page = { .name = c->page_name, .accent = c->page_accent },
+		.store = b->store,
+		.blobs = b->blobs,
+		.writer = b->writer,
+	};
+	struct error_info info = { .code = 0 };
+	int rc;
+
+	for (size_t i = 0; i < PAGE_TEXTS; i++)
+		options.page.texts[i] = c->page_texts[i];
+	rc = gateway_start(b->gateway, &options, &info);
+	return rc < 0 ? report(rc, "cannot serve HTTP", &info) : 0;
+}
+
+static int start(struct broker *b)
+{
+	const struct error_info nothing = { .code = 0 };
+	int rc;
+
+	rc = prepare(b);
+	if (rc == 0)
+		rc = listen_rpc(b);
+	if (rc < 0)
+		return rc;
+	rc = writer_start(b->writer);
+	if (rc < 0)
+		return report(rc, "cannot start the writer", &nothing);
+	return start_http(b);
+}
+
+/* ---- the loop and its end ---- */
+
+static void stopped_cb(void *user)
+{
+	struct broker *b = user;
+
+	for (size_t i = 0; i < ARRAY_SIZE(b->signals); i++)
+		uv_close((uv_handle_t *)&b->signals[i], NULL);
+	uv_close((uv_handle_t *)&b->grace, NULL);
+}
+
+static void grace_over_cb(uv_timer_t *timer)
+{
+	struct broker *b = timer->data;
+
+	log_warning("some peers did not finish within %d s: cutting them off", GRACE_MS / 1000);
+	net_kill(b->net);
+}
+
+static void signal_cb(uv_signal_t *handle, int number)
+{
+	struct broker *b = handle->data;
+
+	if (b->stopping) {
+		log_warning("signal %d again: cutting off every peer", number);
+		net_kill(b->net);
+		return;
+	}
+	b->stopping = true;
+	log_info("signal %d: stopping", number);
+	broker_notify("STOPPING=1");
+	gateway_quiesce(b->gateway);
+	net_stop(b->net, stopped_cb, b);
+	uv_timer_start(&b->grace, grace_over_cb, GRACE_MS, 0);
+}
+
+static void watch_signals(struct broker *b)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		uv_signal_init(&b->loop, &b->signals[i]);
+		b->signals[i].data = b;
+		uv_signal_start(&b->signals[i], signal_cb, numbers[i]);
+	}
+	uv_timer_init(&b->loop, &b->grace);
+	b->grace.data = b;
+}
+
+/* ---- leftovers of a crash ---- */
+
+static void *sweep(void *user)
+{
+	struct broker *b = user;
+	int64_t removed = 0;
+	int rc = blob_sweep(b->blobs, b->store, &removed);
+
+	if (rc < 0)
+		log_warning("cannot look for artifacts that no job owns: %s", error_text(rc));
+	else if (removed > 0)
+		log_info("removed %lld artifacts that no job owns", (long long)removed);
+	return NULL;
+}
+
+static void start_sweep(struct broker *b)
+{
+	sigset_t all, before;
+
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	b->sweeping = pthread_create(&b->sweeper, NULL, sweep, b) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* False where it is still at it: then the store must stay open under it until the process ends. */
+static bool end_sweep(struct broker *b)
+{
+	struct timespec until;
+
+	if (!b->sweeping)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += SWEEP_PATIENCE_S;
+	return pthread_timedjoin_np(b->sweeper, NULL, &until) == 0;
+}
+
+/* ---- the whole ---- */
+
+static void serve(struct broker *b)
+{
+	const char *rpc = net_address(b->net, 0);
+	const char *http = gateway_address(b->gateway);
+
+	watch_signals(b);
+	if (printf("ready rpc=%s http=%s\n", rpc, http) < 0 || fflush(stdout) != 0)
+		log_warning("cannot say \"ready\" on standard output: %s", strerror(errno));
+	log_info("raincheckd %s serves rpc=%s http=%s links=%s/r/ data=%s", RAINCHECK_VERSION, rpc, http, b->public_url,
+		 b->config->data);
+	broker_notify("READY=1");
+	start_sweep(b);
+	uv_run(&b->loop, UV_RUN_DEFAULT);
+}
+
+static void nothing_cb(void *user)
+{
+	(void)user;
+}
+
+/* Undoes as much as was done. True where everything could be freed. */
+static bool end(struct broker *b, bool served)
+{
+	if (b->net && !served) {
+		net_stop(b->net, nothing_cb, NULL);
+		net_kill(b->net);
+	}
+	if (b->writer)
+		writer_stop(b->writer);
+	if (!served)
+		uv_run(&b->loop, UV_RUN_DEFAULT);
+	gateway_stop(b->gateway);
+	net_free(b->net);
+	writer_free(b->writer);
+	if (uv_loop_close(&b->loop) < 0)
+		log_warning("the loop was not empty at the end");
+	if (!end_sweep(b))
+		return false;
+	blob_store_close(b->blobs);
+	store_close(b->store);
+	return true;
+}
+
+int broker_run(const struct config *config, bool insecure)
+{
+	struct broker *b = calloc(1, sizeof(*b));
+	int rc;
+
+	if (!b || uv_loop_init(&b->loop) < 0) {
+		free(b);
+		return ERR_NO_MEMORY;
+	}
+	b->config = config;
+	b->insecure = insecure;
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit(config);
+	rc = start(b);
+	if (rc == 0)
+		serve(b);
+	if (end(b, rc == 0))
+		free(b);
+	if (rc == 0)
+		log_info("stopped");
+	return rc;
+}
+
+static void print_breach(void *user, const char *line)
+{
+	(void)user;
+	puts(line);
+}
+
+int broker_check(const struct config *config)
+{
+	struct broker b = { .config = config };
+	int64_t breaches = 0;
+	int rc;
+
+	rc = open_data(&b, true);
+	if (rc == 0) {
+		rc = check_run(b.store, b.blobs, print_breach, NULL, &breaches);
+		if (rc < 0)
+			log_error("the check could not be finished: %s: %s", error_text(rc), store_error_detail());
+	}
+	if (rc == 0)
+		printf("%s: %lld breaches\n", config->data, (long long)breaches);
+	blob_store_close(b.blobs);
+	store_close(b.store);
+	return rc == 0 && breaches > 0 ? ERR_CORRUPT : rc;
+}

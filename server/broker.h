@@ -1,0 +1,20 @@
+/* broker.h: the whole broker: owns every part and the order in which they start and stop.
+ *
+ * For the main thread. It logs what an operator has to know; a start that fails leaves nothing running.
+ */
+#ifndef RAINCHECK_SERVER_BROKER_H
+#define RAINCHECK_SERVER_BROKER_H
+
+#include <stdbool.h>
+
+struct config;
+
+/* Serves until SIGTERM or SIGINT. Prints the line "ready rpc=HOST:PORT http=HOST:PORT" on standard output when it
+ * serves. 0 after an orderly end, else the error that kept it from starting. */
+int broker_run(const struct config *config, bool insecure);
+
+/* Proves the invariants of the data directory and prints each breach. 0: none; ERR_CORRUPT: some; else the error that
+ * kept it from looking. */
+int broker_check(const struct config *config);
+
+#endif

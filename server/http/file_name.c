@@ -1,0 +1,80 @@
+#include "file_name.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/base/slice.h"
+#include "proto/base/text.h"
+
+#define STEM_BYTES 120
+
+static bool harmless(unsigned char c)
+{
+	return c >= 0x80 || (c > 0x20 && c < 0x7f && !strchr("\"%*/:<>?\\|;'`$&", c)) || c == ' ';
+}
+
+/* Cuts to whole characters of UTF-8; no dot or blank at either end, which file systems hide or drop. */
+static void clean(const char *title, char ret[STEM_BYTES])
+{
+	size_t out = 0;
+
+	title += strspn(title, " .");
+	for (; *title && out + 1 < STEM_BYTES; title++)
+		ret[out++] = harmless((unsigned char)*title) ? *title : '_';
+	while (out > 0 && (*title & 0xc0) == 0x80 && ((unsigned char)ret[out - 1] & 0x80)) {
+		out--;
+		if (((unsigned char)ret[out] & 0xc0) == 0xc0)
+			break;
+	}
+	while (out > 0 && (ret[out - 1] == ' ' || ret[out - 1] == '.'))
+		out--;
+	ret[out] = '\0';
+	if (!utf8_valid(slice_str(ret)))
+		ret[0] = '\0';
+}
+
+/* A stand-in for those who cannot read filename*. */
+static void to_ascii(const char *name, char ret[STEM_BYTES])
+{
+	size_t out = 0;
+
+	for (; *name; name++) {
+		if (((unsigned char)*name & 0xc0) == 0x80)
+			continue;
+		ret[out++] = (unsigned char)*name < 0x80 ? *name : '_';
+	}
+	ret[out] = '\0';
+}
+
+/* RFC 8187. */
+static void percent_encode(const char *name, char ret[3 * STEM_BYTES + 1])
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	size_t out = 0;
+
+	for (; *name; name++) {
+		if (strchr(plain, *name))
+			ret[out++] = *name;
+		else
+			out += (size_t)snprintf(ret + out, 4, "%%%02X", (unsigned)(unsigned char)*name);
+	}
+	ret[out] = '\0';
+}
+
+void file_name_make(const char *title, const char *fallback, const char *extension, struct file_name *ret)
+{
+	char stem[STEM_BYTES], ascii[STEM_BYTES], encoded[3 * STEM_BYTES + 1];
+
+	clean(title, stem);
+	if (stem[0] == '\0')
+		clean(fallback, stem);
+	to_ascii(stem, ascii);
+	percent_encode(stem, encoded);
+	if (strcmp(stem, ascii) == 0)
+		snprintf(ret->disposition, sizeof(ret->disposition), "attachment; filename=\"%s.%s\"", stem, extension);
+	else
+		snprintf(ret->disposition, sizeof(ret->disposition),
+			 "attachment; filename=\"%s.%s\"; filename*=UTF-8''%s.%s", ascii, extension, encoded,
+			 extension);
+}

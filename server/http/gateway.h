@@ -1,0 +1,44 @@
+/* gateway.h: the HTTP front: return-later links and the health of the broker.
+ *
+ * Runs on threads of its own. Each request reads in a read transaction of its own that ends before a byte is sent.
+ * The process must ignore SIGPIPE. From the main thread:
+ */
+#ifndef RAINCHECK_HTTP_GATEWAY_H
+#define RAINCHECK_HTTP_GATEWAY_H
+
+#include <stdbool.h>
+
+#include "proto/error.h"
+#include "server/http/page_texts.h"
+
+struct blob_store;
+struct gateway;
+struct settings;
+struct store;
+struct writer;
+
+struct gateway_options {
+	int connections; /* at once */
+	const struct settings *settings;
+	struct page_settings page;
+	struct store *store;
+	struct blob_store *blobs;
+	struct writer *writer;
+};
+
+/* Binds an address ("HOST:PORT" or "[IPV6]:PORT"; port 0 picks one) and nothing more, so that links can name the port
+ * before anything else starts; nobody is answered yet. insecure: also beyond loopback, unencrypted. ERR_CONFIG for an
+ * address that cannot be read, that leads beyond loopback without insecure, or that cannot be listened on; ERR_CONFLICT
+ * where another process has it; ERR_NO_MEMORY. info says which. */
+int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info);
+/* "127.0.0.1:7247", with the real port. Lives as long as the gateway. */
+const char *gateway_address(const struct gateway *g);
+/* Serves. What options points to must outlive the gateway. ERR_NO_MEMORY, ERR_IO. */
+int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info);
+
+/* Accepts no more connections; those there are go on. /readyz says no from here on. */
+void gateway_quiesce(struct gateway *g);
+/* Ends the threads, whatever they are at, and frees. NULL is taken. */
+void gateway_stop(struct gateway *g);
+
+#endif

@@ -1,0 +1,43 @@
+#include "health.h"
+
+#include "proto/error.h"
+#include "server/http/response.h"
+#include "server/http/site.h"
+#include "server/store/store.h"
+
+static enum MHD_Result say(const struct request *r, unsigned status, const char *line)
+{
+	struct MHD_Response *response;
+	struct buf body;
+
+	buf_init(&body, 256);
+	buf_append_str(&body, line);
+	response = response_new(&body, "text/plain; charset=utf-8");
+	buf_done(&body);
+	response_header(response, "Cache-Control", "no-store");
+	if (status == MHD_HTTP_SERVICE_UNAVAILABLE)
+		response_header(response, "Retry-After", "5");
+	return response_send(r->connection, status, response);
+}
+
+enum MHD_Result health_serve_alive(const struct request *r)
+{
+	return say(r, MHD_HTTP_OK, "alive\n");
+}
+
+enum MHD_Result health_serve_ready(const struct request *r)
+{
+	struct store_info info;
+	struct store_txn *t;
+
+	if (atomic_load(&r->site->quiesced))
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n");
+	if (store_begin_read(r->site->store, &t) < 0)
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
+	store_abort(t);
+	if (store_info(r->site->store, &info) < 0)
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
+	if (info.used_bytes >= info.max_bytes)
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store is full\n");
+	return say(r, MHD_HTTP_OK, "ready\n");
+}

@@ -1,0 +1,174 @@
+/* The live page has a nonce of its own in every answer, for its style and its script. The fixed pages have no script,
+ * and a hash of their style instead: so they can be the same for all. */
+#include "link_page.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/base/clean.h"
+#include "proto/base/text.h"
+#include "proto/error.h"
+#include "server/http/page_html.h"
+#include "server/http/response.h"
+#include "server/http/site.h"
+#include "server/http/visit.h"
+
+#define NONCE_BYTES	 16
+#define POLICY_BYTES	 512
+#define PAGE_USUAL_BYTES 8192 /* taken at once rather than by and by */
+#define POLICY_REST                                                                                   \
+	"img-src 'self'; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " \
+	"frame-ancestors 'none'"
+
+struct nonce {
+	char text[BASE64URL_SIZE(NONCE_BYTES) + 1];
+};
+
+static int nonce_make(struct nonce *ret)
+{
+	uint8_t random[NONCE_BYTES];
+
+	if (gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof(random)) < 0)
+		return ERR_INTERNAL;
+	base64url_encode(random, sizeof(random), ret->text);
+	ret->text[sizeof(ret->text) - 1] = '\0';
+	return 0;
+}
+
+static struct MHD_Response *dress(struct buf *body, const char *policy)
+{
+	struct MHD_Response *response = response_new(body, "text/html; charset=utf-8");
+
+	response_header(response, "Content-Security-Policy", policy);
+	response_header(response, "Cache-Control", "private, no-cache");
+	response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
+	return response;
+}
+
+static int write_page(const struct request *r, const struct nonce *nonce, struct buf *body)
+{
+	struct visit v;
+	int rc;
+
+	rc = visit_begin(r, &v);
+	if (rc == 0) {
+		const struct page_content content = {
+			.page = &r->site->page,
+			.job = &v.job.job,
+			.preview = v.preview,
+			.result = v.result,
+			.token = r->token,
+			.nonce = nonce->text,
+			.now_ms = v.now_ms,
+		};
+
+		rc = page_html_job(body, &content);
+	}
+	visit_end(&v);
+	return rc;
+}
+
+static enum MHD_Result send_fixed(const struct request *r, int rc)
+{
+	const struct fixed_answers *fixed = &r->site->fixed;
+	unsigned status = response_status_of(rc);
+	struct MHD_Response *response = status == MHD_HTTP_NOT_FOUND ? fixed->unknown_page
+					: status == MHD_HTTP_GONE    ? fixed->gone_page
+								     : fixed->broken_page;
+
+	return MHD_queue_response(r->connection, status, response);
+}
+
+enum MHD_Result link_page_serve(const struct request *r)
+{
+	_cleanup_(buf_done) struct buf body;
+	char policy[POLICY_BYTES];
+	struct nonce nonce;
+	uint8_t *room;
+	int rc;
+
+	buf_init(&body, PAGE_MAX_BYTES);
+	rc = buf_reserve(&body, PAGE_USUAL_BYTES, &room);
+	if (rc == 0)
+		rc = nonce_make(&nonce);
+	if (rc == 0)
+		rc = write_page(r, &nonce, &body);
+	if (rc < 0)
+		return send_fixed(r, rc);
+	snprintf(policy, sizeof(policy),
+		 "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; " POLICY_REST, nonce.text,
+		 nonce.text);
+	return response_send(r->connection, MHD_HTTP_OK, dress(&body, policy));
+}
+
+/* ---- fixed pages ---- */
+
+/* "'sha256-…'" of the style, as browsers want it. */
+static int style_hash(const struct page_settings *page, char ret[64])
+{
+	_cleanup_(buf_done) struct buf style;
+	uint8_t digest[32];
+	gnutls_datum_t in = { .data = digest, .size = sizeof(digest) }, out;
+	int rc;
+
+	buf_init(&style, PAGE_MAX_BYTES);
+	rc = page_html_style(&style, page);
+	if (rc < 0)
+		return rc;
+	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, style.data, style.size, digest) < 0 ||
+	    gnutls_base64_encode2(&in, &out) < 0)
+		return ERR_NO_MEMORY;
+	snprintf(ret, 64, "'sha256-%s'", (const char *)out.data);
+	gnutls_free(out.data);
+	return 0;
+}
+
+static int make_notice(const struct page_settings *page, const char *policy, enum page_text headline,
+		       enum page_text detail, struct MHD_Response **ret)
+{
+	_cleanup_(buf_done) struct buf body;
+	int rc;
+
+	buf_init(&body, PAGE_MAX_BYTES);
+	rc = page_html_notice(&body, page, headline, detail);
+	if (rc < 0)
+		return rc;
+	*ret = dress(&body, policy);
+	return *ret ? 0 : ERR_NO_MEMORY;
+}
+
+int link_page_make_fixed(struct site *site)
+{
+	struct fixed_answers *fixed = &site->fixed;
+	const struct page_settings *page = &site->page;
+	char policy[POLICY_BYTES], hash[64];
+	int rc;
+
+	rc = style_hash(page, hash);
+	if (rc < 0)
+		return rc;
+	snprintf(policy, sizeof(policy), "default-src 'none'; style-src %s; " POLICY_REST, hash);
+	rc = make_notice(page, policy, PAGE_TEXT_unknown, PAGE_TEXT_unknown_detail, &fixed->unknown_page);
+	if (rc == 0)
+		rc = make_notice(page, policy, PAGE_TEXT_gone, PAGE_TEXT_gone_detail, &fixed->gone_page);
+	if (rc == 0)
+		rc = make_notice(page, policy, PAGE_TEXT_broken, PAGE_TEXT_broken_detail, &fixed->broken_page);
+	if (rc == 0 && !response_header(fixed->broken_page, "Retry-After", "5"))
+		rc = ERR_NO_MEMORY;
+	if (rc < 0)
+		link_page_free_fixed(site);
+	return rc;
+}
+
+void link_page_free_fixed(struct site *site)
+{
+	struct MHD_Response **all[] = { &site->fixed.unknown_page, &site->fixed.gone_page, &site->fixed.broken_page };
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		if (*all[i])
+			MHD_destroy_response(*all[i]);
+		*all[i] = NULL;
+	}
+}

@@ -1,0 +1,137 @@
+#include "response.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/base/clean.h"
+#include "proto/error.h"
+
+static const char *const common_headers[][2] = {
+	{ "X-Content-Type-Options", "nosniff" },
+	{ "Referrer-Policy", "no-referrer" },
+	{ "X-Robots-Tag", "noindex" },
+};
+
+bool response_header(struct MHD_Response *r, const char *name, const char *value)
+{
+	return r && MHD_add_response_header(r, name, value) == MHD_YES;
+}
+
+/* Adds what every answer bears; gives the response up where that fails. */
+static struct MHD_Response *dress(struct MHD_Response *r, const char *content_type)
+{
+	bool fine = r != NULL;
+
+	for (size_t i = 0; fine && i < ARRAY_SIZE(common_headers); i++)
+		fine = response_header(r, common_headers[i][0], common_headers[i][1]);
+	if (fine && content_type)
+		fine = response_header(r, "Content-Type", content_type);
+	if (fine)
+		return r;
+	if (r)
+		MHD_destroy_response(r);
+	return NULL;
+}
+
+struct MHD_Response *response_new(struct buf *b, const char *content_type)
+{
+	struct MHD_Response *r;
+
+	if (buf_error(b))
+		return NULL;
+	if (b->size == 0)
+		return dress(MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), content_type);
+	r = MHD_create_response_from_buffer(b->size, b->data, MHD_RESPMEM_MUST_FREE);
+	if (!r)
+		return NULL;
+	b->data = NULL;
+	b->size = b->capacity = 0;
+	return dress(r, content_type);
+}
+
+struct MHD_Response *response_empty(void)
+{
+	return dress(MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), NULL);
+}
+
+struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type)
+{
+	struct MHD_Response *r = MHD_create_response_from_fd_at_offset64((uint64_t)length, fd, (uint64_t)offset);
+
+	if (!r)
+		close(fd);
+	return dress(r, content_type);
+}
+
+enum MHD_Result response_send(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
+{
+	enum MHD_Result result;
+
+	if (!r)
+		return MHD_NO;
+	result = MHD_queue_response(c, status, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+struct MHD_Response *response_problem(unsigned status, const char *code, const char *detail)
+{
+	json_t *problem =
+		json_pack("{s:s, s:s, s:i, s:s, s:s*}", "type", "about:blank", "title",
+			  MHD_get_reason_phrase_for(status), "status", (int)status, "code", code, "detail", detail);
+	char *text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+	struct buf body;
+	struct MHD_Response *r;
+
+	json_decref(problem);
+	if (!text)
+		return NULL;
+	buf_init(&body, 4096);
+	buf_append_str(&body, text);
+	free(text);
+	r = response_new(&body, "application/problem+json");
+	buf_done(&body);
+	if (!response_header(r, "Cache-Control", "no-store") && r) {
+		MHD_destroy_response(r);
+		return NULL;
+	}
+	return r;
+}
+
+enum MHD_Result response_refuse(struct MHD_Connection *c, unsigned status, const char *code, const char *detail)
+{
+	return response_send(c, status, response_problem(status, code, detail));
+}
+
+unsigned response_status_of(int rc)
+{
+	switch (rc) {
+	case ERR_NOT_FOUND:
+		return MHD_HTTP_NOT_FOUND;
+	case ERR_GONE:
+		return MHD_HTTP_GONE;
+	case ERR_STORE_ERROR:
+	case ERR_STORE_FULL:
+	case ERR_NO_MEMORY:
+	case ERR_SHUTTING_DOWN:
+		return MHD_HTTP_SERVICE_UNAVAILABLE;
+	default:
+		return MHD_HTTP_INTERNAL_SERVER_ERROR;
+	}
+}
+
+enum MHD_Result response_error(struct MHD_Connection *c, int rc)
+{
+	unsigned status = response_status_of(rc);
+	struct MHD_Response *r = response_problem(status, error_name(error_on_wire(rc)), error_text(rc));
+
+	if (status == MHD_HTTP_SERVICE_UNAVAILABLE)
+		response_header(r, "Retry-After", "5");
+	return response_send(c, status, r);
+}
+
+const char *request_header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}

@@ -1,0 +1,41 @@
+/* response.h: what all answers have in common: headers for safety, bodies with an owner, problems as JSON (RFC 9457).
+ *
+ * Only for server/http. Every function that queues answers MHD_YES, or MHD_NO when the connection must be closed.
+ */
+#ifndef RAINCHECK_HTTP_RESPONSE_H
+#define RAINCHECK_HTTP_RESPONSE_H
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/buf.h"
+
+#define ALLOWED_METHODS "GET, HEAD, OPTIONS"
+
+/* A response that owns the bytes of b, which is emptied, and bears the common headers. NULL without memory. */
+struct MHD_Response *response_new(struct buf *b, const char *content_type);
+/* The same without a body. */
+struct MHD_Response *response_empty(void);
+/* Bears length bytes of the file from offset on; the file is closed with it, or at once where NULL is returned. */
+struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type);
+
+/* False without memory; r may be NULL, for checking once at the end. */
+bool response_header(struct MHD_Response *r, const char *name, const char *value);
+
+/* Queues r, which may be NULL, and lets go of it. */
+enum MHD_Result response_send(struct MHD_Connection *c, unsigned status, struct MHD_Response *r);
+
+/* A problem as application/problem+json, with a code as on the wire. detail may be NULL. */
+struct MHD_Response *response_problem(unsigned status, const char *code, const char *detail);
+/* Makes and sends one. */
+enum MHD_Result response_refuse(struct MHD_Connection *c, unsigned status, const char *code, const char *detail);
+/* Makes and sends the one for an error of ours: 404, 410, 500 or 503. */
+enum MHD_Result response_error(struct MHD_Connection *c, int rc);
+/* The status of an error of ours. */
+unsigned response_status_of(int rc);
+
+/* A request header's value; NULL where it is not there. */
+const char *request_header(struct MHD_Connection *c, const char *name);
+
+#endif

@@ -1,0 +1,44 @@
+/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced.
+ */
+#ifndef RAINCHECK_HTTP_SITE_H
+#define RAINCHECK_HTTP_SITE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "server/http/page_texts.h"
+
+struct MHD_Connection;
+struct MHD_Response;
+struct blob_store;
+struct settings;
+struct store;
+struct writer;
+
+/* Answers that are the same for all: made once. */
+struct fixed_answers {
+	struct MHD_Response *unknown_page; /* 404 */
+	struct MHD_Response *gone_page;	   /* 410 */
+	struct MHD_Response *broken_page;  /* 500, 503 */
+};
+
+struct site {
+	const struct settings *settings;
+	struct page_settings page;
+	struct store *store;
+	struct blob_store *blobs;
+	struct writer *writer;
+	struct fixed_answers fixed;
+	atomic_bool quiesced;
+};
+
+/* One request, on the stack of the thread that answers it. */
+struct request {
+	struct site *site;
+	struct MHD_Connection *connection;
+	const char *token; /* of /r/{token}/…; "" where there is none */
+	const char *name;  /* of an artifact */
+	bool head;
+};
+
+#endif

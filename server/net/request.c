@@ -1,0 +1,270 @@
+#include "server/net/request.h"
+
+#include <assert.h>
+#include <msgpack/zone.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/clean.h"
+#include "proto/rpc.h"
+#include "server/net/net_priv.h"
+#include "server/net/session.h"
+#include "server/writer/writer.h"
+
+#define POOL_MAX 1024
+/* What a request at rest may keep of each of its buffers. */
+#define KEPT	    4096
+#define ARENA_CHUNK 4096
+
+/* ---- making and ending ---- */
+
+static void request_destroy(struct request *req)
+{
+	if (!req)
+		return;
+	buf_done(&req->frame);
+	buf_done(&req->reply);
+	msgpack_zone_free(req->arena);
+	free(req);
+}
+DEFINE_CLEANUP(struct request *, request_destroy)
+
+static int create(struct net *net, struct request **ret)
+{
+	_cleanup_(request_destroyp) struct request *req = calloc(1, sizeof(*req));
+
+	if (!req)
+		return ERR_NO_MEMORY;
+	req->arena = msgpack_zone_new(ARENA_CHUNK);
+	if (!req->arena)
+		return ERR_NO_MEMORY;
+	req->net = net;
+	buf_init(&req->frame, net->options.limits.message);
+	buf_init(&req->reply, net->options.limits.message);
+	*ret = TAKE_PTR(req);
+	return 0;
+}
+
+static struct request *take_pooled(struct request_pool *pool)
+{
+	struct request *req = pool->first;
+
+	if (req) {
+		pool->first = req->next;
+		pool->count--;
+	}
+	return req;
+}
+
+static void empty(struct buf *b)
+{
+	if (b->capacity > KEPT)
+		buf_done(b);
+	buf_reset(b);
+}
+
+/* Back to the pool, as create() left it but for the memory it keeps. */
+static void rest(struct request *req)
+{
+	struct request_pool *pool = &req->net->pool;
+
+	if (pool->count >= POOL_MAX) {
+		request_destroy(req);
+		return;
+	}
+	empty(&req->frame);
+	empty(&req->reply);
+	msgpack_zone_clear(req->arena);
+	*req = (struct request){ .net = req->net, .frame = req->frame, .reply = req->reply, .arena = req->arena };
+	req->next = pool->first;
+	pool->first = req;
+	pool->count++;
+}
+
+void request_pool_done(struct request_pool *pool)
+{
+	struct request *req;
+
+	while ((req = take_pooled(pool)))
+		request_destroy(req);
+}
+
+int request_new(struct session *s, const void *frame, size_t size, struct request **ret)
+{
+	struct net *net = s->net;
+	struct request *req = take_pooled(&net->pool);
+	int rc;
+
+	if (!req) {
+		rc = create(net, &req);
+		if (rc < 0)
+			return rc;
+	}
+	rc = buf_append(&req->frame, frame, size);
+	if (rc < 0) {
+		rest(req);
+		return rc;
+	}
+	req->session = s;
+	session_hold(s);
+	request_charge(req, sizeof(*req) + size);
+	*ret = req;
+	return 0;
+}
+
+void request_free(struct request *req)
+{
+	struct session *s;
+
+	if (!req)
+		return;
+	s = req->session;
+	s->charged -= req->charge;
+	rest(req);
+	session_drop(s);
+}
+
+void request_charge(struct request *req, size_t size)
+{
+	req->charge += size;
+	req->session->charged += size;
+}
+
+void *request_alloc(struct request *req, size_t size)
+{
+	void *p = msgpack_zone_malloc(req->arena, size + 1);
+
+	if (p)
+		memset(p, 0, size);
+	return p;
+}
+
+/* ---- replies ---- */
+
+int request_try_encode(struct request *req, const struct message *m, const void *result)
+{
+	buf_reset(&req->reply);
+	return rpc_write_response(&req->reply, req->id, m, result);
+}
+
+void request_encode(struct request *req, const struct message *m, const void *result)
+{
+	struct error_info info;
+	int rc;
+
+	rc = request_try_encode(req, m, result);
+	if (rc < 0) {
+		error_set(&info, rc, NULL, "%s",
+			  rc == ERR_TOO_LARGE ? "the reply would be larger than a message may be" : error_text(rc));
+		request_encode_error(req, &info);
+	}
+}
+
+void request_encode_error(struct request *req, const struct error_info *info)
+{
+	buf_reset(&req->reply);
+	/* Without memory the reply stays empty, which session_send() takes for what it is. */
+	(void)rpc_write_error(&req->reply, req->id, info);
+}
+
+void request_encode_code(struct request *req, int code)
+{
+	struct error_info info;
+
+	error_set(&info, code, NULL, "%s", error_text(code));
+	request_encode_error(req, &info);
+}
+
+void request_done(struct request *req)
+{
+	session_send(req->session, req);
+}
+
+void request_answer(struct request *req, const struct message *m, const void *result)
+{
+	request_encode(req, m, result);
+	request_done(req);
+}
+
+void request_refuse(struct request *req, const struct error_info *info)
+{
+	request_encode_error(req, info);
+	request_done(req);
+}
+
+/* ---- through the writer ---- */
+
+static void answer_cb(struct command *cmd, const struct message *m, const void *result)
+{
+	request_encode(CONTAINER_OF(cmd, struct request, command), m, result);
+}
+
+static void refuse_cb(struct command *cmd, const struct error_info *info)
+{
+	request_encode_error(CONTAINER_OF(cmd, struct request, command), info);
+}
+
+static void release_cb(struct command *cmd, int rc)
+{
+	struct request *req = CONTAINER_OF(cmd, struct request, command);
+
+	req->released = rc;
+	mailbox_push(&req->net->mailbox, &req->back);
+}
+
+/* What was answered within a transaction that failed was never true. */
+static void back_cb(struct mail *mail)
+{
+	struct request *req = CONTAINER_OF(mail, struct request, back);
+
+	if (req->released == ERR_CANCELED)
+		request_encode_code(req, ERR_SHUTTING_DOWN);
+	else if (req->released < 0)
+		request_encode_code(req, req->released);
+	if (req->settle)
+		req->settle(req);
+	request_done(req);
+}
+
+void request_submit(struct request *req, enum command_kind kind, const void *params)
+{
+	req->back.take = back_cb;
+	req->command = (struct command){
+		.kind = kind,
+		.params = params,
+		.session = req->session->id,
+		.answer = answer_cb,
+		.refuse = refuse_cb,
+		.release = release_cb,
+	};
+	writer_submit(req->net->options.writer, &req->command);
+}
+
+/* ---- through the pool ---- */
+
+static void work_cb(uv_work_t *work)
+{
+	struct request *req = CONTAINER_OF(work, struct request, work);
+
+	req->run(req);
+}
+
+static void after_work_cb(uv_work_t *work, int status)
+{
+	struct request *req = CONTAINER_OF(work, struct request, work);
+
+	assert(status == 0); /* nothing here cancels work */
+	(void)status;
+	req->after(req);
+}
+
+void request_work(struct request *req, request_cb run, request_cb after)
+{
+	int rc;
+
+	req->run = run;
+	req->after = after;
+	rc = uv_queue_work(req->net->loop, &req->work, work_cb, after_work_cb);
+	assert(rc == 0); /* it only looks at its arguments */
+	(void)rc;
+}
