@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/text.h"
 
 struct error_row {
 	int code;
@@ -39,8 +40,9 @@ const char *error_text(int code)
 
 int error_from_name(struct slice name)
 {
+	/* A peer's "no_memory" is not ours. */
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-		if (slice_is(name, table[i].name))
+		if (table[i].code >= ERR_INTERNAL && slice_is(name, table[i].name))
 			return table[i].code;
 	return ERR_INTERNAL;
 }
@@ -50,6 +52,25 @@ int error_on_wire(int code)
 	if (code >= ERR_INTERNAL)
 		return code;
 	return code == ERR_CORRUPT || code == ERR_IO ? ERR_STORE_ERROR : ERR_INTERNAL;
+}
+
+/* What goes on the wire is UTF-8, whatever a peer's bytes put into it; a character that its room cut in two is
+ * dropped. */
+static void make_utf8(char *text)
+{
+	size_t size = strlen(text);
+
+	for (size_t at = 0; at < size;) {
+		size_t n = utf8_sequence(text + at, size - at);
+
+		if (n == 0 && size - at < 4 && (text[at] & 0xc0) == 0xc0) {
+			text[at] = '\0';
+			return;
+		}
+		if (n == 0)
+			text[at] = '?';
+		at += n ? n : 1;
+	}
 }
 
 int error_set(struct error_info *info, int code, const char *field, const char *fmt, ...)
@@ -64,19 +85,23 @@ int error_set(struct error_info *info, int code, const char *field, const char *
 	va_start(args, fmt);
 	vsnprintf(info->message, sizeof(info->message), fmt, args);
 	va_end(args);
+	make_utf8(info->field);
+	make_utf8(info->message);
 	return code;
 }
 
 void error_prefix(struct error_info *info, const char *prefix)
 {
 	char rest[sizeof(info->field)];
+	const char *dot;
+	int n;
 
 	if (!info)
 		return;
 	memcpy(rest, info->field, sizeof(rest));
+	dot = rest[0] == '\0' || rest[0] == '[' ? "" : ".";
 	/* A path longer than the field is cut at its inner end: the outer names are what leads to the place. */
-	if (rest[0] == '\0' || rest[0] == '[')
-		snprintf(info->field, sizeof(info->field), "%.40s%.50s", prefix, rest);
-	else
-		snprintf(info->field, sizeof(info->field), "%.40s.%.50s", prefix, rest);
+	n = snprintf(info->field, sizeof(info->field), "%s%s%s", prefix, dot, rest);
+	if (n >= (int)sizeof(info->field))
+		make_utf8(info->field);
 }

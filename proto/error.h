@@ -57,12 +57,13 @@ struct error_info {
 const char *error_name(int code);
 /* A general sentence for a code; never NULL. */
 const char *error_text(int code);
-/* The code of a wire name; ERR_INTERNAL for one that this version does not know. */
+/* The code of a wire name; ERR_INTERNAL for one that this version does not know and for those of local codes. */
 int error_from_name(struct slice name);
 /* The code as it goes on the wire: local ones become ERR_STORE_ERROR or ERR_INTERNAL. */
 int error_on_wire(int code);
 
-/* Fills info (which may be NULL) and returns code, so that callers can "return error_set(…)". field may be NULL. */
+/* Fills info (which may be NULL) and returns code, so that callers can "return error_set(…)". field may be NULL. What
+ * is longer than its room is cut, bytes that are not UTF-8 become question marks. */
 int error_set(struct error_info *info, int code, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* Puts "prefix." or "prefix" + "[…" before the field of info, on the way out of a nested structure. */

@@ -428,6 +428,7 @@
 	X(job_put, "job.put", ROLES_P, job_put, job_put_result)                             \
 	X(job_put_many, "job.put_many", ROLES_P, job_put_many, job_put_many_result)         \
 	X(job_lease, "job.lease", ROLES_W, job_lease, job_lease_result)                     \
+	X(job_lease_cancel, "job.lease_cancel", ROLES_W, empty, empty)                      \
 	X(job_extend, "job.extend", ROLES_W, job_extend, job_extend_result)                 \
 	X(job_checkpoint, "job.checkpoint", ROLES_W, job_checkpoint, empty)                 \
 	X(job_complete, "job.complete", ROLES_W, job_complete, job_complete_result)         \

@@ -13,6 +13,9 @@
 
 /* A map may hold keys that this version does not know, but not so many that finding doubles becomes work. */
 #define MAX_KEYS 64
+/* Of a str → str map, in bytes. */
+#define MAX_PAIR_KEY   128
+#define MAX_PAIR_VALUE 4096
 
 enum field_type {
 	TYPE_STR,
@@ -136,11 +139,16 @@ static bool as_bytes(const msgpack_object *o, struct slice *ret)
 	return true;
 }
 
+static bool as_str(const msgpack_object *o, struct slice *ret)
+{
+	return o->type == MSGPACK_OBJECT_STR && as_bytes(o, ret);
+}
+
 static int decode_text(struct decoder *d, const struct field *f, const msgpack_object *o, struct slice *ret)
 {
 	struct slice s;
 
-	if (!as_bytes(o, &s) || (f->type != TYPE_BYTES && o->type != MSGPACK_OBJECT_STR))
+	if (!(f->type == TYPE_BYTES ? as_bytes(o, &s) : as_str(o, &s)))
 		return wrong_type(d, f, f->type == TYPE_BYTES ? "bin or str" : "a str");
 	if (f->type == TYPE_NAME && !name_valid(s))
 		return error_set(d->info, ERR_BAD_REQUEST, f->name,
@@ -148,7 +156,7 @@ static int decode_text(struct decoder *d, const struct field *f, const msgpack_o
 	if (f->type == TYPE_STR && !utf8_valid(s))
 		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is not UTF-8");
 	if (s.size < (uint64_t)f->low)
-		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must not be empty");
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is shorter than %lld bytes", (long long)f->low);
 	if (s.size > (uint64_t)f->high)
 		return error_set(d->info, ERR_TOO_LARGE, f->name, "is longer than %lld bytes", (long long)f->high);
 	*ret = s;
@@ -164,8 +172,9 @@ static int decode_int(struct decoder *d, const struct field *f, const msgpack_ob
 	else if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
 		return wrong_type(d, f, "an integer");
 	else
-		value = o->via.u64 > INT64_MAX ? INT64_MAX : (int64_t)o->via.u64;
-	if (value < f->low || value > f->high)
+		value = (int64_t)o->via.u64;
+	/* What no int64_t holds came out negative above, and is out of every range. */
+	if (value < f->low || value > f->high || (value < 0) != (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER))
 		return error_set(d->info, ERR_BAD_REQUEST, f->name, "must be from %lld to %lld", (long long)f->low,
 				 (long long)f->high);
 	*ret = value;
@@ -195,7 +204,7 @@ static int decode_enum(struct decoder *d, const struct field *f, const msgpack_o
 {
 	struct slice s;
 
-	if (o->type != MSGPACK_OBJECT_STR || !as_bytes(o, &s))
+	if (!as_str(o, &s))
 		return wrong_type(d, f, "a str");
 	for (int i = 0; f->words[i]; i++) {
 		if (slice_is(s, f->words[i])) {
@@ -211,7 +220,7 @@ static int decode_id(struct decoder *d, const struct field *f, const msgpack_obj
 {
 	struct slice s;
 
-	if (!as_bytes(o, &s))
+	if (!as_str(o, &s))
 		return wrong_type(d, f, "a str");
 	if (f->type == TYPE_UUID && uuid_parse(s, ret) < 0)
 		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is not a UUID");
@@ -283,7 +292,7 @@ static int decode_names(struct decoder *d, const struct field *f, const msgpack_
 	if (!items)
 		return ERR_NO_MEMORY;
 	for (uint32_t i = 0; i < o->via.array.size; i++) {
-		if (!as_bytes(&o->via.array.ptr[i], &items[i]) || !name_valid(items[i]))
+		if (!as_str(&o->via.array.ptr[i], &items[i]) || !name_valid(items[i]))
 			return error_set(d->info, ERR_BAD_REQUEST, f->name, "entry %u is not a name", i);
 	}
 	*ret = items;
@@ -309,12 +318,14 @@ static int decode_pairs(struct decoder *d, const struct field *f, const msgpack_
 		const msgpack_object_kv *kv = &o->via.map.ptr[i];
 		struct pair *p = &items[i];
 
-		if (!as_bytes(&kv->key, &p->key) || !as_bytes(&kv->val, &p->value) || !utf8_valid(p->key) ||
+		if (!as_str(&kv->key, &p->key) || !as_str(&kv->val, &p->value) || !utf8_valid(p->key) ||
 		    !utf8_valid(p->value))
 			return wrong_type(d, f, "a map of str to str, in UTF-8");
-		if (p->key.size == 0 || p->key.size > 128 || p->value.size > 4096)
-			return error_set(d->info, ERR_TOO_LARGE, f->name,
-					 "a key must have 1 to 128 bytes, a value at most 4096");
+		if (p->key.size == 0)
+			return error_set(d->info, ERR_BAD_REQUEST, f->name, "has an empty key");
+		if (p->key.size > MAX_PAIR_KEY || p->value.size > MAX_PAIR_VALUE)
+			return error_set(d->info, ERR_TOO_LARGE, f->name, "a key may have %d bytes, a value %d",
+					 MAX_PAIR_KEY, MAX_PAIR_VALUE);
 		for (uint32_t j = 0; j < i; j++)
 			if (slice_equal(items[j].key, p->key))
 				return error_set(d->info, ERR_BAD_REQUEST, f->name, "has a key twice");
@@ -436,7 +447,7 @@ static int decode_map(struct decoder *d, const struct message *m, const msgpack_
 		if (object->type != MSGPACK_OBJECT_MAP)
 			return error_set(d->info, ERR_BAD_REQUEST, NULL, "must be a map");
 		if (object->via.map.size > MAX_KEYS)
-			return error_set(d->info, ERR_BAD_REQUEST, NULL, "a map has more than %d keys", MAX_KEYS);
+			return error_set(d->info, ERR_TOO_LARGE, NULL, "a map has more than %d keys", MAX_KEYS);
 		rc = decode_entries(d, fields, count, &object->via.map, out);
 		if (rc < 0)
 			return rc;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clean.h"
+
 static bool as_id(const msgpack_object *o, uint64_t *ret)
 {
 	if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
@@ -92,26 +94,47 @@ int rpc_unpack(const void *data, size_t size, struct msgpack_zone *arena, struct
 	return rc;
 }
 
-int rpc_peek_id(const void *data, size_t size, uint64_t *ret_id)
+/* Takes a whole number that is not negative from the front of s, in any of its forms; false where there is none. */
+static bool take_number(struct slice *s, uint64_t *ret)
 {
-	const uint8_t *p = data;
+	const uint8_t *p = s->data;
 	unsigned bytes;
 
-	if (size < 3 || p[0] != 0x94 || p[1] != RPC_REQUEST)
-		return ERR_PROTOCOL;
-	if (p[2] < 0x80) {
-		*ret_id = p[2];
+	if (s->size == 0)
+		return false;
+	if (p[0] >= 0xcc && p[0] <= 0xd3)
+		bytes = 1u << ((p[0] - 0xcc) & 3);
+	else if (p[0] < 0x80)
+		bytes = 0;
+	else
+		return false;
+	if (s->size < 1 + bytes || (p[0] >= 0xd0 && p[1] >= 0x80))
+		return false;
+	*ret = bytes ? 0 : p[0];
+	for (unsigned i = 1; i <= bytes; i++)
+		*ret = *ret << 8 | p[i];
+	*s = slice_of(p + 1 + bytes, s->size - 1 - bytes);
+	return true;
+}
+
+int rpc_peek_id(const void *data, size_t size, uint64_t *ret_id)
+{
+	static const char *const heads[] = { "\1\x94", "\3\xdc\0\4", "\5\xdd\0\0\0\4" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		size_t head = (size_t)heads[i][0];
+		uint64_t type, id;
+		struct slice rest;
+
+		if (size < head || memcmp(data, heads[i] + 1, head) != 0)
+			continue;
+		rest = slice_of((const uint8_t *)data + head, size - head);
+		if (!take_number(&rest, &type) || type != RPC_REQUEST || !take_number(&rest, &id))
+			return ERR_PROTOCOL;
+		*ret_id = id;
 		return 0;
 	}
-	if (p[2] < 0xcc || p[2] > 0xcf)
-		return ERR_PROTOCOL;
-	bytes = 1u << (p[2] - 0xcc);
-	if (size < 3 + bytes)
-		return ERR_PROTOCOL;
-	*ret_id = 0;
-	for (unsigned i = 0; i < bytes; i++)
-		*ret_id = *ret_id << 8 | p[3 + i];
-	return 0;
+	return ERR_PROTOCOL;
 }
 
 static int write_cb(void *data, const char *bytes, size_t size)

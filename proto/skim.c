@@ -136,8 +136,6 @@ int skim_feed(struct skim *s, const uint8_t *data, size_t size, size_t *ret_size
 		bool done;
 		int rc;
 
-		if (s->at >= s->limits.max_bytes)
-			return ERR_TOO_LARGE;
 		rc = take_element(s, data, size, &done);
 		if (rc < 0)
 			return rc;

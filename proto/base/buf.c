@@ -34,8 +34,9 @@ static int grow(struct buf *b, size_t need)
 	size_t capacity = b->capacity ? b->capacity : FIRST_CAPACITY;
 	uint8_t *data;
 
+	/* need is at most the cap, so this ends before capacity could run over. */
 	while (capacity < need)
-		capacity *= 2;
+		capacity = capacity > b->cap / 2 ? b->cap : capacity * 2;
 	if (capacity > b->cap)
 		capacity = b->cap;
 	data = realloc(b->data, capacity);
@@ -48,12 +49,17 @@ static int grow(struct buf *b, size_t need)
 
 int buf_reserve(struct buf *b, size_t size, uint8_t **ret_room)
 {
+	int rc;
+
 	if (b->error)
 		return b->error;
 	if (size > b->cap - b->size)
 		return b->error = ERR_TOO_LARGE;
-	if (size > b->capacity - b->size && grow(b, b->size + size) < 0)
-		return b->error;
+	if (size > b->capacity - b->size) {
+		rc = grow(b, b->size + size);
+		if (rc < 0)
+			return rc;
+	}
 	*ret_room = b->data + b->size;
 	return 0;
 }
@@ -70,7 +76,7 @@ int buf_append(struct buf *b, const void *data, size_t size)
 
 	if (size == 0)
 		return b->error;
-	if (buf_reserve(b, size, &room) < 0)
+	if (buf_reserve(b, size, &room) != 0)
 		return b->error;
 	memcpy(room, data, size);
 	b->size += size;
@@ -92,6 +98,9 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 	va_copy(again, args);
 	n = vsnprintf(NULL, 0, fmt, args);
 	va_end(args);
+	/* More text than an int can count. */
+	if (n < 0 && !b->error)
+		b->error = ERR_TOO_LARGE;
 	/* vsnprintf wants room for the NUL that is then not counted. */
 	if (n >= 0 && buf_reserve(b, (size_t)n + 1, &room) == 0) {
 		vsnprintf((char *)room, (size_t)n + 1, fmt, again);

@@ -29,6 +29,7 @@ void buf_reset(struct buf *b);
 /* 0, ERR_TOO_LARGE or ERR_NO_MEMORY. */
 int buf_append(struct buf *b, const void *data, size_t size);
 int buf_append_str(struct buf *b, const char *s);
+/* Needs room for a NUL besides, which is not held. */
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Room for size more bytes after the held ones, to be written by the caller and claimed with buf_commit(). */
 int buf_reserve(struct buf *b, size_t size, uint8_t **ret_room);

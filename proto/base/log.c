@@ -9,8 +9,12 @@
 #include "../error.h"
 #include "buf.h"
 #include "clean.h"
+#include "text.h"
 
-#define LINE_CAP 4096
+/* Up to this size a write to a pipe is never mixed with another's (PIPE_BUF). */
+#define LINE_CAP       4096
+#define LINE_ROOM      (LINE_CAP - 8) /* for the quotation mark, bracket and line feed that end a line */
+#define LONGEST_ESCAPE 6
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
@@ -49,17 +53,28 @@ int log_parse_format(const char *word, enum log_format *ret)
 	return 0;
 }
 
-static void escape(struct buf *out, const char *s)
+/* Appends s until out holds limit bytes, escaped such that it is part of one JSON string and one line, and
+ * does nothing to a terminal. */
+static void escape(struct buf *out, const char *s, size_t limit)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	size_t left = strlen(s);
 
-		if (c == '"' || c == '\\')
+	while (left > 0 && out->size + LONGEST_ESCAPE <= limit) {
+		unsigned char c = (unsigned char)*s;
+		size_t n = utf8_sequence(s, left);
+
+		if (n == 0)
+			buf_append_str(out, "\\ufffd");
+		else if (c == '"' || c == '\\')
 			buf_printf(out, "\\%c", c);
 		else if (c < 0x20 || c == 0x7f)
 			buf_printf(out, "\\u%04x", c);
+		else if (c == 0xc2 && (unsigned char)s[1] < 0xa0)
+			buf_printf(out, "\\u%04x", (unsigned char)s[1]); /* U+0080 to U+009f control too */
 		else
-			buf_append(out, s, 1);
+			buf_append(out, s, n);
+		s += n ? n : 1;
+		left -= n ? n : 1;
 	}
 }
 
@@ -84,14 +99,16 @@ static void compose(struct buf *line, enum log_level level, const struct log_fie
 	timestamp(now, sizeof(now));
 	buf_printf(line, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"" : "%s %-7s ", now,
 		   level_names[level]);
-	escape(line, message);
+	/* No message is so long that it leaves its fields no room. */
+	escape(line, message, LINE_ROOM / 2);
 	if (json)
 		buf_append_str(line, "\"");
 	for (size_t i = 0; i < count; i++) {
-		if (!fields[i].value)
+		/* A field that would have no room for anything of its value is left out. */
+		if (!fields[i].value || line->size + strlen(fields[i].key) + 16 > LINE_ROOM)
 			continue;
 		buf_printf(line, json ? ",\"%s\":\"" : " %s=\"", fields[i].key);
-		escape(line, fields[i].value);
+		escape(line, fields[i].value, LINE_ROOM);
 		buf_append_str(line, "\"");
 	}
 	if (json)
@@ -107,8 +124,6 @@ static void emit(enum log_level level, const struct log_field *fields, size_t co
 	vsnprintf(message, sizeof(message), fmt, args);
 	buf_init(&line, LINE_CAP);
 	compose(&line, level, fields, count, message);
-	if (buf_error(&line))
-		buf_truncate(&line, line.size < LINE_CAP - 4 ? line.size : LINE_CAP - 4);
 	buf_append_str(&line, "\n");
 	/* Nobody is left to be told when standard error is gone. */
 	ignored = write(STDERR_FILENO, line.data, line.size);

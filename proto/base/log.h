@@ -25,7 +25,8 @@ bool log_enabled(enum log_level level);
 int log_parse_level(const char *word, enum log_level *ret);
 int log_parse_format(const char *word, enum log_format *ret);
 
-/* Control characters and quotes in what is logged are escaped, so no input can forge a line. */
+/* Control characters and quotes in what is logged are escaped, bytes that are not UTF-8 replaced, so no input can forge
+ * a line or break the JSON of one. What would make a line longer than 4 KiB is cut. */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void log_event(enum log_level level, const struct log_field *fields, size_t count, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

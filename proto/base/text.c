@@ -95,9 +95,9 @@ int base64url_decode(struct slice text, uint8_t *ret, size_t size)
 	return bits & ((1u << held) - 1) ? ERR_BAD_REQUEST : 0;
 }
 
-/* Bytes of the sequence at p, or 0 where it is malformed. */
-static size_t utf8_sequence(const uint8_t *p, size_t left)
+size_t utf8_sequence(const void *data, size_t left)
 {
+	const uint8_t *p = data;
 	size_t length;
 	uint8_t low = 0x80, high = 0xbf;
 

@@ -24,6 +24,9 @@ int base64url_decode(struct slice text, uint8_t *ret, size_t size);
 
 /* True for well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool utf8_valid(struct slice text);
+/* Bytes of the well-formed sequence that begins the left bytes at p, of which there is at least one; 0 where there is
+ * none. Reads no further than the first byte that does not belong. */
+size_t utf8_sequence(const void *p, size_t left);
 
 /* True for [A-Za-z0-9._:-]{1,128}: what a queue, a group, a limit, an artifact or a worker may be called. */
 bool name_valid(struct slice text);

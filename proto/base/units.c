@@ -43,10 +43,10 @@ static int parse(struct slice text, const struct unit *units, size_t count, doub
 		return ERR_BAD_REQUEST;
 	memcpy(copy, text.data, text.size);
 	copy[text.size] = '\0';
-	/* strtod alone would take "inf", "0x1p3", a sign and leading blanks too. */
-	if (copy[0] < '0' || copy[0] > '9' || (copy[0] == '0' && (copy[1] == 'x' || copy[1] == 'X')))
-		return ERR_BAD_REQUEST;
 	value = strtod(copy, &end);
+	/* strtod alone would take "inf", "0x1p3", "1e3", a sign and leading blanks too. */
+	if (copy[0] < '0' || copy[0] > '9' || end != copy + strspn(copy, "0123456789.") || strlen(copy) != text.size)
+		return ERR_BAD_REQUEST;
 	while (*end == ' ')
 		end++;
 	for (size_t i = 0; i < count; i++) {
@@ -87,7 +87,7 @@ int units_parse_size(struct slice text, int64_t *ret_bytes)
 struct units_text units_format_duration(int64_t ms)
 {
 	struct units_text t;
-	long long s = (ms + 500) / 1000;
+	long long s = ms / 1000 + (ms % 1000 >= 500);
 
 	if (ms < 1000)
 		snprintf(t.text, sizeof(t.text), "%lld ms", (long long)(ms < 0 ? 0 : ms));
@@ -113,7 +113,8 @@ struct units_text units_format_size(int64_t bytes)
 		snprintf(t.text, sizeof(t.text), "%lld B", (long long)bytes);
 		return t;
 	}
-	while (value >= 1024 && i + 1 < ARRAY_SIZE(names)) {
+	/* From here on one decimal would show 1024.0. */
+	while (value >= 1023.95 && i + 1 < ARRAY_SIZE(names)) {
 		value /= 1024;
 		i++;
 	}

@@ -1,5 +1,5 @@
 /* units.h: durations ("30s", "5m", "1.5h", "250ms", "7d") and sizes ("64KiB", "4MiB", "1GB", "512") as people write
- * them. Any thread; no state. */
+ * them. A blank may stand between number and unit. Any thread; no state. */
 #ifndef RAINCHECK_BASE_UNITS_H
 #define RAINCHECK_BASE_UNITS_H
 
@@ -11,8 +11,8 @@ struct units_text {
 	char text[32];
 };
 
-/* Milliseconds. A number needs its unit (ms, s, m, h, d), but for 0. ERR_BAD_REQUEST for anything else, for negative
- * values and for more than 100 years. */
+/* Milliseconds. A number needs its unit (ms, s, m or min, h, d), but for 0. ERR_BAD_REQUEST for anything else, for
+ * negative values and for more than 100 years. */
 int units_parse_duration(struct slice text, int64_t *ret_ms);
 /* Bytes. Units B, KiB, MiB, GiB, TiB (powers of 1024), kB, MB, GB, TB (powers of 1000); none means bytes.
  * ERR_BAD_REQUEST for anything else, for negative values and for more than 2^62. */

@@ -27,10 +27,12 @@ void uuid_next(const struct uuid *u, struct uuid *ret)
 
 void uuid_v7(struct uuid_gen *gen, int64_t now_ms, const uint8_t random[UUID_RANDOM_SIZE], struct uuid *ret)
 {
+	/* A clock set to before 1970 would else give an id that no later one exceeds. */
+	uint64_t ms = now_ms < 0 ? 0 : (uint64_t)now_ms;
 	struct uuid u;
 
 	for (int i = 0; i < 6; i++)
-		u.bytes[i] = (uint8_t)((uint64_t)now_ms >> (8 * (5 - i)));
+		u.bytes[i] = (uint8_t)(ms >> (8 * (5 - i)));
 	memcpy(u.bytes + 6, random, UUID_RANDOM_SIZE);
 	/* The topmost random bit stays clear, so that counting up within a millisecond has room before it carries. */
 	u.bytes[6] = (uint8_t)(0x70 | (u.bytes[6] & 0x07));
@@ -58,7 +60,7 @@ int64_t uuid_ms(const struct uuid *u)
 
 struct uuid_text uuid_format(const struct uuid *u)
 {
-	struct uuid_text t;
+	struct uuid_text t = { "" };
 	char *out = t.text;
 
 	for (int i = 0; i < 16; i++) {

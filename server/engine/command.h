@@ -30,7 +30,7 @@ enum command_kind {
 	COMMAND_FAIL,	    /* struct msg_job_fail → MSG_job_fail_result */
 	COMMAND_RELEASE,    /* struct msg_job_release → MSG_job_release_result */
 	COMMAND_ATTACH,	    /* struct command_attach → MSG_artifact_stored */
-	COMMAND_FORGET, /* none → MSG_empty; the session is gone: its parked commands are released with ERR_CANCELED */
+	COMMAND_FORGET,	    /* none → MSG_empty; the session waits no more: its parked leases answer with nothing */
 	COMMAND_KINDS
 };
 

@@ -152,6 +152,13 @@ int commands_fail(struct request *req, struct error_info *info)
 	return 0;
 }
 
+int commands_lease_cancel(struct request *req, struct error_info *info)
+{
+	(void)info;
+	request_submit(req, COMMAND_FORGET, req->params);
+	return 0;
+}
+
 int commands_release(struct request *req, struct error_info *info)
 {
 	(void)info;

@@ -98,6 +98,7 @@ static const struct {
 	[METHOD_job_put] = { commands_put, KIB },
 	[METHOD_job_put_many] = { commands_put_many, 16 * KIB },
 	[METHOD_job_lease] = { commands_lease, 4 * KIB },
+	[METHOD_job_lease_cancel] = { commands_lease_cancel, 0 },
 	[METHOD_job_extend] = { commands_extend, KIB },
 	[METHOD_job_checkpoint] = { commands_checkpoint, 0 },
 	[METHOD_job_complete] = { commands_complete, 0 },

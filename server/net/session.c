@@ -21,7 +21,7 @@
 #include "server/net/waits.h"
 #include "server/writer/writer.h"
 
-#define END_MS		  10000 /* for taking the last replies */
+#define END_MS		  30000 /* for taking the last replies */
 #define LINGER_MS	  1000	/* for closing the other side */
 #define KEEPALIVE_SECONDS 60
 

@@ -1,0 +1,96 @@
+/* One job: get, wait, link. */
+#include "cli.h"
+#include "client/raincheck.h"
+#include "proto/base/units.h"
+#include "show.h"
+#include "text.h"
+
+/* *ret_exit is set where this answers NULL. */
+static struct raincheck_job *fetch(struct cli *c, int *ret_exit)
+{
+	const char *id = cli_job_id(c, c->args[0]);
+	struct raincheck_job *job = NULL;
+
+	*ret_exit = CLI_USAGE;
+	if (!id || !cli_connect(c, ret_exit))
+		return NULL;
+	if (raincheck_get(c->rc, id, &job) < 0)
+		*ret_exit = cli_last_refused(c);
+	return job;
+}
+
+static int show(struct cli *c, const struct raincheck_job *job)
+{
+	if (c->json)
+		return show_json(c, show_job_json(job));
+	show_job(c, job);
+	return CLI_DONE;
+}
+
+int cli_get(struct cli *c)
+{
+	int exit;
+	struct raincheck_job *job = fetch(c, &exit);
+
+	if (!job)
+		return exit;
+	exit = show(c, job);
+	raincheck_free(job);
+	return exit;
+}
+
+int cli_link(struct cli *c)
+{
+	int exit;
+	struct raincheck_job *job = fetch(c, &exit);
+
+	if (!job)
+		return exit;
+	if (c->json) {
+		exit = show_json(c, json_pack("{s:s, s:s?}", "id", job->id, "link", job->link));
+	} else if (job->link) {
+		text_print(c->out, job->link);
+		fputc('\n', c->out);
+		exit = CLI_DONE;
+	} else {
+		exit = cli_failed(c, "the job has no link");
+	}
+	raincheck_free(job);
+	return exit;
+}
+
+/* "90" is seconds, as the flag's name in help says; with a unit it is what it says. */
+static int read_timeout(struct cli *c, int64_t *ret_ms)
+{
+	const char *text = cli_value(c, "timeout");
+	char with_unit[40];
+
+	*ret_ms = -1;
+	if (!text)
+		return CLI_DONE;
+	snprintf(with_unit, sizeof(with_unit), "%ss", text);
+	if (units_parse_duration(slice_str(with_unit), ret_ms) == 0 ||
+	    units_parse_duration(slice_str(text), ret_ms) == 0)
+		return CLI_DONE;
+	return cli_usage(c, "--timeout must be seconds or a duration such as 5m, not \"%s\"", text);
+}
+
+int cli_wait(struct cli *c)
+{
+	const char *id = cli_job_id(c, c->args[0]);
+	struct raincheck_job *job = NULL;
+	int64_t timeout_ms;
+	int exit = CLI_USAGE;
+
+	if (!id || read_timeout(c, &timeout_ms) != CLI_DONE || !cli_connect(c, &exit))
+		return exit;
+	if (raincheck_wait(c->rc, id, timeout_ms, &job) < 0)
+		return cli_last_refused(c);
+	exit = show(c, job);
+	if (exit == CLI_DONE && job->state < RAINCHECK_JOB_SUCCEEDED)
+		exit = cli_failed(c, "the time is over and the job is still %s", raincheck_job_state_name(job->state));
+	else if (exit == CLI_DONE && job->state != RAINCHECK_JOB_SUCCEEDED)
+		exit = CLI_FAILED;
+	raincheck_free(job);
+	return exit;
+}

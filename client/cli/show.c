@@ -1,0 +1,225 @@
+#include "show.h"
+
+#include <string.h>
+
+#include "proto/base/units.h"
+#include "text.h"
+
+const char *show_state_colour(enum raincheck_job_state state)
+{
+	switch (state) {
+	case RAINCHECK_JOB_SUCCEEDED:
+		return "32";
+	case RAINCHECK_JOB_RUNNING:
+		return "36";
+	case RAINCHECK_JOB_DEAD:
+		return "31";
+	case RAINCHECK_JOB_CANCELED:
+	case RAINCHECK_JOB_EXPIRED:
+		return "33";
+	default:
+		return NULL;
+	}
+}
+
+/* ---- JSON ---- */
+
+static void set_text(json_t *o, const char *key, const char *text)
+{
+	json_object_set_new(o, key, text ? json_string(text) : json_null());
+}
+
+static void set_number(json_t *o, const char *key, bool has, int64_t number)
+{
+	json_object_set_new(o, key, has ? json_integer(number) : json_null());
+}
+
+static void set_times(json_t *o, const struct raincheck_job *job)
+{
+	set_number(o, "created_at_ms", true, job->created_at_ms);
+	set_number(o, "run_at_ms", job->run_at_ms > 0, job->run_at_ms);
+	set_number(o, "started_at_ms", job->started_at_ms > 0, job->started_at_ms);
+	set_number(o, "finished_at_ms", job->finished_at_ms > 0, job->finished_at_ms);
+	set_number(o, "deadline_at_ms", job->deadline_at_ms > 0, job->deadline_at_ms);
+	json_object_set_new(o, "progress", job->has_progress ? json_real(job->progress) : json_null());
+	set_text(o, "note", job->note);
+	set_number(o, "position", job->has_position, job->position);
+	set_number(o, "eta_ms", job->has_eta_ms, job->eta_ms);
+}
+
+static json_t *artifacts_json(const struct raincheck_job *job)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < job->artifact_count; i++) {
+		const struct raincheck_artifact *a = &job->artifacts[i];
+		json_t *o = json_object();
+
+		set_text(o, "name", a->name);
+		set_text(o, "content_type", a->content_type);
+		set_number(o, "size", true, a->size);
+		set_text(o, "sha256", a->sha256);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *error_json(const struct raincheck_job_error *e)
+{
+	json_t *o;
+
+	if (!e)
+		return json_null();
+	o = json_object();
+	set_text(o, "kind", raincheck_failure_name(e->kind));
+	set_text(o, "message", e->message);
+	set_number(o, "at_ms", true, e->at_ms);
+	return o;
+}
+
+static json_t *callback_json(const struct raincheck_callback *callback)
+{
+	json_t *o;
+
+	if (!callback)
+		return json_null();
+	o = json_object();
+	set_text(o, "url", callback->url);
+	set_text(o, "state", callback->state);
+	set_number(o, "attempts", true, callback->attempts);
+	return o;
+}
+
+json_t *show_job_json(const struct raincheck_job *job)
+{
+	json_t *o = json_object();
+	json_t *metadata = json_object();
+
+	set_text(o, "id", job->id);
+	set_text(o, "queue", job->queue);
+	set_text(o, "state", raincheck_job_state_name(job->state));
+	set_number(o, "attempt", true, job->attempt);
+	set_number(o, "max_attempts", true, job->max_attempts);
+	set_number(o, "priority", true, job->priority);
+	set_text(o, "group", job->group);
+	set_text(o, "title", job->title);
+	set_times(o, job);
+	json_object_set_new(o, "error", error_json(job->error));
+	json_object_set_new(o, "artifacts", artifacts_json(job));
+	set_text(o, "link", job->link);
+	for (size_t i = 0; i < job->metadata_count; i++)
+		set_text(metadata, job->metadata[i].key, job->metadata[i].value);
+	json_object_set_new(o, "metadata", metadata);
+	set_number(o, "payload_size", true, job->payload_size);
+	set_text(o, "content_type", job->content_type);
+	json_object_set_new(o, "callback", callback_json(job->callback));
+	return o;
+}
+
+json_t *show_counts_json(const struct raincheck_counts *n)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "scheduled", (json_int_t)n->scheduled, "ready",
+			 (json_int_t)n->ready, "running", (json_int_t)n->running, "succeeded", (json_int_t)n->succeeded,
+			 "dead", (json_int_t)n->dead, "canceled", (json_int_t)n->canceled, "expired",
+			 (json_int_t)n->expired);
+}
+
+int show_json(struct cli *c, json_t *o)
+{
+	if (!o)
+		return cli_failed(c, "out of memory");
+	json_dumpf(o, c->out, JSON_INDENT(2));
+	fputc('\n', c->out);
+	json_decref(o);
+	return CLI_DONE;
+}
+
+/* ---- lines ---- */
+
+void show_line(struct cli *c, const char *name, const char *text)
+{
+	if (!text)
+		return;
+	fprintf(c->out, "%s:%*s", name, (int)(strlen(name) < 15 ? 15 - strlen(name) : 1), "");
+	text_print(c->out, text);
+	fputc('\n', c->out);
+}
+
+void show_line_number(struct cli *c, const char *name, int64_t number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", (long long)number);
+	show_line(c, name, text);
+}
+
+static void show_moment(struct cli *c, const char *name, int64_t at_ms)
+{
+	if (at_ms > 0)
+		show_line(c, name, text_moment(at_ms).text);
+}
+
+static void show_progress(struct cli *c, const struct raincheck_job *job)
+{
+	char text[64];
+
+	if (job->has_position)
+		show_line_number(c, "position", job->position);
+	if (job->has_eta_ms)
+		show_line(c, "expected in", units_format_duration(job->eta_ms).text);
+	if (job->has_progress) {
+		snprintf(text, sizeof(text), "%.0f %%", job->progress * 100);
+		show_line(c, "progress", text);
+	}
+	show_line(c, "note", job->note);
+}
+
+static void show_outcome(struct cli *c, const struct raincheck_job *job)
+{
+	char text[512];
+
+	if (job->error) {
+		snprintf(text, sizeof(text), "%s (%s)", job->error->message, raincheck_failure_name(job->error->kind));
+		show_line(c, "error", text);
+	}
+	for (size_t i = 0; i < job->artifact_count; i++) {
+		const struct raincheck_artifact *a = &job->artifacts[i];
+
+		snprintf(text, sizeof(text), "%s, %s, %s", a->name, a->content_type, units_format_size(a->size).text);
+		show_line(c, "artifact", text);
+	}
+	if (job->callback) {
+		snprintf(text, sizeof(text), "%.300s%s%.100s%s", job->callback->url, job->callback->state ? " (" : "",
+			 job->callback->state ? job->callback->state : "", job->callback->state ? ")" : "");
+		show_line(c, "callback", text);
+	}
+	for (size_t i = 0; i < job->metadata_count; i++) {
+		snprintf(text, sizeof(text), "%.150s = %.350s", job->metadata[i].key, job->metadata[i].value);
+		show_line(c, "metadata", text);
+	}
+}
+
+void show_job(struct cli *c, const struct raincheck_job *job)
+{
+	char text[64];
+
+	show_line(c, "id", job->id);
+	show_line(c, "state", raincheck_job_state_name(job->state));
+	show_line(c, "queue", job->queue);
+	show_line(c, "title", job->title);
+	show_line(c, "group", job->group);
+	show_line(c, "link", job->link);
+	snprintf(text, sizeof(text), "%lld of %lld", (long long)job->attempt, (long long)job->max_attempts);
+	show_line(c, "attempt", text);
+	show_line_number(c, "priority", job->priority);
+	show_progress(c, job);
+	show_moment(c, "created", job->created_at_ms);
+	if (job->state == RAINCHECK_JOB_SCHEDULED)
+		show_moment(c, "not before", job->run_at_ms);
+	show_moment(c, "started", job->started_at_ms);
+	show_moment(c, "finished", job->finished_at_ms);
+	show_moment(c, "deadline", job->deadline_at_ms);
+	show_line(c, "payload", units_format_size(job->payload_size).text);
+	show_line(c, "content type", job->content_type);
+	show_outcome(c, job);
+}

@@ -1,0 +1,28 @@
+/* show.h: jobs and other records, as people and as programs read them. One thread. */
+#ifndef RAINCHECK_CLI_SHOW_H
+#define RAINCHECK_CLI_SHOW_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli.h"
+#include "client/raincheck.h"
+
+/* The record with every field of the wire, nil where it does not apply. NULL: out of memory. */
+json_t *show_job_json(const struct raincheck_job *job);
+json_t *show_counts_json(const struct raincheck_counts *counts);
+
+/* Prints and releases o; CLI_FAILED and said so where o is NULL. */
+int show_json(struct cli *c, json_t *o);
+
+/* A line a field, those that do not apply left out. */
+void show_job(struct cli *c, const struct raincheck_job *job);
+/* "name:      text", the text made safe; nothing where it is NULL. */
+void show_line(struct cli *c, const char *name, const char *text);
+void show_line_number(struct cli *c, const char *name, int64_t number);
+
+/* What a state is coloured with on a terminal; NULL: nothing. */
+const char *show_state_colour(enum raincheck_job_state state);
+
+#endif

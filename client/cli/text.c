@@ -1,0 +1,93 @@
+#include "text.h"
+
+#include <string.h>
+#include <time.h>
+#include <wchar.h>
+
+#include "proto/base/slice.h"
+#include "proto/base/text.h"
+
+#define REPLACEMENT "\xef\xbf\xbd"
+#define ELLIPSIS    "\xe2\x80\xa6"
+
+/* The character at text: its bytes, and its columns, or -1 where it must not be printed. */
+static size_t next_character(const char *text, int *ret_columns)
+{
+	mbstate_t state = { 0 };
+	wchar_t wide;
+	size_t size = mbrtowc(&wide, text, strlen(text), &state);
+
+	if (size == (size_t)-1 || size == (size_t)-2 || size == 0) {
+		*ret_columns = -1;
+		return 1;
+	}
+	*ret_columns = wcwidth(wide);
+	return size;
+}
+
+size_t text_width(const char *text)
+{
+	size_t width = 0;
+
+	while (*text) {
+		int columns;
+
+		text += next_character(text, &columns);
+		width += columns < 0 ? 1 : (size_t)columns;
+	}
+	return width;
+}
+
+size_t text_print_cut(FILE *out, const char *text, size_t width)
+{
+	/* One column stays free for the ellipsis where it will be needed. */
+	size_t room = text_width(text) > width ? width - 1 : width;
+	size_t used = 0;
+
+	while (*text) {
+		int columns;
+		size_t size = next_character(text, &columns);
+		size_t wide = columns < 0 ? 1 : (size_t)columns;
+
+		if (used + wide > room) {
+			fputs(ELLIPSIS, out);
+			return used + 1;
+		}
+		if (columns < 0)
+			fputs(REPLACEMENT, out);
+		else
+			fwrite(text, 1, size, out);
+		used += wide;
+		text += size;
+	}
+	return used;
+}
+
+void text_print(FILE *out, const char *text)
+{
+	text_print_cut(out, text, SIZE_MAX);
+}
+
+bool text_is_printable(const void *data, size_t size)
+{
+	const unsigned char *p = data;
+
+	for (size_t i = 0; i < size; i++)
+		if ((p[i] < 0x20 && p[i] != '\n' && p[i] != '\t' && p[i] != '\r') || p[i] == 0x7f)
+			return false;
+	for (size_t cut = 0; cut < 4 && cut <= size; cut++)
+		if (utf8_valid(slice_of(data, size - cut)))
+			return true;
+	return false;
+}
+
+struct text_moment text_moment(int64_t at_ms)
+{
+	struct text_moment m = { "-" };
+	time_t seconds = (time_t)(at_ms / 1000);
+	struct tm tm;
+
+	if (at_ms > 0 && localtime_r(&seconds, &tm))
+		strftime(m.text, sizeof(m.text), "%Y-%m-%d %H:%M:%S", &tm);
+	return m;
+}

@@ -1,0 +1,33 @@
+/* text.h: text for a terminal: how wide it is, and printed so that it cannot do anything but be read.
+ *
+ * What a broker sends may hold control characters that move cursors or change titles; they are shown as U+FFFD. The
+ * calling thread's locale must be a UTF-8 one. One thread.
+ */
+#ifndef RAINCHECK_CLI_TEXT_H
+#define RAINCHECK_CLI_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Columns that the text takes when printed with text_print(). */
+size_t text_width(const char *text);
+
+/* One line, whatever it held. */
+void text_print(FILE *out, const char *text);
+/* The same in at most width columns, cut with an ellipsis. Returns the columns used. */
+size_t text_print_cut(FILE *out, const char *text, size_t width);
+
+/* True where the bytes are text that a terminal can be shown: UTF-8 without control characters other than blanks and
+ * line ends. A sequence cut off at the end is taken for text. */
+bool text_is_printable(const void *data, size_t size);
+
+/* "2024-06-07 12:30:00" in local time; "-" for 0. */
+struct text_moment {
+	char text[32];
+};
+
+struct text_moment text_moment(int64_t at_ms);
+
+#endif

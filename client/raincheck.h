@@ -1,0 +1,738 @@
+/* raincheck.h: libraincheck, the client of the Raincheck job queue, for producers, workers and tools.
+ *
+ * A handle (struct raincheck) is one connection to one broker, made and remade as needed. Every method of the broker
+ * comes twice:
+ *
+ *   int raincheck_get(rc, id, &job)              blocking: returns when the answer is there
+ *   int raincheck_get_async(rc, id, cb, user)    starts the call; cb tells the answer, from the loop
+ *
+ * Loops. A handle made without a loop has a private one, which blocking calls and raincheck_run() run. A handle made
+ * over the caller's libuv loop knows only the asynchronous calls (a blocking one answers RAINCHECK_EINVALID_STATE) and
+ * works while that loop runs.
+ *
+ * Threads. A handle belongs to one thread at a time: no two functions may be under way for it at once, and one over a
+ * caller's loop is used from that loop's thread alone. Different handles are independent. Callbacks come on the thread
+ * that runs the loop and may start further calls and, over a caller's loop, close the handle. Functions that take no
+ * handle may be called from any thread.
+ *
+ * Errors. Functions return 0, or a negative RAINCHECK_E… code. raincheck_last_error() then says more. Outputs (ret_…)
+ * are set only on success.
+ *
+ * Callbacks. If starting a call fails, its callback never comes. Else it comes exactly once, never from within the
+ * starting function: with the answer, the broker's refusal, or one of
+ *   RAINCHECK_ENO_CONNECTION  the connection broke before the answer, or none could be made in time
+ *   RAINCHECK_ETIMED_OUT      no answer within the request timeout
+ *   RAINCHECK_EUNAUTHENTICATED, _EDENIED, _EUNSUPPORTED_VERSION …  the broker refused the greeting
+ *   RAINCHECK_ECANCELED       the handle was closed
+ * and raincheck_error.sent tells whether the broker may have carried the request out all the same. A request that was
+ * sent is never sent again by itself, but for one case: a blocking read (ping, get, wait, payload, list, artifact_read,
+ * queue_list, stats) under which the connection breaks is asked once more over a new one.
+ *
+ * Order. Requests are pipelined: sent in the order started, answered in any order. At most as many as the broker allows
+ * are in flight; later ones, and those started while there is no connection, wait in the handle up to a cap. Beyond it
+ * the starting function answers RAINCHECK_ETHROTTLED: wait for some callbacks, then go on.
+ *
+ * Memory. Parameters are copied before a function returns. What a reply, a notification or an error points at is valid
+ * during the callback only. What a blocking call returns is the caller's: raincheck_free() takes back any of them.
+ *
+ * Values. Text is UTF-8, NUL-terminated. Ids are UUIDs of 36 characters; leases and uploads 32 hexadecimal digits, to
+ * be kept as they came. *_ms is a duration in milliseconds, *_at_ms a moment in milliseconds since the Unix epoch.
+ * A field that is not given is 0 or NULL, in parameters and in results; where 0 is a value of its own, has_… stands
+ * beside it. So a zeroed parameter struct asks for the defaults everywhere.
+ */
+#ifndef RAINCHECK_H
+#define RAINCHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct uv_loop_s;
+
+#define RAINCHECK_ID_SIZE	 37 /* with the NUL */
+#define RAINCHECK_TOKEN_SIZE	 33 /* of a lease or an upload, with the NUL */
+#define RAINCHECK_SHA256_SIZE	 65 /* lower-case hexadecimal, with the NUL */
+#define RAINCHECK_MAX_WAIT_MS	 60000
+#define RAINCHECK_DEFAULT_SERVER "127.0.0.1:7246"
+
+struct raincheck;
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+enum raincheck_error_code {
+	/* said by the broker */
+	RAINCHECK_EBAD_REQUEST = -1,
+	RAINCHECK_EUNKNOWN_METHOD = -2,
+	RAINCHECK_EUNSUPPORTED_VERSION = -3,
+	RAINCHECK_EUNAUTHENTICATED = -4,
+	RAINCHECK_EDENIED = -5,
+	RAINCHECK_ENOT_FOUND = -6,
+	RAINCHECK_EGONE = -7,
+	RAINCHECK_ECONFLICT = -8,
+	RAINCHECK_ELEASE_LOST = -9,
+	RAINCHECK_EINVALID_STATE = -10, /* also: a blocking call over a caller's loop or from within a callback */
+	RAINCHECK_EQUEUE_FULL = -11,
+	RAINCHECK_ETOO_LARGE = -12, /* also: larger than the broker's limit for a message, found before sending */
+	RAINCHECK_ETHROTTLED = -13, /* also: too much waits in this handle already */
+	RAINCHECK_ESTORE_FULL = -14,
+	RAINCHECK_ESTORE_ERROR = -15,
+	RAINCHECK_ESHUTTING_DOWN = -16,
+	RAINCHECK_EINTERNAL = -17,
+	/* found here */
+	RAINCHECK_ENO_MEMORY = -32,
+	RAINCHECK_ENO_CONNECTION = -33,
+	RAINCHECK_ETIMED_OUT = -34,
+	RAINCHECK_EPROTOCOL = -35, /* what came is not what a broker sends */
+	RAINCHECK_EIO = -37,
+	RAINCHECK_ECANCELED = -39,
+};
+
+struct raincheck_error {
+	int code;		/* 0: no error */
+	char field[96];		/* the parameter at fault, "" where none is: "backoff.base_ms", "jobs[2].queue" */
+	char message[224];	/* a sentence without a full stop */
+	int64_t retry_after_ms; /* when coming back makes sense; 0 where it is not known */
+	bool sent;		/* the request was sent and its fate is not known (lost connection, timeout, close) */
+};
+
+/* The code's name on the wire ("queue_full") and a general sentence. Never NULL; static. */
+const char *raincheck_error_name(int code);
+const char *raincheck_error_text(int code);
+
+/* What the last function that failed for this handle found. Never NULL; valid until the next call for the handle. */
+const struct raincheck_error *raincheck_last_error(const struct raincheck *rc);
+
+/* ---- common values ----------------------------------------------------------------------------------------------- */
+
+struct raincheck_bytes {
+	const void *data;
+	size_t size;
+};
+
+struct raincheck_pair {
+	const char *key;
+	const char *value;
+};
+
+/* Bytes with their media type. Not given where content_type is NULL. */
+struct raincheck_media {
+	const char *content_type;
+	struct raincheck_bytes data;
+};
+
+enum raincheck_job_state {
+	RAINCHECK_JOB_SCHEDULED,
+	RAINCHECK_JOB_READY,
+	RAINCHECK_JOB_RUNNING,
+	/* from here on final */
+	RAINCHECK_JOB_SUCCEEDED,
+	RAINCHECK_JOB_DEAD,
+	RAINCHECK_JOB_CANCELED,
+	RAINCHECK_JOB_EXPIRED,
+};
+
+/* Why an attempt failed. All but REJECTED are retried while attempts last. */
+enum raincheck_failure {
+	RAINCHECK_FAIL_TIMEOUT,
+	RAINCHECK_FAIL_THROTTLED, /* the API asked to slow down: does not use up an attempt when retry_after_ms is given
+				   */
+	RAINCHECK_FAIL_UNAVAILABLE,
+	RAINCHECK_FAIL_INVALID, /* the API answered what makes no sense */
+	RAINCHECK_FAIL_INTERNAL,
+	RAINCHECK_FAIL_REJECTED, /* the API will never do this */
+};
+
+enum raincheck_role { RAINCHECK_ROLE_NONE, RAINCHECK_ROLE_PRODUCER, RAINCHECK_ROLE_WORKER, RAINCHECK_ROLE_ADMIN };
+
+/* The words used on the wire; "unknown" outside the enum. Static. */
+const char *raincheck_job_state_name(enum raincheck_job_state state);
+const char *raincheck_failure_name(enum raincheck_failure kind);
+const char *raincheck_role_name(enum raincheck_role role);
+
+/* ---- the handle -------------------------------------------------------------------------------------------------- */
+
+/* What the broker said of itself when it accepted the greeting. */
+struct raincheck_server {
+	const char *server; /* its name */
+	const char *version;
+	int64_t protocol;
+	enum raincheck_role role; /* what this connection may do */
+	int64_t now_ms;		  /* its clock at the greeting, Unix epoch */
+	int64_t max_message_bytes;
+	int64_t max_payload_bytes;
+	int64_t max_depth;
+	int64_t max_elements;
+	int64_t max_batch;	  /* jobs in one put_many, completions in one complete_many */
+	int64_t max_in_flight;	  /* requests unanswered on one connection */
+	int64_t max_unsent_bytes; /* of replies that this side does not read */
+};
+
+enum raincheck_notice {
+	RAINCHECK_NOTICE_JOB_CANCEL,	  /* stop working on id: its lease is over */
+	RAINCHECK_NOTICE_JOB_WAKE,	  /* a hook arrived for id: content_type and data are its body */
+	RAINCHECK_NOTICE_WORKER_QUIET,	  /* lease no more jobs, finish those under way */
+	RAINCHECK_NOTICE_WORKER_STOP,	  /* finish or release, then end */
+	RAINCHECK_NOTICE_SERVER_SHUTDOWN, /* the broker is going; the connection will break and be remade */
+};
+
+/* A message that the broker sent without being asked. Fields that do not apply are "" or NULL. */
+struct raincheck_notification {
+	enum raincheck_notice notice;
+	char id[RAINCHECK_ID_SIZE];
+	char lease[RAINCHECK_TOKEN_SIZE];
+	const char *content_type;
+	struct raincheck_bytes data;
+};
+
+typedef void (*raincheck_notification_cb)(struct raincheck *rc, const struct raincheck_notification *n, void *user);
+
+/* Tells that the connection came up (greeting accepted; why is NULL) or went down or could not be made (why says what
+ * happened, why->retry_after_ms when the next attempt begins). Not told: the end by raincheck_close(). */
+typedef void (*raincheck_connection_cb)(struct raincheck *rc, bool connected, const struct raincheck_error *why,
+					void *user);
+
+/* What a worker says of itself, shown to operators. */
+struct raincheck_worker {
+	const char *name;
+	const char *const *queues;
+	size_t queue_count;
+	int64_t slots; /* calls it can do at once */
+};
+
+/* All may be zero. */
+struct raincheck_options {
+	const char *server; /* "HOST:PORT", "[::1]:7246" or "unix:PATH"; NULL: RAINCHECK_DEFAULT_SERVER */
+	const char *token;  /* NULL: none */
+	const char *client; /* the program's name and version, for the broker's log and lists; NULL: "libraincheck" */
+	const struct raincheck_worker *worker;	   /* NULL: not a worker */
+	raincheck_notification_cb on_notification; /* not NULL: subscribe to notifications */
+	raincheck_connection_cb on_connection;	   /* NULL: not told */
+	void *user;				   /* for these two callbacks */
+	int64_t connect_timeout_ms;		   /* one attempt, name lookup to greeting; 0: 5 s */
+	int64_t request_timeout_ms; /* from start to answer, beyond wait_ms where there is one; 0: 30 s */
+	int64_t backoff_min_ms;	    /* pause after the first failed attempt, doubled each time; 0: 100 ms */
+	int64_t backoff_max_ms;	    /* never longer; 0: 10 s. Each pause is drawn between half of it and all of it */
+	size_t max_queued;	    /* calls not yet sent; 0: 10,000 */
+	size_t max_unsent_bytes;    /* bytes of requests not yet sent; 0: 64 MiB */
+	int64_t max_in_flight;	    /* unanswered requests, if fewer than the broker allows; 0: what it allows */
+	struct uv_loop_s *loop;	    /* NULL: a private loop */
+};
+
+/* Makes a handle and begins to connect; does not wait for the connection. Over a caller's loop the handle keeps the
+ * loop alive until it is closed. RAINCHECK_EBAD_REQUEST: server is not an address, or worker lacks a name (ret_error,
+ * which may be NULL, says more). RAINCHECK_ENO_MEMORY, RAINCHECK_EIO. */
+int raincheck_new(const struct raincheck_options *options, struct raincheck **ret, struct raincheck_error *ret_error);
+
+/* Closes the handle; NULL is taken. Calls under way end with RAINCHECK_ECANCELED, then closed_cb (may be NULL) comes,
+ * and the handle is gone. With a private loop all that happens before this returns, and it must not be called from
+ * within a callback. Over a caller's loop it happens while the loop runs on; until closed_cb the handle's memory lives,
+ * but no function may be called for it. */
+void raincheck_close(struct raincheck *rc, void (*closed_cb)(void *user), void *user);
+
+/* Runs the private loop until no call is under way, raincheck_stop() is called, or timeout_ms is over (negative: no
+ * limit). RAINCHECK_ETIMED_OUT in the last case; RAINCHECK_EINVALID_STATE over a caller's loop or within a callback. */
+int raincheck_run(struct raincheck *rc, int64_t timeout_ms);
+/* From within a callback: makes raincheck_run() return soon. */
+void raincheck_stop(struct raincheck *rc);
+
+/* The greeting of the connection that is up, or of the last one; NULL before the first. Valid until the next one. */
+const struct raincheck_server *raincheck_server(const struct raincheck *rc);
+bool raincheck_connected(const struct raincheck *rc);
+
+/* Calls started and not yet called back. */
+size_t raincheck_pending(const struct raincheck *rc);
+
+/* Frees what a blocking call returned, with all it points at; NULL is taken. Any thread. */
+void raincheck_free(void *result);
+
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
+
+/* The answer to one call. code is 0 and the member named after the call set (none for checkpoint), or code is negative
+ * and error set. */
+struct raincheck_reply {
+	int code;
+	const struct raincheck_error *error;
+	union {
+		const void *any;
+		const struct raincheck_ping_result *ping;
+		const struct raincheck_put_result *put;
+		const struct raincheck_put_many_result *put_many;
+		const struct raincheck_lease_result *lease;
+		const struct raincheck_extend_result *extend;
+		const struct raincheck_complete_result *complete; /* complete, complete_many */
+		const struct raincheck_fail_result *fail;
+		const struct raincheck_release_result *release;
+		const struct raincheck_job *job; /* get, wait */
+		const struct raincheck_payload *payload;
+		const struct raincheck_list_result *list;
+		const struct raincheck_stored *stored; /* artifact_put, artifact_commit */
+		const struct raincheck_upload *upload; /* artifact_begin */
+		const struct raincheck_written *written;
+		const struct raincheck_artifact_data *artifact_data;
+		const struct raincheck_queue_list *queue_list;
+		const struct raincheck_stats *stats;
+	};
+};
+
+/* cb may be NULL where the outcome is of no interest. */
+typedef void (*raincheck_cb)(struct raincheck *rc, const struct raincheck_reply *reply, void *user);
+
+/* ---- session ----------------------------------------------------------------------------------------------------- */
+
+struct raincheck_ping_result {
+	int64_t now_ms; /* the broker's clock, Unix epoch */
+};
+
+int raincheck_ping_async(struct raincheck *rc, raincheck_cb cb, void *user);
+int raincheck_ping(struct raincheck *rc, struct raincheck_ping_result **ret);
+
+/* ---- putting jobs ------------------------------------------------------------------------------------------------ */
+
+/* Pauses between attempts: base, base × factor, …, never above max; each shortened at random by up to jitter. */
+struct raincheck_backoff {
+	bool has_base_ms;
+	int64_t base_ms;
+	double factor; /* at least 1; 0: default */
+	int64_t max_ms;
+	bool has_jitter;
+	double jitter; /* 0 to 1 */
+};
+
+struct raincheck_put {
+	const char *queue; /* required: 1 to 128 of A-Z a-z 0-9 . _ : - */
+	struct raincheck_bytes payload;
+	const char *content_type;
+	bool has_priority;
+	int64_t priority;	   /* 0 first … 9 last; default 5 */
+	int64_t delay_ms;	   /* not before this much from now; or: */
+	int64_t run_at_ms;	   /* not before this moment */
+	int64_t start_deadline_ms; /* expire unless begun within this */
+	int64_t deadline_ms;	   /* expire unless finished within this */
+	int64_t attempt_timeout_ms;
+	int64_t max_attempts; /* 1 to 1000 */
+	struct raincheck_backoff backoff;
+	const char *idempotency_key; /* putting again with the same key answers the first job */
+	const char *group;	     /* who it is for: groups get their turn fairly */
+	const char *title;
+	struct raincheck_media preview; /* the still, shown until the result is there */
+	const char *callback_url;
+	bool has_result_ttl_ms;
+	int64_t result_ttl_ms; /* how long the result is kept */
+	const struct raincheck_pair *metadata;
+	size_t metadata_count; /* at most 64 */
+	const char *traceparent;
+};
+
+struct raincheck_put_result {
+	const struct raincheck_error *error; /* in put_many: why this one was refused; else NULL */
+	char id[RAINCHECK_ID_SIZE];
+	bool created; /* false: the idempotency key was known and this is the first job */
+	enum raincheck_job_state state;
+	const char *link; /* the capability URL of the job's page; NULL where the broker serves none */
+	bool has_position;
+	int64_t position; /* in the queue */
+	bool has_eta_ms;
+	int64_t eta_ms; /* estimated time to the result */
+};
+
+/* Acknowledged means on disk. */
+int raincheck_put_async(struct raincheck *rc, const struct raincheck_put *put, raincheck_cb cb, void *user);
+int raincheck_put(struct raincheck *rc, const struct raincheck_put *put, struct raincheck_put_result **ret);
+
+struct raincheck_put_many_result {
+	const struct raincheck_put_result *jobs; /* as many as were given, in that order */
+	size_t job_count;
+};
+
+/* 1 to max_batch jobs in one commit, each accepted or refused on its own. */
+int raincheck_put_many_async(struct raincheck *rc, const struct raincheck_put *puts, size_t count, raincheck_cb cb,
+			     void *user);
+int raincheck_put_many(struct raincheck *rc, const struct raincheck_put *puts, size_t count,
+		       struct raincheck_put_many_result **ret);
+
+/* ---- looking at jobs --------------------------------------------------------------------------------------------- */
+
+struct raincheck_job_error {
+	enum raincheck_failure kind;
+	const char *message;
+	int64_t at_ms;
+};
+
+struct raincheck_artifact {
+	const char *name; /* "preview", "result", or what the worker called it */
+	const char *content_type;
+	int64_t size; /* bytes */
+	const char *sha256;
+};
+
+struct raincheck_callback {
+	const char *url;
+	const char *state;
+	int64_t attempts;
+};
+
+struct raincheck_job {
+	char id[RAINCHECK_ID_SIZE];
+	const char *queue;
+	enum raincheck_job_state state;
+	int64_t attempt; /* counted so far */
+	int64_t max_attempts;
+	int64_t priority;
+	const char *group;
+	const char *title;
+	int64_t created_at_ms;
+	int64_t run_at_ms;
+	int64_t started_at_ms;
+	int64_t finished_at_ms;
+	int64_t deadline_at_ms;
+	bool has_progress;
+	double progress; /* 0 to 1 */
+	const char *note;
+	bool has_position;
+	int64_t position;
+	bool has_eta_ms;
+	int64_t eta_ms;
+	const struct raincheck_job_error *error; /* of the last failed attempt; NULL where there is none */
+	const struct raincheck_artifact *artifacts;
+	size_t artifact_count;
+	const char *link;
+	const struct raincheck_pair *metadata;
+	size_t metadata_count;
+	int64_t payload_size; /* bytes */
+	const char *content_type;
+	const struct raincheck_callback *callback; /* NULL where none was asked for */
+};
+
+int raincheck_get_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_get(struct raincheck *rc, const char *id, struct raincheck_job **ret);
+
+/* Answers once the job is in a final state or wait_ms (at most RAINCHECK_MAX_WAIT_MS) is over: look at the state. */
+int raincheck_wait_async(struct raincheck *rc, const char *id, int64_t wait_ms, raincheck_cb cb, void *user);
+/* The same for any length (asked in stretches); negative: as long as it takes. */
+int raincheck_wait(struct raincheck *rc, const char *id, int64_t wait_ms, struct raincheck_job **ret);
+
+struct raincheck_payload {
+	const char *content_type;
+	struct raincheck_bytes data;
+};
+
+int raincheck_payload_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_payload(struct raincheck *rc, const char *id, struct raincheck_payload **ret);
+
+struct raincheck_list {
+	const char *queue;
+	bool has_state;
+	enum raincheck_job_state state;
+	const char *group;
+	int64_t limit;	    /* of one page, 1 to 1000 */
+	const char *cursor; /* of the page before */
+};
+
+struct raincheck_list_result {
+	const struct raincheck_job *jobs;
+	size_t job_count;
+	const char *cursor; /* NULL: the list is complete; else there may be more, even after an empty page */
+};
+
+int raincheck_list_async(struct raincheck *rc, const struct raincheck_list *list, raincheck_cb cb, void *user);
+int raincheck_list(struct raincheck *rc, const struct raincheck_list *list, struct raincheck_list_result **ret);
+
+/* ---- working on jobs --------------------------------------------------------------------------------------------- */
+
+struct raincheck_lease {
+	const char *const *queues; /* 1 to 256, taken from in weighted turns */
+	size_t queue_count;
+	int64_t max;	  /* jobs at once, up to 1000; 0: 1 */
+	int64_t lease_ms; /* 0: 30 s */
+	int64_t wait_ms;  /* stay parked this long for a job to come, at most RAINCHECK_MAX_WAIT_MS */
+};
+
+struct raincheck_leased_job {
+	char id[RAINCHECK_ID_SIZE];
+	char lease[RAINCHECK_TOKEN_SIZE]; /* to be given with every write for this attempt */
+	const char *queue;
+	int64_t attempt;
+	struct raincheck_bytes payload;
+	const char *content_type;
+	int64_t priority;
+	int64_t lease_expires_at_ms;
+	int64_t attempt_deadline_at_ms;
+	int64_t deadline_at_ms;
+	bool has_checkpoint;
+	struct raincheck_bytes checkpoint; /* what an earlier attempt left for this one */
+	const struct raincheck_pair *metadata;
+	size_t metadata_count;
+	const char *traceparent;
+	const char *hook_url; /* where the external API may report to */
+};
+
+struct raincheck_lease_result {
+	const struct raincheck_leased_job *jobs; /* none when the wait was over first */
+	size_t job_count;
+};
+
+int raincheck_lease_async(struct raincheck *rc, const struct raincheck_lease *lease, raincheck_cb cb, void *user);
+int raincheck_lease(struct raincheck *rc, const struct raincheck_lease *lease, struct raincheck_lease_result **ret);
+
+/* Ends the waits of this handle's leases: each answers at once, with nothing. After the answer to this call no lease
+ * started before it can bring a job any more: for a worker that is to take no more work. */
+int raincheck_lease_cancel_async(struct raincheck *rc, raincheck_cb cb, void *user);
+int raincheck_lease_cancel(struct raincheck *rc);
+
+struct raincheck_extend_item {
+	const char *id;
+	const char *lease;
+	bool has_progress;
+	double progress;  /* 0 to 1 */
+	const char *note; /* shown on the job's page */
+};
+
+struct raincheck_extend {
+	const struct raincheck_extend_item *leases; /* at most 1000 */
+	size_t lease_count;
+	int64_t lease_ms; /* from now; 0: 30 s */
+};
+
+enum raincheck_extend_status {
+	RAINCHECK_EXTEND_OK,
+	RAINCHECK_EXTEND_LOST,	 /* the lease is gone: stop, write nothing */
+	RAINCHECK_EXTEND_CANCEL, /* the job is to be canceled: stop */
+};
+
+struct raincheck_extended {
+	char id[RAINCHECK_ID_SIZE];
+	enum raincheck_extend_status status;
+};
+
+struct raincheck_extend_result {
+	const struct raincheck_extended *leases; /* as many as were given, in that order */
+	size_t lease_count;
+};
+
+int raincheck_extend_async(struct raincheck *rc, const struct raincheck_extend *extend, raincheck_cb cb, void *user);
+int raincheck_extend(struct raincheck *rc, const struct raincheck_extend *extend, struct raincheck_extend_result **ret);
+
+struct raincheck_checkpoint {
+	const char *id;
+	const char *lease;
+	struct raincheck_bytes data; /* at most 64 KiB */
+};
+
+/* The answer means: durable, and handed to whoever leases the job next. */
+int raincheck_checkpoint_async(struct raincheck *rc, const struct raincheck_checkpoint *checkpoint, raincheck_cb cb,
+			       void *user);
+int raincheck_checkpoint(struct raincheck *rc, const struct raincheck_checkpoint *checkpoint);
+
+struct raincheck_complete {
+	const char *id;
+	const char *lease;
+	struct raincheck_media result; /* stored as the artifact "result"; none where it was uploaded before */
+	int64_t call_ms;	       /* how long the external call took, for the estimates */
+};
+
+struct raincheck_completed {
+	const struct raincheck_error *error; /* why this one was refused; else NULL */
+	char id[RAINCHECK_ID_SIZE];
+	enum raincheck_job_state state;
+};
+
+struct raincheck_complete_result {
+	enum raincheck_job_state state;		/* of complete */
+	const struct raincheck_completed *jobs; /* of complete_many: as many as were given, in that order */
+	size_t job_count;
+};
+
+int raincheck_complete_async(struct raincheck *rc, const struct raincheck_complete *complete, raincheck_cb cb,
+			     void *user);
+int raincheck_complete(struct raincheck *rc, const struct raincheck_complete *complete,
+		       struct raincheck_complete_result **ret);
+
+/* 1 to max_batch completions in one commit, each on its own merits. */
+int raincheck_complete_many_async(struct raincheck *rc, const struct raincheck_complete *completes, size_t count,
+				  raincheck_cb cb, void *user);
+int raincheck_complete_many(struct raincheck *rc, const struct raincheck_complete *completes, size_t count,
+			    struct raincheck_complete_result **ret);
+
+struct raincheck_fail {
+	const char *id;
+	const char *lease;
+	enum raincheck_failure kind;
+	const char *message;
+	int64_t retry_after_ms; /* what the API asked for */
+	int64_t call_ms;
+};
+
+struct raincheck_fail_result {
+	enum raincheck_job_state state;
+	int64_t next_attempt_at_ms; /* 0: there will be none */
+};
+
+int raincheck_fail_async(struct raincheck *rc, const struct raincheck_fail *fail, raincheck_cb cb, void *user);
+int raincheck_fail(struct raincheck *rc, const struct raincheck_fail *fail, struct raincheck_fail_result **ret);
+
+struct raincheck_release {
+	const char *id;
+	const char *lease;
+	int64_t delay_ms;
+};
+
+struct raincheck_release_result {
+	enum raincheck_job_state state;
+};
+
+/* Gives a job back; the attempt is not counted, its checkpoint kept. */
+int raincheck_release_async(struct raincheck *rc, const struct raincheck_release *release, raincheck_cb cb, void *user);
+int raincheck_release(struct raincheck *rc, const struct raincheck_release *release,
+		      struct raincheck_release_result **ret);
+
+/* ---- artifacts --------------------------------------------------------------------------------------------------- */
+
+struct raincheck_artifact_put {
+	const char *id;
+	const char *lease; /* a producer gives none and may do this before the first lease only */
+	const char *name;  /* as a queue's: 1 to 128 of A-Z a-z 0-9 . _ : - */
+	const char *content_type;
+	struct raincheck_bytes data;
+};
+
+struct raincheck_stored {
+	int64_t size; /* bytes */
+	char sha256[RAINCHECK_SHA256_SIZE];
+};
+
+/* Whole, in one message. */
+int raincheck_artifact_put_async(struct raincheck *rc, const struct raincheck_artifact_put *put, raincheck_cb cb,
+				 void *user);
+int raincheck_artifact_put(struct raincheck *rc, const struct raincheck_artifact_put *put,
+			   struct raincheck_stored **ret);
+
+struct raincheck_artifact_begin {
+	const char *id;
+	const char *lease;
+	const char *name;
+	const char *content_type;
+	bool has_size;
+	int64_t size; /* of the whole, where it is known beforehand */
+};
+
+struct raincheck_upload {
+	char upload[RAINCHECK_TOKEN_SIZE];
+};
+
+/* In pieces: begin, write from offset 0 on, commit. Nobody sees it before the commit. */
+int raincheck_artifact_begin_async(struct raincheck *rc, const struct raincheck_artifact_begin *begin, raincheck_cb cb,
+				   void *user);
+int raincheck_artifact_begin(struct raincheck *rc, const struct raincheck_artifact_begin *begin,
+			     struct raincheck_upload **ret);
+
+struct raincheck_artifact_write {
+	const char *upload;
+	int64_t offset;
+	struct raincheck_bytes data;
+};
+
+struct raincheck_written {
+	int64_t offset; /* where the next piece goes */
+};
+
+int raincheck_artifact_write_async(struct raincheck *rc, const struct raincheck_artifact_write *write, raincheck_cb cb,
+				   void *user);
+int raincheck_artifact_write(struct raincheck *rc, const struct raincheck_artifact_write *write,
+			     struct raincheck_written **ret);
+
+struct raincheck_artifact_commit {
+	const char *upload;
+	const char *sha256; /* lower-case hexadecimal; NULL: not checked */
+};
+
+int raincheck_artifact_commit_async(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
+				    raincheck_cb cb, void *user);
+int raincheck_artifact_commit(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
+			      struct raincheck_stored **ret);
+
+struct raincheck_artifact_read {
+	const char *id;
+	const char *name;
+	int64_t offset;
+	int64_t length; /* at most; 0: as much as the broker gives in one answer */
+};
+
+struct raincheck_artifact_data {
+	const char *content_type;
+	int64_t size; /* of the whole */
+	int64_t offset;
+	struct raincheck_bytes data; /* empty at the end */
+};
+
+int raincheck_artifact_read_async(struct raincheck *rc, const struct raincheck_artifact_read *read, raincheck_cb cb,
+				  void *user);
+int raincheck_artifact_read(struct raincheck *rc, const struct raincheck_artifact_read *read,
+			    struct raincheck_artifact_data **ret);
+
+/* ---- queues and the server --------------------------------------------------------------------------------------- */
+
+/* Jobs by state. */
+struct raincheck_counts {
+	int64_t scheduled;
+	int64_t ready;
+	int64_t running;
+	int64_t succeeded;
+	int64_t dead;
+	int64_t canceled;
+	int64_t expired;
+};
+
+struct raincheck_queue {
+	const char *queue;
+	const char *title;
+	bool paused;
+	int64_t max_attempts;
+	int64_t attempt_timeout_ms;
+	bool has_result_ttl_ms;
+	int64_t result_ttl_ms;
+	struct raincheck_counts counts;
+	int64_t put_total;
+	int64_t oldest_ready_at_ms;
+};
+
+struct raincheck_queue_list {
+	const struct raincheck_queue *queues;
+	size_t queue_count;
+};
+
+int raincheck_queue_list_async(struct raincheck *rc, raincheck_cb cb, void *user);
+int raincheck_queue_list(struct raincheck *rc, struct raincheck_queue_list **ret);
+
+struct raincheck_store_stats {
+	int64_t used_bytes;
+	int64_t max_bytes;
+	int64_t commits;
+	int64_t commands;
+	int64_t failed_commits;
+	int64_t largest_batch; /* commands in one commit */
+};
+
+struct raincheck_stats {
+	const char *version;
+	int64_t started_at_ms;
+	int64_t now_ms;
+	int64_t connections;
+	int64_t waiting_leases;
+	int64_t queues;
+	struct raincheck_counts jobs;
+	int64_t put_total;
+	struct raincheck_store_stats store;
+};
+
+int raincheck_stats_async(struct raincheck *rc, raincheck_cb cb, void *user);
+int raincheck_stats(struct raincheck *rc, struct raincheck_stats **ret);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,275 @@
+/* What the command is made of: settings, suggestions, widths, tables, the command line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/cli/settings.h"
+#include "client/cli/suggest.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+#include "proto/base/clean.h"
+
+/* ---- settings ---- */
+
+static void test_takes_every_setting(void **state)
+{
+	static const char *const all[] = {
+		"queue=q",
+		"content_type=a/b",
+		"priority=0",
+		"delay_ms=1500",
+		"run_at_ms=7",
+		"start_deadline_ms=2m",
+		"deadline_ms=1h",
+		"attempt_timeout_ms=90s",
+		"max_attempts=4",
+		"backoff.base_ms=0",
+		"backoff.factor=1.5",
+		"backoff.max_ms=1m",
+		"backoff.jitter=0",
+		"idempotency_key=a=b",
+		"group=g",
+		"title=T",
+		"metadata.m=v",
+		"metadata.m=w",
+		"callback_url=http://x",
+		"result_ttl_ms=0",
+		"traceparent=t",
+	};
+	_cleanup_(draft_done) struct draft d = { 0 };
+	struct settings_error error = { "" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		assert_int_equal(settings_assign(&d, all[i], &error), 0);
+	assert_string_equal(d.put.queue, "q");
+	assert_true(d.put.has_priority && d.put.priority == 0);
+	assert_int_equal(d.put.delay_ms, 1500);
+	assert_int_equal(d.put.start_deadline_ms, 120000);
+	assert_int_equal(d.put.attempt_timeout_ms, 90000);
+	assert_true(d.put.backoff.has_base_ms && d.put.backoff.has_jitter && d.put.backoff.base_ms == 0);
+	assert_true(d.put.backoff.factor > 1.49 && d.put.backoff.factor < 1.51);
+	assert_string_equal(d.put.idempotency_key, "a=b");
+	assert_true(d.put.has_result_ttl_ms);
+	assert_int_equal(d.put.metadata_count, 1);
+	assert_string_equal(d.put.metadata[0].value, "w");
+}
+
+static void refuses(const char *assignment, const char *named)
+{
+	_cleanup_(draft_done) struct draft d = { 0 };
+	struct settings_error error = { "" };
+
+	assert_int_equal(settings_assign(&d, assignment, &error), RAINCHECK_EBAD_REQUEST);
+	assert_non_null(strstr(error.message, named));
+}
+
+static void test_refuses_what_is_no_setting(void **state)
+{
+	(void)state;
+	refuses("nonsense", "nonsense");
+	refuses("=x", "KEY=VALUE");
+	refuses("prioritty=1", "did you mean priority?");
+	refuses("priority=high", "priority");
+	refuses("priority=1x", "priority");
+	refuses("priority=99999999999999999999", "priority");
+	refuses("delay_ms=soon", "delay_ms");
+	refuses("backoff.factor=", "backoff.factor");
+	refuses("backoff.jitter=nan", "backoff.jitter");
+	refuses("preview=x.jpg", "@FILE");
+	refuses("preview=@x.exe", "x.exe");
+	refuses("preview=@/nonexistent.jpg", "/nonexistent.jpg");
+	refuses("metadata.=x", "metadata");
+}
+
+static int from_json(struct draft *d, const char *text, struct settings_error *error)
+{
+	json_t *o = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	int rc = settings_from_json(d, o, error);
+
+	assert_non_null(o);
+	json_decref(o);
+	return rc;
+}
+
+static void test_takes_json(void **state)
+{
+	_cleanup_(draft_done) struct draft d = { 0 }, text = { 0 };
+	struct settings_error error = { "" };
+
+	(void)state;
+	assert_int_equal(
+		from_json(&d,
+			  "{\"queue\": \"q\", \"payload\": {\"a\": [1, null]}, \"priority\": 2, \"title\": null,"
+			  " \"delay_ms\": \"3s\", \"backoff\": {\"base_ms\": 5, \"jitter\": 0.5},"
+			  " \"metadata\": {\"k\": \"v\"}}",
+			  &error),
+		0);
+	assert_string_equal(d.put.queue, "q");
+	assert_int_equal(d.put.payload.size, strlen("{\"a\":[1,null]}"));
+	assert_memory_equal(d.put.payload.data, "{\"a\":[1,null]}", d.put.payload.size);
+	assert_string_equal(d.put.content_type, "application/json");
+	assert_int_equal(d.put.delay_ms, 3000);
+	assert_int_equal(d.put.backoff.base_ms, 5);
+	assert_string_equal(d.put.metadata[0].key, "k");
+	assert_null(d.put.title);
+	assert_int_equal(from_json(&text, "{\"payload\": \"a\\u0000b\", \"content_type\": \"x/y\"}", &error), 0);
+	assert_int_equal(text.put.payload.size, 3);
+	assert_string_equal(text.put.content_type, "x/y");
+}
+
+static void test_refuses_json_of_the_wrong_kind(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "[]", "object" },
+		{ "{\"queue\": 7}", "queue" },
+		{ "{\"priority\": \"1\"}", "priority" },
+		{ "{\"priority\": 1.5}", "priority" },
+		{ "{\"backoff\": 1}", "backoff" },
+		{ "{\"backoff\": {\"bas_ms\": 1}}", "backoff.base_ms" },
+		{ "{\"metadata\": {\"k\": 1}}", "metadata.k" },
+		{ "{\"titel\": \"x\"}", "title" },
+		{ "{\"title\": \"a\\u0000b\"}", "title" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_(draft_done) struct draft d = { 0 };
+		struct settings_error error = { "" };
+
+		assert_int_equal(from_json(&d, bad[i][0], &error), RAINCHECK_EBAD_REQUEST);
+		assert_non_null(strstr(error.message, bad[i][1]));
+	}
+}
+
+/* ---- suggestions ---- */
+
+static void test_distances(void **state)
+{
+	(void)state;
+	assert_int_equal(suggest_distance("queue", "queue"), 0);
+	assert_int_equal(suggest_distance("qeue", "queue"), 1);
+	assert_int_equal(suggest_distance("uqeue", "queue"), 1);
+	assert_int_equal(suggest_distance("", "abc"), 3);
+	assert_int_equal(suggest_distance("kitten", "sitting"), 3);
+}
+
+static void test_suggests_only_what_is_near(void **state)
+{
+	struct suggest near = { .word = "stat" }, far = { .word = "xyz" };
+
+	(void)state;
+	suggest_offer(&near, "ls");
+	suggest_offer(&near, "stats");
+	suggest_offer(&near, "state");
+	assert_string_equal(near.best, "stats");
+	suggest_offer(&far, "put");
+	suggest_offer(&far, "ls");
+	assert_null(far.best);
+}
+
+/* ---- text and tables ---- */
+
+static char *printed(void (*print)(FILE *out, const void *arg), const void *arg)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	print(out, arg);
+	fclose(out);
+	return text;
+}
+
+static void print_cut(FILE *out, const void *arg)
+{
+	text_print_cut(out, arg, 6);
+}
+
+static void print_whole(FILE *out, const void *arg)
+{
+	text_print(out, arg);
+}
+
+static void prints(void (*print)(FILE *out, const void *arg), const char *text, const char *expected)
+{
+	_cleanup_free_ char *got = printed(print, text);
+
+	assert_string_equal(got, expected);
+}
+
+static void test_text(void **state)
+{
+	(void)state;
+	assert_int_equal(text_width("abc"), 3);
+	assert_int_equal(text_width("Gr\u00fc\u00dfe"), 5);
+	assert_int_equal(text_width("\u6771\u4eac"), 4);
+	assert_int_equal(text_width("e\u0301"), 1);
+	prints(print_whole, "a\033[31mb\nc", "a\ufffd[31mb\ufffdc");
+	prints(print_whole,
+	       "a\xff"
+	       "b",
+	       "a\ufffd"
+	       "b");
+	prints(print_cut, "abcdef", "abcdef");
+	prints(print_cut, "abcdefg", "abcde\u2026");
+	prints(print_cut, "\u6771\u4eac\u6771\u4eac", "\u6771\u4eac\u2026");
+	assert_true(text_is_printable("text\n\t\u00fc", 8));
+	assert_true(text_is_printable("cut \xc3", 5));
+	assert_false(text_is_printable("\x89PNG", 4));
+	assert_false(text_is_printable("a\0b", 3));
+	assert_string_equal(text_moment(0).text, "-");
+}
+
+static void print_table(FILE *out, const void *arg)
+{
+	static const char *const titles[] = { "NAME", "N", "NOTE" };
+	_cleanup_(table_done) struct table t;
+	const bool *colour = arg;
+
+	table_init(&t, titles, 3, 1u << 1, *colour);
+	table_add(&t, "\u6771\u4eac");
+	table_add_number(&t, 7);
+	table_add_coloured(&t, "x", "32");
+	table_add(&t, "longer");
+	table_add_number(&t, 1234);
+	table_add(&t, NULL);
+	assert_true(table_print(&t, out));
+}
+
+static void test_tables_are_aligned(void **state)
+{
+	static const bool plain = false, coloured = true;
+	_cleanup_free_ char *text = printed(print_table, &plain);
+	_cleanup_free_ char *bright = printed(print_table, &coloured);
+
+	(void)state;
+	assert_string_equal(text, "NAME       N  NOTE\n"
+				  "\u6771\u4eac       7  x\n"
+				  "longer  1234  -\n");
+	assert_non_null(strstr(bright, "\033[32mx\033[0m"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_takes_every_setting),
+		cmocka_unit_test(test_refuses_what_is_no_setting),
+		cmocka_unit_test(test_takes_json),
+		cmocka_unit_test(test_refuses_json_of_the_wrong_kind),
+		cmocka_unit_test(test_distances),
+		cmocka_unit_test(test_suggests_only_what_is_near),
+		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_tables_are_aligned),
+	};
+
+	setlocale(LC_CTYPE, "C.UTF-8");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
