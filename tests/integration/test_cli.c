@@ -1,0 +1,209 @@
+/* The raincheck command against the real broker: what it prints and how it exits. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/harness/stack.h"
+
+static struct stack stack;
+static char output[1 << 16];
+static char id[RAINCHECK_ID_SIZE];
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&stack, 0, sizeof(stack));
+	tempdir_make(&stack.dir);
+	stack_start_broker(&stack);
+	setenv("RAINCHECK_SERVER", stack.server, 1);
+	unsetenv("RAINCHECK_TOKEN");
+	unsetenv("RAINCHECK_TOKEN_FILE");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	stack_stop(&stack);
+	return 0;
+}
+
+/* Runs raincheck with these words; what it said is in output. */
+#define cli(...) run_cli((const char *const[]){ process_program("raincheck"), __VA_ARGS__, NULL })
+
+static int run_cli(const char *const *argv)
+{
+	int status = process_run(argv, output, sizeof(output));
+
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void expect(const char *words)
+{
+	if (!strstr(output, words))
+		fail_msg("\"%s\" is not in:\n%s", words, output);
+}
+
+/* The string behind "key": in JSON output. */
+static void json_word(const char *key, char *ret, size_t size)
+{
+	char quoted[64];
+	const char *at;
+
+	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
+	at = strstr(output, quoted);
+	assert_non_null(at);
+	at += strlen(quoted);
+	at += strspn(at, " \"");
+	snprintf(ret, size, "%.*s", (int)strcspn(at, "\""), at);
+}
+
+static void put(const char *payload)
+{
+	assert_int_equal(cli("--json", "put", "-q", "q", "--data", payload), 0);
+	json_word("id", id, sizeof(id));
+}
+
+static const char *file(const char *name, const char *content)
+{
+	const char *path = tempdir_file(&stack.dir, name);
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(content, f);
+	fclose(f);
+	return path;
+}
+
+/* Leases the job and completes it as a worker would. */
+static void finish(const char *result)
+{
+	static const char *const queues[] = { "q" };
+	struct raincheck_lease lease = { .queues = queues, .queue_count = 1 };
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_complete complete = { .result = { "text/plain", { result, strlen(result) } } };
+	struct raincheck_complete_result *completed;
+	struct raincheck_lease_result *leased;
+
+	assert_int_equal(raincheck_lease(rc, &lease, &leased), 0);
+	assert_int_equal(leased->job_count, 1);
+	complete.id = leased->jobs[0].id;
+	complete.lease = leased->jobs[0].lease;
+	assert_int_equal(raincheck_complete(rc, &complete, &completed), 0);
+	raincheck_free(completed);
+	raincheck_free(leased);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static void a_job_from_put_to_result(void **state)
+{
+	char path[256];
+
+	(void)state;
+	put("the payload");
+	assert_int_equal(cli("get", id), 0);
+	expect("ready");
+	assert_int_equal(cli("payload", id), 0);
+	expect("the payload");
+	assert_int_equal(cli("link", id), 0);
+	expect("/r/");
+	assert_int_equal(cli("wait", id, "--timeout", "0"), 1);
+	assert_int_equal(cli("result", id), 3);
+	finish("the result");
+	assert_int_equal(cli("wait", id), 0);
+	snprintf(path, sizeof(path), "%s", tempdir_file(&stack.dir, "out"));
+	assert_int_equal(cli("result", id, "-o", path), 0);
+	assert_int_equal(cli("result", id), 0);
+	assert_string_equal(output, "the result");
+	assert_int_equal(access(path, R_OK), 0);
+}
+
+static void put_takes_every_form(void **state)
+{
+	const char *payload = file("payload", "from a file");
+
+	(void)state;
+	assert_int_equal(cli("put", "-q", "q", "--file", payload), 0);
+	expect("/r/");
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--set", "priority=0", "--set", "title=T", "--set",
+			     "metadata.k=v", "--set", "backoff.base_ms=5", "--count", "3"),
+			 0);
+	assert_int_equal(cli("--json", "ls"), 0);
+	expect("\"priority\": 0");
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--set", "priority=10"), 1);
+	expect("priority");
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--set", "priority=high"), 2);
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--set", "prioritee=1"), 2);
+	expect("prioritee");
+	assert_int_equal(cli("put", "-q", "no spaces", "--data", "x"), 1);
+	expect("queue");
+}
+
+static void a_batch_says_which_lines_were_refused(void **state)
+{
+	const char *batch = file("batch.ndjson", "{\"queue\": \"q\", \"payload\": \"one\"}\n"
+						 "{\"queue\": \"q\", \"payload\": {\"name\": \"two\"}}\n"
+						 "not json\n"
+						 "{\"queue\": \"_own\", \"payload\": \"three\"}\n"
+						 "{\"queue\": \"q\", \"payload\": \"four\", \"priority\": 1}\n");
+
+	(void)state;
+	assert_int_equal(cli("put", "--batch", batch), 1);
+	expect("3");
+	expect("4");
+	assert_int_equal(cli("--json", "queue", "ls"), 0);
+	expect("\"ready\": 3");
+}
+
+static void lists_and_counts(void **state)
+{
+	(void)state;
+	put("x");
+	assert_int_equal(cli("ls", "-q", "q", "--state", "ready"), 0);
+	expect(id);
+	assert_int_equal(cli("ls", "-q", "other"), 0);
+	assert_null(strstr(output, id));
+	assert_int_equal(cli("ls", "--state", "nonsense"), 2);
+	assert_int_equal(cli("queue", "ls"), 0);
+	expect("q");
+	assert_int_equal(cli("stats"), 0);
+	assert_int_equal(cli("ping"), 0);
+	assert_int_equal(cli("version"), 0);
+	expect("0.1.0");
+}
+
+static void exit_statuses_say_what_happened(void **state)
+{
+	(void)state;
+	assert_int_equal(cli("help"), 0);
+	assert_int_equal(cli("help", "put"), 0);
+	assert_int_equal(cli("put", "--help"), 0);
+	assert_int_equal(cli("puut"), 2);
+	expect("put");
+	assert_int_equal(cli("ls", "--no-such"), 2);
+	assert_int_equal(cli("get", "01a20137-fddc-731e-99f1-5523e40f8a6f"), 3);
+	assert_int_equal(cli("get", "no-id"), 2);
+	assert_int_equal(cli("--server", "unix:/nowhere/rpc.sock", "ping"), 5);
+	expect("/nowhere/rpc.sock");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_job_from_put_to_result),
+		T(put_takes_every_form),
+		T(a_batch_says_which_lines_were_refused),
+		T(lists_and_counts),
+		T(exit_statuses_say_what_happened),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
