@@ -10,7 +10,7 @@ VERSION := 0.1.0
 # ---- packages -------------------------------------------------------------------------------------------------------
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-gnutls-dev libmsgpack-dev \
-	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libxxhash-dev
+	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps
 
@@ -35,8 +35,8 @@ LDFLAGS_coverage := --coverage
 PKG       = $(shell pkg-config --libs $(1))
 LIBS_lib  = $(call PKG,libuv msgpack)
 LIBS_cli  = $(LIBS_lib) $(call PKG,jansson)
-LIBS_server = $(call PKG,lmdb libuv msgpack libmicrohttpd gnutls jansson libcyaml) -lpthread -lm
-LIBS_worker = $(LIBS_lib) $(call PKG,libcurl libcyaml jansson gnutls)
+LIBS_server = $(call PKG,lmdb libuv msgpack libmicrohttpd gnutls jansson libcyaml yaml-0.1) -lpthread -lm
+LIBS_worker = $(LIBS_lib) $(call PKG,libcurl libcyaml yaml-0.1 jansson gnutls)
 LIBS_render = $(call PKG,libmicrohttpd jansson) -lpthread
 LIBS_tests  = $(LIBS_server) $(LIBS_worker) $(call PKG,cmocka)
 

@@ -17,11 +17,12 @@
 
 #define SECRET_BYTES	  32
 #define FINGERPRINT_BYTES 8
+#define FINGERPRINT_CHARS ((size_t)16)
 #define META_KEY	  "link_secret"
 #define PATH_BYTES	  4200
 
 struct fingerprint {
-	char text[2 * FINGERPRINT_BYTES + 1];
+	char text[FINGERPRINT_CHARS + 1];
 };
 
 static void closep(int *fd)
@@ -42,7 +43,7 @@ static int fingerprint_of(const uint8_t secret[SECRET_BYTES], struct fingerprint
 	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, secret, SECRET_BYTES, digest) < 0)
 		return ERR_INTERNAL;
 	hex_encode(digest, FINGERPRINT_BYTES, ret->text);
-	ret->text[2 * FINGERPRINT_BYTES] = '\0';
+	ret->text[FINGERPRINT_CHARS] = '\0';
 	return 0;
 }
 
@@ -119,7 +120,7 @@ static int known_fingerprint(struct store *s, struct fingerprint *ret, struct er
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	struct key key = key_word(META_KEY);
-	struct slice value;
+	struct slice value = { NULL, 0 };
 	int rc;
 
 	memset(ret, 0, sizeof(*ret));
@@ -130,7 +131,7 @@ static int known_fingerprint(struct store *s, struct fingerprint *ret, struct er
 		return 0;
 	if (rc < 0)
 		return store_failed(rc, info);
-	if (value.size != sizeof(ret->text) - 1)
+	if (value.size != FINGERPRINT_CHARS)
 		return error_set(info, ERR_CORRUPT, "data", "the fingerprint of the link secret is damaged");
 	memcpy(ret->text, value.data, value.size);
 	return 0;

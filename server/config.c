@@ -124,8 +124,8 @@ static int set_colour(char **at, const char *text, struct config_error *error)
 
 static int set_url(const struct key *k, char **at, const char *text, struct config_error *error)
 {
-	_cleanup_free_ char *copy = NULL;
 	size_t length = strlen(text);
+	char *copy;
 
 	if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
 		return refuse(error, "\"%.80s\" does not begin with http:// or https://", text);
@@ -135,15 +135,15 @@ static int set_url(const struct key *k, char **at, const char *text, struct conf
 		if ((unsigned char)text[i] <= 0x20 || (unsigned char)text[i] >= 0x7f ||
 		    strchr("\"'<>\\^`{|}?#", text[i]))
 			return refuse(error, "\"%.80s\" has a character in it that a link cannot begin with", text);
-	copy = strdup(text);
+	while (length > 0 && text[length - 1] == '/')
+		length--;
+	if (text[length - 1] == ':')
+		return refuse(error, "\"%.80s\" names no host", text);
+	copy = strndup(text, length);
 	if (!copy)
 		return ERR_NO_MEMORY;
-	while (length > 0 && copy[length - 1] == '/')
-		copy[--length] = '\0';
-	if (strcmp(copy, "http:") == 0 || strcmp(copy, "https:") == 0)
-		return refuse(error, "\"%.80s\" names no host", text);
 	free(*at);
-	*at = TAKE_PTR(copy);
+	*at = copy;
 	return 0;
 }
 
@@ -304,7 +304,7 @@ static const char *const defaults[][2] = {
 
 int config_new(struct config **ret)
 {
-	_cleanup_(config_freep) struct config *c = calloc(1, sizeof(*c));
+	struct config *c = calloc(1, sizeof(*c));
 	struct config_error error;
 	int rc;
 
@@ -316,9 +316,10 @@ int config_new(struct config **ret)
 	if (rc == 0)
 		rc = config_add_listen(c, "127.0.0.1:7246", &error);
 	if (rc < 0)
-		return rc;
-	*ret = TAKE_PTR(c);
-	return 0;
+		config_free(c);
+	else
+		*ret = c;
+	return rc;
 }
 
 void config_free(struct config *c)

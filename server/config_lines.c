@@ -172,20 +172,23 @@ static int walk(struct walk *w, yaml_parser_t *parser)
 
 int config_lines_new(const char *text, size_t size, struct config_lines **ret, struct config_lines_error *error)
 {
-	_cleanup_(config_lines_freep) struct config_lines *l = calloc(1, sizeof(*l));
+	struct config_lines *l = calloc(1, sizeof(*l));
 	struct walk w = { .lines = l, .error = error };
 	yaml_parser_t parser;
 	int rc;
 
-	if (!l || !yaml_parser_initialize(&parser))
+	if (!l || !yaml_parser_initialize(&parser)) {
+		free(l);
 		return ERR_NO_MEMORY;
+	}
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
 	rc = walk(&w, &parser);
 	yaml_parser_delete(&parser);
 	if (rc < 0)
-		return rc;
-	*ret = TAKE_PTR(l);
-	return 0;
+		config_lines_free(l);
+	else
+		*ret = l;
+	return rc;
 }
 
 void config_lines_free(struct config_lines *l)

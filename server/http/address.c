@@ -32,7 +32,7 @@ static int split(const char *address, char host[256], char port[8])
 	memcpy(host, address, length);
 	host[length] = '\0';
 	snprintf(port, 8, "%s", colon + 1);
-	return port[strspn(port, "0123456789")] || atoi(port) > 65535 ? ERR_CONFIG : 0;
+	return port[strspn(port, "0123456789")] || strtol(port, NULL, 10) > 65535 ? ERR_CONFIG : 0;
 }
 
 static bool is_loopback(const struct sockaddr *sa)
@@ -88,7 +88,7 @@ int address_listen(const char *address, bool insecure, int *ret_fd, struct error
 
 int address_of(int fd, struct address_text *ret)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
 	socklen_t size = sizeof(sa);
 	char host[INET6_ADDRSTRLEN];
 	const struct sockaddr_in *v4 = (const void *)&sa;

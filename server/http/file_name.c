@@ -20,8 +20,12 @@ static void clean(const char *title, char ret[STEM_BYTES])
 	size_t out = 0;
 
 	title += strspn(title, " .");
-	for (; *title && out + 1 < STEM_BYTES; title++)
-		ret[out++] = harmless((unsigned char)*title) ? *title : '_';
+	for (; *title && out + 1 < STEM_BYTES; title++) {
+		ret[out] = *title;
+		if (!harmless((unsigned char)*title))
+			ret[out] = '_';
+		out++;
+	}
 	while (out > 0 && (*title & 0xc0) == 0x80 && ((unsigned char)ret[out - 1] & 0x80)) {
 		out--;
 		if (((unsigned char)ret[out] & 0xc0) == 0xc0)
@@ -42,7 +46,10 @@ static void to_ascii(const char *name, char ret[STEM_BYTES])
 	for (; *name; name++) {
 		if (((unsigned char)*name & 0xc0) == 0x80)
 			continue;
-		ret[out++] = (unsigned char)*name < 0x80 ? *name : '_';
+		ret[out] = *name;
+		if ((unsigned char)*name >= 0x80)
+			ret[out] = '_';
+		out++;
 	}
 	ret[out] = '\0';
 }

@@ -37,7 +37,8 @@ static bool has_body(struct MHD_Connection *c)
 }
 
 /* Called when the headers are there, and again when a body, if any, is over. No route wants a body: an answer in the
- * first call makes the library read nothing of it and close the connection; one in the second keeps the connection. */
+ * first call makes the library read nothing of it and close the connection; one in the second keeps the connection.
+ * NOLINTNEXTLINE(readability-function-size): the library's parameters */
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {

@@ -216,7 +216,7 @@ static enum MHD_Result send_unsatisfiable(const struct request *r, const struct 
 
 static enum MHD_Result send_not_modified(const struct request *r, const struct media *m)
 {
-	struct MHD_Response *response = response_empty();
+	struct MHD_Response *response = response_not_modified(m->size);
 
 	caching_headers(response, m);
 	return response_send(r->connection, MHD_HTTP_NOT_MODIFIED, response);

@@ -1,6 +1,7 @@
 #include "path.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/base/clean.h"
@@ -53,11 +54,11 @@ static enum route link_route(size_t count, char parts[PARTS][PATH_PART_BYTES], s
 	if (count == 3 && strcmp(parts[2], "status") == 0)
 		return ROUTE_STATUS;
 	if (count == 3 && (strcmp(parts[2], "preview") == 0 || strcmp(parts[2], "result") == 0)) {
-		strcpy(ret->name, parts[2]);
+		snprintf(ret->name, sizeof(ret->name), "%s", parts[2]);
 		return ROUTE_ARTIFACT;
 	}
 	if (count == 4 && strcmp(parts[2], "a") == 0 && name_valid(slice_str(parts[3]))) {
-		strcpy(ret->name, parts[3]);
+		snprintf(ret->name, sizeof(ret->name), "%s", parts[3]);
 		return ROUTE_ARTIFACT;
 	}
 	return ROUTE_NONE;
@@ -88,7 +89,7 @@ void path_parse(const char *path, struct path *ret)
 
 		ret->route = link ? ROUTE_PAGE : ROUTE_NONE;
 	} else if (count >= 2 && strcmp(parts[0], "r") == 0) {
-		strcpy(ret->token, parts[1]);
+		snprintf(ret->token, sizeof(ret->token), "%s", parts[1]);
 		ret->route = link_route(count, parts, ret);
 	} else if (count == 1) {
 		ret->route = strcmp(parts[0], "healthz") == 0  ? ROUTE_HEALTHZ

@@ -55,6 +55,22 @@ struct MHD_Response *response_empty(void)
 	return dress(MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), NULL);
 }
 
+static ssize_t no_bytes_cb(void *user, uint64_t offset, char *room, size_t size)
+{
+	(void)user;
+	(void)offset;
+	(void)room;
+	(void)size;
+	return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+struct MHD_Response *response_not_modified(int64_t size)
+{
+	/* Of an empty one the library would say that the length is 0, and a cache might believe that of the body that
+	 * it has. The body of this one is never asked for. */
+	return dress(MHD_create_response_from_callback((uint64_t)size, 1, no_bytes_cb, NULL, NULL), NULL);
+}
+
 struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type)
 {
 	struct MHD_Response *r = MHD_create_response_from_fd_at_offset64((uint64_t)length, fd, (uint64_t)offset);

@@ -17,6 +17,8 @@
 struct MHD_Response *response_new(struct buf *b, const char *content_type);
 /* The same without a body. */
 struct MHD_Response *response_empty(void);
+/* For 304: without a body, and telling the size of the one that the client has. */
+struct MHD_Response *response_not_modified(int64_t size);
 /* Bears length bytes of the file from offset on; the file is closed with it, or at once where NULL is returned. */
 struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type);
 

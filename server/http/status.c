@@ -147,7 +147,7 @@ static enum MHD_Result reply(const struct request *r, struct answer *a)
 	if (rc < 0)
 		return response_error(c, rc);
 	if (etag_match_weak(request_header(c, "If-None-Match"), a->tag))
-		return response_send(c, MHD_HTTP_NOT_MODIFIED, dress(response_empty(), a));
+		return response_send(c, MHD_HTTP_NOT_MODIFIED, dress(response_not_modified((int64_t)a->body.size), a));
 	return response_send(c, a->status, dress(response_new(&a->body, "application/json"), a));
 }
 

@@ -1,0 +1,410 @@
+/* The link's page without a server: what it says in each state, and that nothing a stranger wrote gets out of its
+ * place in the HTML. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "proto/base/clean.h"
+#include "proto/error.h"
+#include "server/http/html.h"
+#include "server/http/page_html.h"
+#include "server/http/words.h"
+
+#define SECOND 1000LL
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define NOW    1700000000000LL
+#define LINK   "https://example.org/r/TOKEN"
+
+static const struct page_settings plain = { .name = "Acme", .accent = "#3366ff" };
+
+/* ---- text into HTML ---- */
+
+static void assert_html(struct slice in, const char *expected)
+{
+	_cleanup_(buf_done) struct buf out;
+
+	buf_init(&out, 4096);
+	assert_int_equal(html_text(&out, in), 0);
+	assert_int_equal(out.size, strlen(expected));
+	if (out.size > 0)
+		assert_memory_equal(out.data, expected, out.size);
+}
+
+static void test_text_stays_text(void **state)
+{
+	(void)state;
+	assert_html(slice_str("plain Grüße ✓"), "plain Grüße ✓");
+	assert_html(slice_str(""), "");
+	assert_html(slice_str("<script>"), "&lt;script&gt;");
+	assert_html(slice_str("\" onload='x' &amp;"), "&quot; onload=&#39;x&#39; &amp;amp;");
+	assert_html(slice_of("a\0b\nc\x7f", 6), "a b c ");
+	assert_html(slice_str("</title><&>"), "&lt;/title&gt;&lt;&amp;&gt;");
+}
+
+static void test_what_is_not_utf8_is_replaced(void **state)
+{
+	(void)state;
+	assert_html(slice_str("a\xff<b>"), "\xef\xbf\xbd");
+	assert_html(slice_str("\xc0\xbcscript"), "\xef\xbf\xbd"); /* an overlong "<" */
+}
+
+/* ---- words ---- */
+
+static void assert_words(struct buf *out, const char *expected)
+{
+	assert_int_equal(buf_append(out, "", 1), 0);
+	assert_string_equal(out->data, expected);
+	buf_reset(out);
+}
+
+static void assert_says(const struct page_settings *page, const struct msg_job *job, const char *headline,
+			const char *detail)
+{
+	_cleanup_(buf_done) struct buf out;
+
+	buf_init(&out, WORDS_MAX);
+	words_headline(&out, page, job, NOW);
+	assert_words(&out, headline);
+	words_detail(&out, page, job);
+	assert_words(&out, detail);
+}
+
+static struct msg_job job_in(enum job_state state)
+{
+	return (struct msg_job){ .state = state };
+}
+
+static struct msg_job waiting(int64_t position, int64_t eta_ms)
+{
+	return (struct msg_job){ .state = JOB_READY,
+				 .has_position = true,
+				 .position = position,
+				 .has_eta_ms = eta_ms >= 0,
+				 .eta_ms = eta_ms };
+}
+
+static void test_the_place_in_line_is_said(void **state)
+{
+	struct msg_job job = waiting(1, -1);
+
+	(void)state;
+	assert_says(&plain, &job, "You are next in line", "We cannot say yet how long it will take");
+	job = waiting(12345, -1);
+	assert_says(&plain, &job, "Number 12345 in line", "We cannot say yet how long it will take");
+	job = job_in(JOB_READY);
+	assert_says(&plain, &job, "In line", "We cannot say yet how long it will take");
+}
+
+static void test_an_estimate_is_rounded_up_and_never_to_the_second(void **state)
+{
+	static const struct {
+		int64_t ms;
+		const char *words;
+	} rows[] = {
+		{ 0, "Ready any moment now" },
+		{ 10 * SECOND, "Ready any moment now" },
+		{ 11 * SECOND, "About half a minute to go" },
+		{ 41 * SECOND, "About a minute to go" },
+		{ 60 * SECOND, "About a minute to go" },
+		{ 61 * SECOND, "About 2 minutes to go" },
+		{ 4 * MINUTE + 1, "About 5 minutes to go" },
+		{ 11 * MINUTE, "About 15 minutes to go" },
+		{ 61 * MINUTE, "About 2 hours to go" },
+		{ 3 * HOUR, "About 3 hours to go" },
+		{ 47 * HOUR, "About 47 hours to go" },
+		{ 3 * DAY, "About 3 days to go" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct msg_job job = waiting(2, rows[i].ms);
+
+		assert_says(&plain, &job, "Number 2 in line", rows[i].words);
+	}
+}
+
+static void test_a_rounded_estimate_never_promises_more(void **state)
+{
+	(void)state;
+	for (int64_t ms = 0; ms < 10 * HOUR; ms = ms * 11 / 10 + 777) {
+		assert_true(words_round_eta(ms) >= ms);
+		assert_true(words_round_eta(ms) - ms <= 30 * MINUTE);
+		assert_int_equal(words_round_eta(words_round_eta(ms)), words_round_eta(ms));
+	}
+}
+
+static void test_a_scheduled_job_says_when_it_starts(void **state)
+{
+	struct msg_job job = job_in(JOB_SCHEDULED);
+
+	(void)state;
+	assert_says(&plain, &job, "Starts any moment now", "");
+	job.has_run_at_ms = true;
+	job.run_at_ms = NOW + 2 * HOUR;
+	assert_says(&plain, &job, "Starts in 2 hours", "");
+	job.run_at_ms = NOW - 5;
+	assert_says(&plain, &job, "Starts any moment now", "");
+}
+
+static void test_a_failure_has_a_kind_reason_and_no_secrets(void **state)
+{
+	struct msg_job job = job_in(JOB_DEAD);
+
+	(void)state;
+	job.has_error = true;
+	job.error.message = slice_str("POST https://api.example/?key=sk-123 said 500");
+	for (int kind = 0; kind < FAIL_KINDS; kind++) {
+		_cleanup_(buf_done) struct buf out;
+
+		buf_init(&out, WORDS_MAX);
+		job.error.kind = kind;
+		words_detail(&out, &plain, &job);
+		assert_true(out.size > 10);
+		assert_null(memmem(out.data, out.size, "sk-123", 6));
+	}
+	job.error.kind = FAIL_TIMEOUT;
+	assert_says(&plain, &job, "Sorry, it could not be made", "It took too long, every time we tried.");
+	job = job_in(JOB_CANCELED);
+	assert_says(&plain, &job, "It was canceled", "Whoever ordered it has called it off.");
+	job = job_in(JOB_EXPIRED);
+	assert_says(&plain, &job, "Sorry, it ran out of time", "We did not get to it before its deadline.");
+}
+
+static void test_the_operators_words_win_and_are_no_formats(void **state)
+{
+	struct page_settings german = plain;
+	struct msg_job job = waiting(7, 5 * MINUTE);
+
+	(void)state;
+	german.texts[PAGE_TEXT_waiting] = "Platz {position} %s%n";
+	german.texts[PAGE_TEXT_estimate] = "noch etwa {time}";
+	german.texts[PAGE_TEXT_minutes] = "{n} Minuten {x}";
+	assert_says(&german, &job, "Platz 7 %s%n", "noch etwa 5 Minuten {x}");
+	german.texts[PAGE_TEXT_waiting] = "Bitte warten";
+	assert_says(&german, &job, "Bitte warten", "noch etwa 5 Minuten {x}");
+}
+
+static void test_asking_again_is_told_by_the_estimate(void **state)
+{
+	struct msg_job job = waiting(9, 60 * MINUTE);
+
+	(void)state;
+	assert_int_equal(words_retry_after(&job), 30);
+	job = waiting(9, 0);
+	assert_int_equal(words_retry_after(&job), 2);
+	job = waiting(9, -1);
+	assert_int_equal(words_retry_after(&job), 5);
+	job = job_in(JOB_RUNNING);
+	assert_int_equal(words_retry_after(&job), 2);
+}
+
+/* ---- the page ---- */
+
+static const struct msg_artifact still = { .content_type = { "image/jpeg", 10 } };
+static const struct msg_artifact video = { .content_type = { "video/mp4", 9 } };
+static const struct msg_artifact svg = { .content_type = { "image/svg+xml", 13 } };
+
+/* The page as a string that the caller frees. */
+static char *page_of(struct msg_job *job, const struct msg_artifact *preview, const struct msg_artifact *result)
+{
+	const struct page_content content = { .page = &plain,
+					      .job = job,
+					      .preview = preview,
+					      .result = result,
+					      .token = "TOKEN",
+					      .nonce = "NONCE",
+					      .now_ms = NOW };
+	struct buf out;
+
+	job->has_link = true;
+	job->link = slice_str(LINK);
+	buf_init(&out, PAGE_MAX_BYTES);
+	assert_int_equal(page_html_job(&out, &content), 0);
+	assert_int_equal(buf_append(&out, "", 1), 0);
+	assert_int_equal(strlen((const char *)out.data), out.size - 1);
+	return (char *)out.data;
+}
+
+static void assert_has(const char *page, const char *what)
+{
+	if (!strstr(page, what))
+		fail_msg("the page lacks %s", what);
+}
+
+static void assert_lacks(const char *page, const char *what)
+{
+	if (strstr(page, what))
+		fail_msg("the page has %s", what);
+}
+
+static void test_a_waiting_page_shows_the_still_and_looks_again(void **state)
+{
+	struct msg_job job = waiting(3, 5 * MINUTE);
+	_cleanup_free_ char *page = page_of(&job, &still, NULL);
+
+	(void)state;
+	assert_has(page, "<img src=\"TOKEN/preview\"");
+	assert_has(page, "property=\"og:image\" content=\"" LINK "/preview\"");
+	assert_has(page, "name=\"twitter:card\" content=\"summary_large_image\"");
+	assert_has(page, "property=\"og:title\" content=\"Your video\"");
+	assert_has(page, "Number 3 in line");
+	assert_has(page, "About 5 minutes to go");
+	assert_has(page, "<noscript><meta http-equiv=\"refresh\"");
+	assert_has(page, "<script nonce=\"NONCE\">");
+	assert_has(page, "<style nonce=\"NONCE\">");
+	assert_has(page, "aria-live=\"polite\"");
+	assert_lacks(page, "og:video");
+	assert_lacks(page, "<video");
+}
+
+static void test_a_page_without_a_still_keeps_its_place(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+	_cleanup_free_ char *page = page_of(&job, NULL, NULL);
+
+	(void)state;
+	assert_has(page, "<div id=\"media\"><div class=\"blank\">");
+	assert_has(page, "<progress id=\"bar\" max=\"1\" aria-label=\"Progress\"></progress>");
+	assert_lacks(page, "og:image");
+	assert_lacks(page, "<img");
+}
+
+static void test_progress_is_shown_while_it_runs(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+
+	(void)state;
+	job.has_progress = job.has_note = true;
+	job.progress = 0.25;
+	job.note = slice_str("frame <5>");
+	_cleanup_free_ char *page = page_of(&job, NULL, NULL);
+	assert_has(page, "aria-label=\"Progress\" value=\"0.25\"></progress>");
+	assert_has(page, "frame &lt;5&gt;");
+	job.state = JOB_SUCCEEDED;
+	_cleanup_free_ char *done = page_of(&job, NULL, NULL);
+	assert_lacks(done, "frame &lt;5");
+	assert_has(done, "value=\"0.25\" hidden>");
+}
+
+static void test_a_finished_page_plays_the_video_and_rests(void **state)
+{
+	struct msg_job job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *page = page_of(&job, &still, &video);
+
+	(void)state;
+	assert_has(page,
+		   "<video controls playsinline preload=\"metadata\" src=\"TOKEN/result\" aria-label=\"Your video\" "
+		   "poster=\"TOKEN/preview\">");
+	assert_has(page, "property=\"og:video\" content=\"" LINK "/result\"");
+	assert_has(page, "property=\"og:type\" content=\"video.other\"");
+	assert_has(page, "href=\"TOKEN/result?download\"");
+	assert_lacks(page, "<script");
+	assert_lacks(page, "http-equiv=\"refresh\"");
+}
+
+static void test_what_must_not_be_shown_is_offered_as_a_download(void **state)
+{
+	struct msg_job job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *page = page_of(&job, &svg, &svg);
+
+	(void)state;
+	assert_has(page, "href=\"TOKEN/result?download\"");
+	assert_lacks(page, "<img");
+	assert_lacks(page, "og:image");
+	assert_lacks(page, "id=\"media\"");
+}
+
+static void test_a_hostile_title_and_note_stay_text(void **state)
+{
+	static const char evil[] = "</title><script>alert(1)</script>\" onerror=\"x' <img src=x>";
+	struct msg_job job = job_in(JOB_RUNNING);
+
+	(void)state;
+	job.has_title = job.has_note = true;
+	job.title = job.note = slice_str(evil);
+	_cleanup_free_ char *page = page_of(&job, &still, NULL);
+	assert_lacks(page, "<script>alert");
+	assert_lacks(page, "<img src=x>");
+	assert_lacks(page, "\" onerror=\"");
+	assert_has(page, "&lt;script&gt;alert(1)");
+}
+
+static void test_the_accent_carries_legible_text(void **state)
+{
+	static const struct {
+		const char *accent, *expected;
+	} rows[] = {
+		{ "#3366ff", "--on-accent:#fff" }, { "#000000", "--on-accent:#fff" }, { "#ffffff", "--on-accent:#000" },
+		{ "#ffe100", "--on-accent:#000" }, { "#c00000", "--on-accent:#fff" }, { "#00c853", "--on-accent:#000" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct page_settings page = { .name = "x", .accent = rows[i].accent };
+		_cleanup_(buf_done) struct buf out;
+
+		buf_init(&out, PAGE_MAX_BYTES);
+		assert_int_equal(page_html_style(&out, &page), 0);
+		assert_int_equal(buf_append(&out, "", 1), 0);
+		assert_has((const char *)out.data, rows[i].accent);
+		assert_has((const char *)out.data, rows[i].expected);
+	}
+}
+
+static void test_a_notice_says_it_and_runs_nothing(void **state)
+{
+	const struct page_settings page = { .name = "A & B", .accent = "#3366ff" };
+	_cleanup_(buf_done) struct buf out;
+
+	(void)state;
+	buf_init(&out, PAGE_MAX_BYTES);
+	assert_int_equal(page_html_notice(&out, &page, PAGE_TEXT_gone, PAGE_TEXT_gone_detail), 0);
+	assert_int_equal(buf_append(&out, "", 1), 0);
+	assert_has((const char *)out.data, "This link has expired");
+	assert_has((const char *)out.data, "A &amp; B");
+	assert_lacks((const char *)out.data, "<script");
+	assert_lacks((const char *)out.data, "<noscript");
+}
+
+static void test_a_page_that_does_not_fit_is_an_error(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+	const struct page_content content = { .page = &plain, .job = &job, .token = "T", .nonce = "N" };
+	_cleanup_(buf_done) struct buf out;
+
+	(void)state;
+	buf_init(&out, 1000);
+	assert_int_equal(page_html_job(&out, &content), ERR_TOO_LARGE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text_stays_text),
+		cmocka_unit_test(test_what_is_not_utf8_is_replaced),
+		cmocka_unit_test(test_the_place_in_line_is_said),
+		cmocka_unit_test(test_an_estimate_is_rounded_up_and_never_to_the_second),
+		cmocka_unit_test(test_a_rounded_estimate_never_promises_more),
+		cmocka_unit_test(test_a_scheduled_job_says_when_it_starts),
+		cmocka_unit_test(test_a_failure_has_a_kind_reason_and_no_secrets),
+		cmocka_unit_test(test_the_operators_words_win_and_are_no_formats),
+		cmocka_unit_test(test_asking_again_is_told_by_the_estimate),
+		cmocka_unit_test(test_a_waiting_page_shows_the_still_and_looks_again),
+		cmocka_unit_test(test_a_page_without_a_still_keeps_its_place),
+		cmocka_unit_test(test_progress_is_shown_while_it_runs),
+		cmocka_unit_test(test_a_finished_page_plays_the_video_and_rests),
+		cmocka_unit_test(test_what_must_not_be_shown_is_offered_as_a_download),
+		cmocka_unit_test(test_a_hostile_title_and_note_stay_text),
+		cmocka_unit_test(test_the_accent_carries_legible_text),
+		cmocka_unit_test(test_a_notice_says_it_and_runs_nothing),
+		cmocka_unit_test(test_a_page_that_does_not_fit_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

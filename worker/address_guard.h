@@ -1,0 +1,22 @@
+/* address_guard.h: which network addresses a URL that somebody else chose may lead to.
+ *
+ * A provider's answer names where the result is; were it believed blindly, it could make the worker fetch from the
+ * machine itself, the private network or a cloud's metadata service. The check is of the address that is about to be
+ * connected to, not of a name, so a name that resolves to something else the second time does not get around it.
+ * Any thread; no state.
+ */
+#ifndef RAINCHECK_WORKER_ADDRESS_GUARD_H
+#define RAINCHECK_WORKER_ADDRESS_GUARD_H
+
+#include <stdbool.h>
+
+struct sockaddr;
+
+/* True for a globally reachable unicast address. False for loopback, private, link-local, shared, multicast, reserved
+ * and documentation ranges, for IPv6 forms that carry such an IPv4 address, and for other families. */
+bool address_is_public(const struct sockaddr *address);
+
+/* The same for an address in numbers ("10.0.0.1", "::1"); false for what is not one. */
+bool address_text_is_public(const char *text);
+
+#endif

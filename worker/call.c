@@ -1,0 +1,540 @@
+#include "call_priv.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker_config.h"
+#include "exchange.h"
+#include "leased.h"
+#include "proto/base/buf.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/error.h"
+#include "http_request.h"
+#include "secrets.h"
+#include "upstream.h"
+
+/* What has to be told the broker is tried for so long: leases may live on over a restart of the broker, and being
+ * refused costs nothing. */
+#define TELL_FOR_MS 600000
+
+#define BIT(s) (1u << (s))
+#define END    (BIT(CALL_FORGETTING) | BIT(CALL_FAILING) | BIT(CALL_RELEASING) | BIT(CALL_OVER))
+
+static const unsigned may_become[CALL_STATES] = {
+	[CALL_NEW] = BIT(CALL_INTENT) | BIT(CALL_SUBMITTING) | BIT(CALL_WAITING) | BIT(CALL_FETCHING) | END,
+	[CALL_INTENT] = BIT(CALL_SUBMITTING) | END,
+	[CALL_SUBMITTING] = BIT(CALL_SAVING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
+	[CALL_SAVING] = BIT(CALL_WAITING) | BIT(CALL_FETCHING) | END,
+	[CALL_WAITING] = BIT(CALL_POLLING) | END,
+	[CALL_POLLING] = BIT(CALL_WAITING) | BIT(CALL_LOCATING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
+	[CALL_LOCATING] = BIT(CALL_WAITING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
+	[CALL_FETCHING] = BIT(CALL_WAITING) | BIT(CALL_COMPLETING) | END,
+	[CALL_COMPLETING] = BIT(CALL_OVER),
+	[CALL_FORGETTING] = BIT(CALL_FAILING) | BIT(CALL_OVER),
+	[CALL_FAILING] = BIT(CALL_OVER),
+	[CALL_RELEASING] = BIT(CALL_OVER),
+};
+
+const char *const call_outcome_names[CALL_OUTCOMES] = {
+	[CALL_SUCCEEDED] = "succeeded", [CALL_FAILED] = "failed",     [CALL_RELEASED] = "released",
+	[CALL_LOST] = "lost",		[CALL_CANCELED] = "canceled", [CALL_UNTOLD] = "untold",
+};
+
+/* ---- moving ---- */
+
+static void timer_cb(uv_timer_t *timer);
+
+/* States that the deadline ends; in the others something is being written, which has an end of its own. */
+static bool has_deadline(enum call_state state)
+{
+	return state == CALL_SUBMITTING || state == CALL_WAITING || state == CALL_POLLING || state == CALL_LOCATING ||
+	       state == CALL_FETCHING;
+}
+
+static void set_timer(struct call *c)
+{
+	int64_t due = c->deadline_at_ms, now = clock_mono_ms();
+
+	uv_timer_stop(&c->timer);
+	if (!has_deadline(c->state))
+		return;
+	if (c->state == CALL_WAITING && c->wake_at_ms < due)
+		due = c->wake_at_ms;
+	uv_timer_start(&c->timer, timer_cb, due > now ? (uint64_t)(due - now) : 0, 0);
+}
+
+void call__move(struct call *c, enum call_state state)
+{
+	assert(may_become[c->state] & BIT(state));
+	c->state = state;
+	set_timer(c);
+}
+
+bool call__is(const struct call *c, enum call_state state)
+{
+	return c->state == state;
+}
+
+/* Ends what goes on with the API. */
+static void stop(struct call *c)
+{
+	exchange_cancel(TAKE_PTR(c->exchange));
+	fetch_cancel(TAKE_PTR(c->result));
+	fetch_cancel(TAKE_PTR(c->preview));
+	c->inline_type = NULL;
+	c->inline_data = slice_of(NULL, 0);
+}
+
+/* ---- the end ---- */
+
+static void closed_cb(uv_handle_t *handle)
+{
+	struct call *c = CONTAINER_OF((uv_timer_t *)handle, struct call, timer);
+
+	checkpoint_done(&c->checkpoint);
+	free(c->stored);
+	free(c->writing);
+	http_request_free(c->request);
+	leased_free(c->job);
+	free(c);
+}
+
+static void log_end(const struct call *c, enum call_outcome outcome)
+{
+	char attempt[24], status[24], ms[24], bytes[24];
+	struct log_field fields[] = {
+		{ "upstream", c->upstream->name },
+		{ "job", c->job->id },
+		{ "queue", c->job->queue },
+		{ "attempt", attempt },
+		{ "outcome", call_outcome_names[outcome] },
+		{ "kind", outcome == CALL_FAILED ? raincheck_failure_name(c->verdict.kind) : NULL },
+		{ "status", c->status ? status : NULL },
+		{ "ms", ms },
+		{ "bytes", bytes },
+		{ "error", outcome == CALL_FAILED ? c->verdict.message : NULL },
+	};
+
+	snprintf(attempt, sizeof(attempt), "%lld", (long long)c->job->attempt);
+	snprintf(status, sizeof(status), "%ld", c->status);
+	snprintf(ms, sizeof(ms), "%lld", (long long)(clock_mono_ms() - c->began_at_ms));
+	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->bytes);
+	log_event(outcome == CALL_SUCCEEDED ? LOG_INFO : LOG_WARNING, fields, ARRAY_SIZE(fields), "call ended");
+}
+
+static void over(struct call *c, enum call_outcome outcome)
+{
+	stop(c);
+	broker_op_cancel(&c->op);
+	call__move(c, CALL_OVER);
+	log_end(c, outcome);
+	c->spec.done_cb(c, outcome, c->spec.user);
+	uv_close((uv_handle_t *)&c->timer, closed_cb);
+}
+
+void call_abort(struct call *c, enum call_outcome outcome)
+{
+	if (c->state != CALL_OVER)
+		over(c, outcome);
+}
+
+/* A write for this lease was answered, other than by success. */
+static void write_refused(struct call *c, const struct raincheck_reply *reply, const char *what)
+{
+	if (reply->code == RAINCHECK_ELEASE_LOST || reply->code == RAINCHECK_ENOT_FOUND) {
+		over(c, CALL_LOST);
+		return;
+	}
+	log_warning("job %s: %s was refused: %s", c->job->id, what, reply->error->message);
+	over(c, CALL_UNTOLD);
+}
+
+static void start_op(struct call *c, int (*send)(struct broker_op *, struct raincheck *, raincheck_cb, void *),
+		     void (*done)(struct broker_op *, const struct raincheck_reply *))
+{
+	c->op = (struct broker_op){
+		.send = send,
+		.done_cb = done,
+		.give_up_at_ms = clock_mono_ms() + TELL_FOR_MS,
+	};
+	broker_op_start(c->spec.means->link, &c->op);
+}
+
+/* ---- checkpoints ---- */
+
+static int send_checkpoint(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	struct raincheck_checkpoint checkpoint = {
+		.id = c->job->id,
+		.lease = c->job->lease,
+		.data = { c->writing, strlen(c->writing) },
+	};
+
+	return raincheck_checkpoint_async(rc, &checkpoint, cb, user);
+}
+
+static void saved_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+
+	if (reply->code < 0) {
+		write_refused(c, reply, "a checkpoint");
+		return;
+	}
+	free(c->stored);
+	c->stored = TAKE_PTR(c->writing);
+	c->saved(c);
+}
+
+void call__save(struct call *c, void (*done)(struct call *c))
+{
+	c->saved = done;
+	free(TAKE_PTR(c->writing));
+	if (checkpoint_write(&c->checkpoint, &c->writing) < 0) {
+		over(c, CALL_UNTOLD);
+		return;
+	}
+	start_op(c, send_checkpoint, saved_cb);
+}
+
+/* True when the checkpoint that the broker holds, or that it holds none, would mislead the next attempt. */
+static bool checkpoint_is_void(const struct call *c)
+{
+	_cleanup_free_ char *text = NULL;
+
+	/* Without one, the next attempt would begin with the first idempotency key again. */
+	if (!c->stored)
+		return c->checkpoint.n > 0 && c->upstream->submit.idempotency != IDEMPOTENCY_NONE;
+	return checkpoint_write(&c->checkpoint, &text) == 0 && strcmp(text, c->stored) != 0;
+}
+
+/* ---- failing ---- */
+
+static int send_fail(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	struct raincheck_fail fail = {
+		.id = c->job->id,
+		.lease = c->job->lease,
+		.kind = c->verdict.kind,
+		.message = c->verdict.message,
+		.retry_after_ms = c->verdict.retry_after_ms,
+		.call_ms = clock_mono_ms() - c->began_at_ms,
+	};
+
+	return raincheck_fail_async(rc, &fail, cb, user);
+}
+
+static void failed_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+
+	if (reply->code < 0)
+		write_refused(c, reply, "the failure");
+	else
+		over(c, CALL_FAILED);
+}
+
+static void tell_failure(struct call *c)
+{
+	call__move(c, CALL_FAILING);
+	start_op(c, send_fail, failed_cb);
+}
+
+/* The API may repeat in its answer what it was sent. */
+static void mask_message(struct call *c)
+{
+	_cleanup_(buf_done) struct buf b;
+
+	buf_init(&b, sizeof(c->verdict.message) * 4);
+	if (secrets_mask(c->upstream->secrets, slice_str(c->verdict.message), &b) < 0)
+		return;
+	snprintf(c->verdict.message, sizeof(c->verdict.message), "%.*s", SLICE_FMT(buf_slice(&b)));
+}
+
+void call__fail(struct call *c, const struct verdict *v)
+{
+	stop(c);
+	c->verdict = *v;
+	mask_message(c);
+	c->checkpoint.submitting = false;
+	if (!checkpoint_is_void(c)) {
+		tell_failure(c);
+		return;
+	}
+	call__move(c, CALL_FORGETTING);
+	call__save(c, tell_failure);
+}
+
+void call__fail_code(struct call *c, int code, const char *what)
+{
+	struct verdict v;
+
+	verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "%s: %s", what, error_text(code));
+	call__fail(c, &v);
+}
+
+static void timed_out(struct call *c)
+{
+	struct verdict v;
+
+	if (c->result_stored) {
+		/* Only the preview is missing, and that is not worth the job. */
+		fetch_cancel(TAKE_PTR(c->preview));
+		call__complete(c);
+		return;
+	}
+	if (c->state == CALL_SUBMITTING) {
+		call__submit_timed_out(c);
+		return;
+	}
+	verdict_set(&v, RAINCHECK_FAIL_TIMEOUT,
+		    c->started || c->upstream->timeouts.start_ms == 0 ? "the call took too long"
+								      : "the API did not begin with it in time");
+	call__fail(c, &v);
+}
+
+static void timer_cb(uv_timer_t *timer)
+{
+	struct call *c = CONTAINER_OF(timer, struct call, timer);
+
+	if (clock_mono_ms() >= c->deadline_at_ms)
+		timed_out(c);
+	else if (c->state == CALL_WAITING)
+		call__poll(c);
+	else
+		set_timer(c);
+}
+
+/* ---- completing and releasing ---- */
+
+static int send_release(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	struct raincheck_release release = { .id = c->job->id, .lease = c->job->lease };
+
+	return raincheck_release_async(rc, &release, cb, user);
+}
+
+static void released_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+
+	if (reply->code < 0)
+		write_refused(c, reply, "the release");
+	else
+		over(c, CALL_RELEASED);
+}
+
+static int send_complete(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	int64_t submitted = c->checkpoint.submitted_at_ms;
+	struct raincheck_complete complete = {
+		.id = c->job->id,
+		.lease = c->job->lease,
+		.result = { .content_type = c->inline_type, .data = { c->inline_data.data, c->inline_data.size } },
+		.call_ms = c->ended_at_ms - c->began_at_ms,
+	};
+
+	/* A call that was taken up began in an earlier attempt. */
+	if (submitted > 0 && clock_wall_ms() - submitted > complete.call_ms)
+		complete.call_ms = clock_wall_ms() - submitted;
+	return raincheck_complete_async(rc, &complete, cb, user);
+}
+
+static void completed_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+
+	if (reply->code < 0)
+		write_refused(c, reply, "the completion");
+	else
+		over(c, CALL_SUCCEEDED);
+}
+
+void call__complete(struct call *c)
+{
+	if (c->preview)
+		return;
+	call__move(c, CALL_COMPLETING);
+	c->ended_at_ms = clock_mono_ms();
+	start_op(c, send_complete, completed_cb);
+}
+
+void call_release(struct call *c)
+{
+	if (!(may_become[c->state] & BIT(CALL_RELEASING)))
+		return;
+	stop(c);
+	broker_op_cancel(&c->op);
+	call__move(c, CALL_RELEASING);
+	start_op(c, send_release, released_cb);
+}
+
+/* ---- exchanges ---- */
+
+static void answered_cb(struct exchange *x, const struct answer *a, void *user)
+{
+	struct call *c = user;
+
+	(void)x;
+	c->exchange = NULL;
+	c->status = a->status;
+	c->answered(c, a);
+}
+
+int call__exchange(struct call *c, struct http_request *request, int64_t first_byte_ms, size_t cap, bool fresh,
+		   void (*done)(struct call *c, const struct answer *a))
+{
+	struct exchange_spec spec = {
+		.loop = c->spec.means->curl,
+		.uv = c->spec.means->uv,
+		.connect_ms = c->upstream->timeouts.connect_ms,
+		.first_byte_ms = first_byte_ms,
+		.stall_ms = c->upstream->timeouts.stall_ms,
+		.body_cap = cap,
+		.fresh = fresh,
+		.done_cb = answered_cb,
+		.user = c,
+	};
+
+	c->answered = done;
+	return exchange_start(&spec, request, &c->exchange);
+}
+
+json_t *call__json(const struct answer *a)
+{
+	return json_loadb(a->body.data ? a->body.data : "", a->body.size, JSON_DECODE_ANY, NULL);
+}
+
+void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret)
+{
+	struct retry_headers headers = {
+		.retry_after = answer_header(a, "Retry-After"),
+		.retry_after_ms = answer_header(a, "Retry-After-Ms"),
+		.reset = answer_header(a, "X-RateLimit-Reset"),
+	};
+
+	if (!headers.reset)
+		headers.reset = answer_header(a, "RateLimit-Reset");
+	classify_status(&c->upstream->error, a->status, &headers, body, clock_wall_ms(), what, ret);
+}
+
+/* ---- beginning ---- */
+
+/* A checkpoint may belong to another upstream than the queue's present one: the call is where it was made. */
+static int find_upstream(struct call *c)
+{
+	const struct upstream *u;
+
+	if (!c->checkpoint.upstream) {
+		c->checkpoint.upstream = strdup(c->upstream->name);
+		return c->checkpoint.upstream ? 0 : ERR_NO_MEMORY;
+	}
+	if (!checkpoint_resumes(&c->checkpoint) || strcmp(c->checkpoint.upstream, c->upstream->name) == 0)
+		return 0;
+	u = worker_config_upstream(c->spec.config, c->checkpoint.upstream);
+	if (!u)
+		return ERR_NOT_FOUND;
+	c->upstream = u;
+	return 0;
+}
+
+static int take_up(struct call *c)
+{
+	struct slice text = c->job->checkpoint;
+	int rc = checkpoint_read(text, &c->checkpoint);
+
+	if (rc == 0 && text.size > 0) {
+		c->stored = strndup(text.data, text.size);
+		rc = c->stored ? 0 : ERR_NO_MEMORY;
+	}
+	if (rc == 0)
+		rc = find_upstream(c);
+	c->values = leased_values(c->job);
+	c->values.secrets = c->upstream->secrets;
+	c->values.id = c->checkpoint.id;
+	return rc;
+}
+
+static void set_deadline(struct call *c)
+{
+	const struct upstream_timeouts *t = &c->upstream->timeouts;
+	bool queued = c->upstream->mode == UPSTREAM_POLL && t->start_ms > 0;
+	int64_t left;
+
+	c->deadline_at_ms = c->began_at_ms + (queued ? t->start_ms : t->attempt_ms);
+	if (c->job->attempt_deadline_at_ms == 0)
+		return;
+	left = c->job->attempt_deadline_at_ms - broker_link_wall_ms(c->spec.means->link);
+	if (c->began_at_ms + left < c->deadline_at_ms)
+		c->deadline_at_ms = c->began_at_ms + left;
+}
+
+static void begin_cb(uv_timer_t *timer)
+{
+	struct call *c = CONTAINER_OF(timer, struct call, timer);
+	int rc = take_up(c);
+
+	set_deadline(c);
+	if (rc < 0) {
+		call__fail_code(c, rc, "the checkpoint of an earlier attempt cannot be taken up");
+		return;
+	}
+	if (c->checkpoint.id) {
+		call__wait(c, call__resume_pause(c));
+	} else if (c->checkpoint.media_url) {
+		call__fetch(c, c->checkpoint.media_url);
+	} else {
+		call__submit(c);
+	}
+}
+
+int call_start(const struct call_spec *spec, struct leased *job, struct call **ret_call)
+{
+	struct call *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return ERR_NO_MEMORY;
+	c->spec = *spec;
+	c->upstream = spec->upstream;
+	c->job = job;
+	c->place.call = c;
+	c->began_at_ms = clock_mono_ms();
+	c->place.extended_at_ms = c->began_at_ms;
+	uv_timer_init(spec->means->uv, &c->timer);
+	uv_timer_start(&c->timer, begin_cb, 0, 0);
+	*ret_call = c;
+	return 0;
+}
+
+/* ---- looking ---- */
+
+const struct leased *call_job(const struct call *c)
+{
+	return c->job;
+}
+
+struct call_place *call_place(struct call *c)
+{
+	return &c->place;
+}
+
+bool call_has_news(const struct call *c)
+{
+	return c->has_news;
+}
+
+bool call_take_progress(struct call *c, double *ret_progress)
+{
+	c->has_news = false;
+	if (c->has_progress)
+		*ret_progress = c->progress;
+	return c->has_progress;
+}

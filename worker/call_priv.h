@@ -1,0 +1,150 @@
+/* call_priv.h: what the files of a call share. For call.c, call_submit.c, call_poll.c and call_result.c only.
+ *
+ *            ┌──────────── taken up from a checkpoint ───────────┐
+ *            │                                                    ▼
+ *   NEW ──▶ INTENT ──▶ SUBMITTING ──▶ SAVING ──▶ WAITING ──▶ POLLING ──▶ LOCATING ──▶ FETCHING ──▶ COMPLETING ──▶ OVER
+ *            (only with  │   │          │          ▲            │ └──────────────────▲  │             ▲
+ *             on_unknown │   │          └──────────┼────────────┼────────────────────┘  │             │
+ *             fail)      │   │ (sync)              └────────────┴───────────────────────┘             │
+ *                        │   └──────────────────── the answer is the result ──────────────────────────┘
+ *                        │
+ *   any but the end ─────┴──▶ FORGETTING ──▶ FAILING ──▶ OVER      (FORGETTING where the checkpoint is void)
+ *   any but the end ──▶ RELEASING ──▶ OVER
+ *   any ──▶ OVER                                                    (lease lost, job canceled)
+ *
+ * What must stay true:
+ *   1. The provider's id is durable (SAVING has been answered) before anything waits on it.
+ *   2. A call that has an id, from a checkpoint or its own submit, never submits.
+ *   3. At most one of: an exchange, a result fetch, a broker op. The preview's fetch may run beside them.
+ *   4. Every state but OVER has something under way that ends it: an exchange, a fetch, an op or the timer.
+ */
+#ifndef RAINCHECK_WORKER_CALL_PRIV_H
+#define RAINCHECK_WORKER_CALL_PRIV_H
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "broker_link.h"
+#include "call.h"
+#include "checkpoint.h"
+#include "classify.h"
+#include "fetch.h"
+#include "template.h"
+
+struct exchange;
+struct http_request;
+
+enum call_state {
+	CALL_NEW,
+	CALL_INTENT,
+	CALL_SUBMITTING,
+	CALL_SAVING,
+	CALL_WAITING,
+	CALL_POLLING,
+	CALL_LOCATING,
+	CALL_FETCHING,
+	CALL_COMPLETING,
+	CALL_FORGETTING,
+	CALL_FAILING,
+	CALL_RELEASING,
+	CALL_OVER,
+	CALL_STATES,
+};
+
+struct call {
+	struct call_spec spec;
+	struct call_place place;
+	struct leased *job;
+	const struct upstream *upstream;
+	struct template_values values;
+	enum call_state state;
+
+	struct checkpoint checkpoint; /* as it should be at the broker … */
+	char *stored;		      /* … and as it is; NULL: none */
+	char *writing;		      /* under way */
+
+	uv_timer_t timer;	/* the sooner of the two */
+	int64_t deadline_at_ms; /* clock_mono_ms(), as all of these */
+	int64_t wake_at_ms;	/* of WAITING */
+	int64_t began_at_ms;
+	int64_t ended_at_ms; /* when the result was stored */
+	bool started;	     /* the provider works */
+
+	unsigned polls;
+	unsigned failed_polls; /* in a row */
+	unsigned gone_polls;   /* of those, that did not know the id */
+	unsigned refetches;
+	bool warned_state;
+	bool has_progress;
+	double progress;
+	bool has_news;
+
+	struct exchange *exchange;
+	struct fetch *result;
+	struct fetch *preview;
+	unsigned preview_tries;
+	bool preview_stored;
+	bool result_stored; /* or handed over: */
+	const char *inline_type;
+	struct slice inline_data;
+	struct http_request *request; /* made, and not yet sent */
+
+	struct broker_op op;
+	void (*saved)(struct call *c);				  /* when the checkpoint is durable */
+	void (*answered)(struct call *c, const struct answer *a); /* when the exchange is over */
+	struct verdict verdict;					  /* of FORGETTING and FAILING */
+
+	/* for the log */
+	long status;
+	int64_t bytes;
+};
+
+/* Makes the move and takes care of the timer. */
+void call__move(struct call *c, enum call_state state);
+bool call__is(const struct call *c, enum call_state state);
+
+/* Writes the checkpoint in c->checkpoint, then calls done: the state is set by the caller. */
+void call__save(struct call *c, void (*done)(struct call *c));
+
+/* The attempt failed as c says in v. A checkpoint that is not to be taken up again must have been given up before. */
+void call__fail(struct call *c, const struct verdict *v);
+void call__fail_code(struct call *c, int code, const char *what);
+
+/* Sends what must go out first; the answer is collected. cap bytes of it are read at most. */
+int call__exchange(struct call *c, struct http_request *request, int64_t first_byte_ms, size_t cap, bool fresh,
+		   void (*done)(struct call *c, const struct answer *a));
+
+/* The answer's body as JSON; NULL where it is none. */
+json_t *call__json(const struct answer *a);
+void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret);
+
+/* call_submit.c: begins with the submit; and the attempt's time ran out during it. */
+void call__submit(struct call *c);
+void call__submit_timed_out(struct call *c);
+
+/* call_poll.c: waits for the next poll; how long before the first one, of a new call and of one that is taken up. */
+void call__wait(struct call *c, int64_t pause_ms);
+int64_t call__first_pause(struct call *c);
+int64_t call__resume_pause(struct call *c);
+void call__poll(struct call *c);
+/* The API's answer, or none, was of no use: tries again, or gives up when that has happened too often. */
+void call__poll_failed(struct call *c, const struct verdict *v, bool gone);
+
+/* call_result.c */
+/* The API is done; body is its answer (NULL where it was no JSON): finds the result and fetches it. */
+void call__locate(struct call *c, json_t *body);
+/* Fetches the result from url. */
+void call__fetch(struct call *c, const char *url);
+/* Fetches the preview that body names, if it does and it is not there yet. */
+void call__preview(struct call *c, json_t *body);
+/* The answer to request is the result itself; see fetch_start_request(). */
+int call__fetch_request(struct call *c, struct http_request *request, const char *what, bool keep,
+			int64_t first_byte_ms, bool (*wants)(const struct upstream *u, long status),
+			void (*done)(struct fetch *f, const struct fetch_end *end, void *user));
+/* How the fetch of the result f ended. */
+void call__fetched(struct call *c, struct fetch *f, const struct fetch_end *end);
+
+/* call.c: the result is stored: says so, unless the preview is still on its way. */
+void call__complete(struct call *c);
+
+#endif

@@ -1,0 +1,36 @@
+/* curl_loop.h: libcurl's transfers on a libuv loop: any number at once, on one thread.
+ *
+ * libcurl says which sockets to watch and when to wake it (its "multi socket" interface); uv watches and wakes. All
+ * functions belong to the loop's thread. None may be called from within a callback of libcurl (header, write, …);
+ * done callbacks are none of these.
+ */
+#ifndef RAINCHECK_WORKER_CURL_LOOP_H
+#define RAINCHECK_WORKER_CURL_LOOP_H
+
+#include <curl/curl.h>
+
+struct curl_loop;
+struct uv_loop_s;
+
+/* To be the first member of whoever has a transfer, or found by CONTAINER_OF. */
+struct transfer {
+	CURL *easy;
+	/* The transfer is over and its handle free for other use. Once per curl_loop_add(), unless removed before. */
+	void (*done_cb)(struct transfer *t, CURLcode code);
+};
+
+/* Keeps up to connections idle ones for reuse. ERR_NO_MEMORY, ERR_INTERNAL. */
+int curl_loop_new(struct uv_loop_s *uv, long connections, struct curl_loop **ret_loop);
+
+/* Closes connections and handles; what it is made of is freed while the loop runs on. No transfer may be under way.
+ * NULL is taken. */
+void curl_loop_close(struct curl_loop *loop);
+
+/* Starts a transfer of t->easy, whose CURLOPT_PRIVATE becomes t. ERR_NO_MEMORY, ERR_INTERNAL; then there is no
+ * callback. */
+int curl_loop_add(struct curl_loop *loop, struct transfer *t);
+
+/* Ends a transfer under way without its callback. */
+void curl_loop_remove(struct curl_loop *loop, struct transfer *t);
+
+#endif

@@ -1,0 +1,235 @@
+#include "http_request.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pointer.h"
+#include "proto/base/buf.h"
+#include "proto/error.h"
+#include "secrets.h"
+#include "template.h"
+#include "upstream.h"
+
+#define URL_MAX	   65536
+#define HEADER_MAX 65536
+
+void http_request_free(struct http_request *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->header_count; i++)
+		free(r->headers[i].value);
+	free(r->url);
+	free(r->body);
+	free(r);
+}
+
+/* The text in b as a string of its own; b is left empty. */
+static int take_string(struct buf *b, char **ret)
+{
+	if (buf_append(b, "", 1) < 0)
+		return buf_error(b);
+	*ret = (char *)b->data;
+	b->data = NULL;
+	b->size = b->capacity = 0;
+	return 0;
+}
+
+/* value becomes the request's. */
+static int add_header(struct http_request *r, const char *name, char *value)
+{
+	if (r->header_count == REQUEST_HEADERS_MAX) {
+		free(value);
+		return ERR_TOO_LARGE;
+	}
+	if (!value)
+		return ERR_NO_MEMORY;
+	r->headers[r->header_count++] = (struct request_header){ .name = name, .value = value };
+	return 0;
+}
+
+static bool has_header(const struct http_request *r, const char *name)
+{
+	for (size_t i = 0; i < r->header_count; i++)
+		if (strcasecmp(r->headers[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int add_template(struct http_request *r, const char *name, const char *text,
+			const struct template_values *values, struct error_info *info)
+{
+	_cleanup_(buf_done) struct buf b;
+	char *value = NULL;
+	int rc;
+
+	buf_init(&b, HEADER_MAX);
+	rc = template_fill(slice_str(text), values, TEMPLATE_HEADER, &b, info);
+	if (rc == 0)
+		rc = take_string(&b, &value);
+	return rc < 0 ? rc : add_header(r, name, value);
+}
+
+/* What every request to the API itself carries. */
+static int add_ours(struct http_request *r, const struct upstream *u, const struct template_values *values,
+		    struct error_info *info)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < u->header_count; i++)
+		rc = add_template(r, u->headers[i].name, u->headers[i].value, values, info);
+	if (rc == 0 && u->auth.kind == AUTH_HEADER)
+		rc = add_template(r, u->auth.name, u->auth.value, values, info);
+	if (u->auth.kind == AUTH_BASIC) {
+		r->user = u->auth.user;
+		r->password = values->mask_secrets ? SECRET_MASK : u->auth.password;
+	}
+	return rc;
+}
+
+static int make_url(const struct upstream *u, const char *path, const struct template_values *values, char **ret_url,
+		    struct error_info *info)
+{
+	_cleanup_(buf_done) struct buf b;
+	int rc;
+
+	buf_init(&b, URL_MAX);
+	buf_append_str(&b, u->base_url);
+	rc = template_fill(slice_str(path), values, TEMPLATE_PATH, &b, info);
+	return rc < 0 ? rc : take_string(&b, ret_url);
+}
+
+/* The body's template with the job's values in it, and the idempotency key where that belongs into the body. */
+static int fill_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
+		     const char *key, struct error_info *info)
+{
+	json_t *body;
+	int rc;
+
+	rc = template_fill_json(u->submit.body, values, &body, info);
+	if (rc < 0)
+		return rc;
+	if (u->submit.idempotency == IDEMPOTENCY_BODY)
+		rc = pointer_set(body, slice_str(u->submit.idempotency_arg), json_string(key));
+	if (rc == ERR_BAD_REQUEST)
+		error_set(info, rc, NULL, "the body has no place for the idempotency key at %s",
+			  u->submit.idempotency_arg);
+	if (rc == 0) {
+		r->body = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
+		rc = r->body ? 0 : ERR_NO_MEMORY;
+	}
+	json_decref(body);
+	if (rc < 0)
+		return rc;
+	r->body_size = strlen(r->body);
+	return 0;
+}
+
+static int copy_payload(struct http_request *r, struct slice payload)
+{
+	r->body = malloc(payload.size + 1);
+	if (!r->body)
+		return ERR_NO_MEMORY;
+	if (payload.size > 0)
+		memcpy(r->body, payload.data, payload.size);
+	r->body_size = payload.size;
+	return 0;
+}
+
+static int add_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
+		    const char *content_type, const char *key, struct error_info *info)
+{
+	const char *type = u->submit.body ? "application/json" : content_type;
+	int rc;
+
+	if (strcmp(u->submit.method, "GET") == 0)
+		return 0;
+	r->has_body = true;
+	rc = u->submit.body ? fill_body(r, u, values, key, info) : copy_payload(r, values->payload);
+	if (rc == 0 && !has_header(r, "Content-Type"))
+		rc = add_header(r, "Content-Type", strdup(type ? type : "application/octet-stream"));
+	return rc;
+}
+
+int http_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
+			const char *key, struct http_request **ret_request, struct error_info *info)
+{
+	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return ERR_NO_MEMORY;
+	r->method = u->submit.method;
+	rc = make_url(u, u->submit.path, values, &r->url, info);
+	if (rc == 0)
+		rc = add_ours(r, u, values, info);
+	if (rc == 0)
+		rc = add_body(r, u, values, content_type, key, info);
+	if (rc == 0 && u->submit.idempotency == IDEMPOTENCY_HEADER)
+		rc = add_header(r, u->submit.idempotency_arg, strdup(key));
+	if (rc == ERR_TOO_LARGE && info->code == 0)
+		error_set(info, rc, NULL, "the request is too large");
+	if (rc < 0)
+		return rc;
+	*ret_request = TAKE_PTR(r);
+	return 0;
+}
+
+int http_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
+		     struct http_request **ret_request, struct error_info *info)
+{
+	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	struct origin origin;
+	int rc;
+
+	if (!r)
+		return ERR_NO_MEMORY;
+	r->method = "GET";
+	if (url) {
+		rc = url_origin(url, &origin);
+		if (rc == ERR_NO_MEMORY)
+			return rc;
+		if (rc < 0 || !origin_equal(&origin, &u->origin))
+			return error_set(info, ERR_DENIED, NULL, "the URL is not on the origin of base_url");
+		r->url = strdup(url);
+		rc = r->url ? 0 : ERR_NO_MEMORY;
+	} else {
+		rc = make_url(u, path, values, &r->url, info);
+	}
+	if (rc == 0)
+		rc = add_ours(r, u, values, info);
+	if (rc < 0)
+		return rc;
+	*ret_request = TAKE_PTR(r);
+	return 0;
+}
+
+int http_request_plain(const char *url, struct http_request **ret_request)
+{
+	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return ERR_NO_MEMORY;
+	r->method = "GET";
+	r->url = strdup(url);
+	if (!r->url)
+		return ERR_NO_MEMORY;
+	*ret_request = TAKE_PTR(r);
+	return 0;
+}
+
+void http_request_print(const struct http_request *r, FILE *out)
+{
+	fprintf(out, "%s %s\n", r->method, r->url);
+	if (r->user)
+		fprintf(out, "Authorization: Basic %s\n", r->password);
+	for (size_t i = 0; i < r->header_count; i++)
+		fprintf(out, "%s: %s\n", r->headers[i].name, r->headers[i].value);
+	fputc('\n', out);
+	if (r->body_size > 0) {
+		fwrite(r->body, 1, r->body_size, out);
+		fputc('\n', out);
+	}
+}

@@ -1,0 +1,54 @@
+/* http_request.h: one HTTP request, made from an upstream and a job, before anything is sent. Any thread; no state. */
+#ifndef RAINCHECK_WORKER_HTTP_REQUEST_H
+#define RAINCHECK_WORKER_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "proto/base/clean.h"
+
+#define REQUEST_HEADERS_MAX 40
+
+struct error_info;
+struct template_values;
+struct upstream;
+
+struct request_header {
+	const char *name;
+	char *value;
+};
+
+struct http_request {
+	const char *method;
+	char *url;
+	struct request_header headers[REQUEST_HEADERS_MAX];
+	size_t header_count;
+	bool has_body;
+	char *body;
+	size_t body_size;
+	const char *user; /* basic authentication; NULL: none. The upstream's. */
+	const char *password;
+};
+
+/* What is sent to begin a call. content_type is the payload's (NULL: not given), key the idempotency key. ERR_NOT_FOUND
+ * and ERR_BAD_REQUEST when a placeholder has no value or one that cannot stand there, ERR_TOO_LARGE; info says which.
+ * ERR_NO_MEMORY. */
+int http_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
+			const char *key, struct http_request **ret_request, struct error_info *info);
+
+/* A GET on base_url's origin, with credentials. Either path (a template) or url (which must be on that origin, else
+ * ERR_DENIED) is given. Errors as http_request_submit(). */
+int http_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
+		     struct http_request **ret_request, struct error_info *info);
+
+/* A GET of whatever URL, with nothing that is ours. ERR_NO_MEMORY. */
+int http_request_plain(const char *url, struct http_request **ret_request);
+
+void http_request_free(struct http_request *r);
+DEFINE_CLEANUP(struct http_request *, http_request_free)
+
+/* As it would go out, for people. The caller has made it with secrets masked. */
+void http_request_print(const struct http_request *r, FILE *out);
+
+#endif

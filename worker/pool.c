@@ -1,0 +1,391 @@
+#include "pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "broker_link.h"
+#include "call.h"
+#include "worker_config.h"
+#include "curl_loop.h"
+#include "extender.h"
+#include "fetch.h"
+#include "leased.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/error.h"
+
+#define LEASE_WAIT_MS	30000
+#define LEASE_BATCH_MAX 1000
+#define RETRY_PAUSE_MS	1000
+#define RELEASE_WAIT_MS 5000
+#define TICK_MS		1000
+#define IDLE_MAX	1024 /* connections kept for reuse */
+
+enum pool_state { POOL_WORKING, POOL_DRAINING, POOL_RELEASING, POOL_CLOSED };
+
+struct pool {
+	struct pool_options options;
+	struct means means;
+	const char **queues;
+	enum pool_state state;
+	bool quiet;	/* an operator's wish: lease no more */
+	bool leasing;	/* a lease is asked for */
+	bool dry;	/* the last lease found nothing */
+	bool connected; /* was, at least once */
+	bool away;
+	bool ending; /* closes at the next tick */
+	int status;
+	int64_t lease_at_ms; /* not before; clock_mono_ms() */
+	int64_t until_ms;    /* DRAINING and RELEASING: their end */
+	int64_t running;
+	TAILQ_HEAD(calls, call_place) calls;
+	struct extender *extender;
+	uv_timer_t tick;
+};
+
+static void lease(struct pool *p);
+
+/* ---- closing ---- */
+
+static void closed_cb(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+static void close_pool(struct pool *p)
+{
+	struct call_place *place;
+
+	p->state = POOL_CLOSED;
+	while ((place = TAILQ_FIRST(&p->calls)))
+		call_abort(place->call, CALL_UNTOLD);
+	extender_free(TAKE_PTR(p->extender));
+	broker_link_close(TAKE_PTR(p->means.link));
+	curl_loop_close(TAKE_PTR(p->means.curl));
+	uv_close((uv_handle_t *)&p->tick, closed_cb);
+	p->options.closed_cb(p->status, p->options.user);
+}
+
+static void tick_cb(uv_timer_t *timer);
+
+/* Closes from the timer: callers may be deep in libcurl's or the client's callbacks. */
+static void close_soon(struct pool *p)
+{
+	if (p->ending || p->state == POOL_CLOSED)
+		return;
+	p->ending = true;
+	uv_timer_start(&p->tick, tick_cb, 0, 0);
+}
+
+static void close_if_done(struct pool *p)
+{
+	if (p->running > 0)
+		return;
+	/* A lease under way may still bring jobs, which must be given back: they would be held by nobody. */
+	if (p->leasing && raincheck_connected(broker_link_handle(p->means.link)))
+		return;
+	if (p->state >= POOL_DRAINING || (p->options.once && p->dry && !p->leasing))
+		close_soon(p);
+}
+
+static void release_all(struct pool *p)
+{
+	struct call_place *place, *next;
+
+	p->state = POOL_RELEASING;
+	p->until_ms = clock_mono_ms() + RELEASE_WAIT_MS;
+	if (p->running > 0)
+		log_info("giving %lld jobs back", (long long)p->running);
+	for (place = TAILQ_FIRST(&p->calls); place; place = next) {
+		next = TAILQ_NEXT(place, entry);
+		call_release(place->call);
+	}
+	close_if_done(p);
+}
+
+void pool_drain(struct pool *p)
+{
+	if (p->state == POOL_WORKING) {
+		p->state = POOL_DRAINING;
+		p->until_ms = clock_mono_ms() + p->options.config->grace_ms;
+		log_info("ending: %lld calls may end within the grace time", (long long)p->running);
+		/* The broker must not give us a job any more, least of all one that we have just given back. */
+		if (p->leasing)
+			raincheck_lease_cancel_async(broker_link_handle(p->means.link), NULL, NULL);
+		close_if_done(p);
+	} else if (p->state == POOL_DRAINING) {
+		release_all(p);
+	}
+}
+
+/* ---- calls ---- */
+
+static void call_done_cb(struct call *c, enum call_outcome outcome, void *user)
+{
+	struct pool *p = user;
+
+	(void)outcome;
+	TAILQ_REMOVE(&p->calls, call_place(c), entry);
+	p->running--;
+	if (p->state == POOL_CLOSED)
+		return;
+	p->dry = false;
+	lease(p);
+	close_if_done(p);
+}
+
+static struct call *find_call(struct pool *p, const char *id, const char *lease_token)
+{
+	struct call_place *place;
+
+	TAILQ_FOREACH(place, &p->calls, entry)
+	{
+		const struct leased *job = call_job(place->call);
+
+		if (strcmp(job->id, id) == 0 && (!lease_token || strcmp(job->lease, lease_token) == 0))
+			return place->call;
+	}
+	return NULL;
+}
+
+static void accept_job(struct pool *p, const struct raincheck_leased_job *leased)
+{
+	struct call_spec spec = {
+		.means = &p->means,
+		.config = p->options.config,
+		.upstream = worker_config_route(p->options.config, leased->queue),
+		.done_cb = call_done_cb,
+		.user = p,
+	};
+	struct call *old = find_call(p, leased->id, NULL), *c;
+	struct leased *job;
+
+	/* It was lost without our noticing, and has come back. */
+	if (old)
+		call_abort(old, CALL_LOST);
+	if (!spec.upstream || leased_new(leased, &job) < 0)
+		return;
+	if (call_start(&spec, job, &c) < 0) {
+		leased_free(job);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&p->calls, call_place(c), entry);
+	p->running++;
+	if (p->state >= POOL_DRAINING)
+		call_release(c);
+}
+
+/* ---- leasing ---- */
+
+static void lease_refused(struct pool *p, const struct raincheck_reply *reply)
+{
+	int64_t pause = reply->error->retry_after_ms > 0 ? reply->error->retry_after_ms : RETRY_PAUSE_MS;
+
+	if (!broker_retryable(reply->code))
+		log_error("the broker refuses to lease: %s", reply->error->message);
+	p->lease_at_ms = clock_mono_ms() + pause;
+}
+
+static void leased_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
+{
+	struct pool *p = user;
+
+	(void)rc;
+	p->leasing = false;
+	if (p->state == POOL_CLOSED)
+		return;
+	if (reply->code < 0) {
+		lease_refused(p, reply);
+	} else {
+		p->dry = reply->lease->job_count == 0;
+		for (size_t i = 0; i < reply->lease->job_count; i++)
+			accept_job(p, &reply->lease->jobs[i]);
+		/* What is parked waits at the broker; a pass that found nothing is repeated when a call ends. */
+		if (!(p->options.once && p->dry))
+			lease(p);
+	}
+	close_if_done(p);
+}
+
+static void lease(struct pool *p)
+{
+	int64_t room = p->options.slots - p->running;
+	struct raincheck_lease params = {
+		.queues = p->queues,
+		.queue_count = p->options.config->route_count,
+		.max = room < LEASE_BATCH_MAX ? room : LEASE_BATCH_MAX,
+		.lease_ms = p->options.config->lease_ms,
+		.wait_ms = p->options.once ? 0 : LEASE_WAIT_MS,
+	};
+
+	if (p->state != POOL_WORKING || p->quiet || p->leasing || room <= 0 || clock_mono_ms() < p->lease_at_ms)
+		return;
+	if (raincheck_lease_async(broker_link_handle(p->means.link), &params, leased_cb, p) < 0)
+		p->lease_at_ms = clock_mono_ms() + RETRY_PAUSE_MS;
+	else
+		p->leasing = true;
+}
+
+/* ---- time ---- */
+
+static void lost_cb(const char *id, const char *lease_token, bool canceled, void *user)
+{
+	struct call *c = find_call(user, id, lease_token);
+
+	if (c)
+		call_abort(c, canceled ? CALL_CANCELED : CALL_LOST);
+}
+
+static void tick_cb(uv_timer_t *timer)
+{
+	struct pool *p = CONTAINER_OF(timer, struct pool, tick);
+	int64_t now = clock_mono_ms(), pause = p->options.config->lease_ms / 3;
+	struct call_place *place;
+
+	if (p->ending || (p->state == POOL_RELEASING && now >= p->until_ms)) {
+		close_pool(p);
+		return;
+	}
+	if (p->state == POOL_DRAINING && now >= p->until_ms)
+		release_all(p);
+	TAILQ_FOREACH(place, &p->calls, entry)
+	extender_offer(p->extender, place, now);
+	extender_send(p->extender, now);
+	lease(p);
+	if (p->ending)
+		pause = 0;
+	uv_timer_start(&p->tick, tick_cb, (uint64_t)(pause < TICK_MS ? pause : TICK_MS), 0);
+}
+
+/* ---- the broker ---- */
+
+static void connected_cb(void *user)
+{
+	struct pool *p = user;
+	struct call_place *place;
+
+	log_info("connected to the broker");
+	p->connected = true;
+	p->away = false;
+	/* Leases may have been lost meanwhile: ask at once. */
+	TAILQ_FOREACH(place, &p->calls, entry)
+	place->extended_at_ms = 0;
+	p->lease_at_ms = 0;
+	lease(p);
+}
+
+static bool refused_for_good(int code)
+{
+	return code == RAINCHECK_EUNAUTHENTICATED || code == RAINCHECK_EDENIED ||
+	       code == RAINCHECK_EUNSUPPORTED_VERSION;
+}
+
+static void disconnected_cb(const struct raincheck_error *why, void *user)
+{
+	struct pool *p = user;
+
+	if (!p->connected && refused_for_good(why->code)) {
+		log_error("the broker refuses this worker: %s", why->message);
+		p->status = 1;
+		close_soon(p);
+		return;
+	}
+	if (!p->away)
+		log_warning("no connection to the broker: %s (calls go on, their results are kept)", why->message);
+	p->away = true;
+}
+
+static void notice_cb(const struct raincheck_notification *n, void *user)
+{
+	struct pool *p = user;
+
+	switch (n->notice) {
+	case RAINCHECK_NOTICE_JOB_CANCEL:
+		lost_cb(n->id, n->lease, true, p);
+		break;
+	case RAINCHECK_NOTICE_WORKER_QUIET:
+		log_info("told to lease no more");
+		p->quiet = true;
+		break;
+	case RAINCHECK_NOTICE_WORKER_STOP:
+		pool_drain(p);
+		break;
+	default:
+		break;
+	}
+}
+
+static int connect_broker(struct pool *p)
+{
+	struct raincheck_worker worker = {
+		.name = p->options.name,
+		.queues = p->queues,
+		.queue_count = p->options.config->route_count,
+		.slots = p->options.slots,
+	};
+	struct broker_link_options options = {
+		.uv = p->options.uv,
+		.server = p->options.server,
+		.token = p->options.config->token,
+		.worker = &worker,
+		.handlers = { connected_cb, disconnected_cb, notice_cb, p },
+	};
+	struct raincheck_error error;
+	int rc = broker_link_new(&options, &p->means.link, &error);
+
+	if (rc == ERR_BAD_REQUEST)
+		log_error("the broker's address: %s", error.message);
+	return rc;
+}
+
+static int prepare(struct pool *p)
+{
+	const struct worker_config *config = p->options.config;
+	int rc;
+
+	p->queues = calloc(config->route_count, sizeof(*p->queues));
+	if (!p->queues)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < config->route_count; i++)
+		p->queues[i] = config->routes[i].queue;
+	rc = curl_loop_new(p->options.uv, p->options.slots < IDLE_MAX ? (long)p->options.slots : IDLE_MAX,
+			   &p->means.curl);
+	if (rc == 0)
+		rc = connect_broker(p);
+	if (rc == 0)
+		rc = extender_new(p->means.link, config->lease_ms, lost_cb, p, &p->extender);
+	return rc;
+}
+
+int pool_new(const struct pool_options *options, struct pool **ret_pool)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (!p)
+		return ERR_NO_MEMORY;
+	p->options = *options;
+	p->means.uv = options->uv;
+	TAILQ_INIT(&p->calls);
+	rc = prepare(p);
+	if (rc < 0) {
+		broker_link_close(p->means.link);
+		curl_loop_close(p->means.curl);
+		free(p->queues);
+		free(p);
+		return rc;
+	}
+	uv_timer_init(options->uv, &p->tick);
+	uv_timer_start(&p->tick, tick_cb, 0, 0);
+	*ret_pool = p;
+	return 0;
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	free(p->queues);
+	free(p);
+}
