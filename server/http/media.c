@@ -156,7 +156,7 @@ static void media_headers(const struct request *r, struct MHD_Response *response
 	caching_headers(response, m);
 	disposition_header(r, response, m);
 	response_header(response, "Accept-Ranges", "bytes");
-	response_header(response, "Content-Security-Policy", "sandbox; default-src 'none'");
+	response_header(response, "Content-Security-Policy", "sandbox; default-src 'none'; media-src 'self'");
 	response_header(response, "Cross-Origin-Resource-Policy", "same-site");
 }
 

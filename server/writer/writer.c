@@ -195,7 +195,6 @@ static bool gather(struct writer *w, struct batch *b, bool pause)
 	}
 	if (!w->head)
 		w->tail = &w->head;
-	w->stats.parked = (int64_t)engine_parked(w->engine);
 	pthread_mutex_unlock(&w->lock);
 	return b->count > 0 || !w->stopping;
 }
@@ -251,9 +250,11 @@ static void release(struct batch *b, struct command *answered, int rc)
 	}
 }
 
+/* Before the release, so that whoever has an answer finds it counted. */
 static void count_batch(struct writer *w, size_t commands, int rc)
 {
 	pthread_mutex_lock(&w->lock);
+	w->stats.parked = (int64_t)engine_parked(w->engine);
 	w->stats.commits += rc == 0;
 	w->stats.failed_commits += rc < 0;
 	w->stats.commands += (int64_t)commands;
@@ -279,7 +280,6 @@ static int run_batch(struct writer *w, struct batch *b)
 		rc = store_commit(t);
 	else
 		store_abort(t);
-	count_batch(w, commands, rc);
 	if (rc == 0) {
 		engine_committed(w->engine, &answered);
 		tell_events(w);
@@ -288,6 +288,7 @@ static int run_batch(struct writer *w, struct batch *b)
 			  store_error_detail());
 		engine_aborted(w->engine, &answered);
 	}
+	count_batch(w, commands, rc);
 	release(b, answered, rc);
 	return rc;
 }
