@@ -52,6 +52,9 @@ WORKER := $(call objects,worker/*.c)
 RENDER := $(call objects,tests/render_api/*.c)
 HARNESS := $(call objects,tests/harness/*.c)
 UNIT        := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+# It puts its own allocator under the broker's, where a sanitizer has one already: built plainly only.
+PLAIN_ONLY  := $(B)/tests/unit/test_net_memory
+UNIT        := $(if $(filter asan tsan,$(VARIANT)),$(filter-out $(PLAIN_ONLY),$(UNIT)),$(UNIT))
 INTEGRATION := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
 CRASH       := $(patsubst tests/crash/%.c,$(B)/tests/crash/%,$(wildcard tests/crash/test_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -174,7 +177,7 @@ check-tsan:
 	+@$(AGAIN) B=build/tsan VARIANT=tsan check-threads
 # What runs threads: the broker with all that talks to it, and the units that start threads.
 check-threads: test-programs
-	@B=$(B) tests/run $(filter %/test_writer %/test_net% %/test_http% %/test_client%,$(UNIT)) $(INTEGRATION)
+	@B=$(B) tests/run $(filter $(addprefix $(B)/tests/unit/test_,writer net% http% client% cli%),$(UNIT)) $(INTEGRATION)
 check-valgrind: test-programs
 	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
 

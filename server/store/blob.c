@@ -6,6 +6,7 @@
 #include <gnutls/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,53 +257,57 @@ static bool is_named(struct store *s, const struct uuid *id)
 	return store_get(t, TABLE_BLOBS, key_slice(&key), &value) != ERR_NOT_FOUND;
 }
 
-/* Removes what nobody names in one open folder. Younger files than this process may belong to an upload under way. */
-static void sweep_folder(struct blob_store *bs, struct store *s, DIR *folder, bool temporary, int64_t *removed)
+/* Whether a file that stands in a folder ("ab" or "tmp") may go. Younger files than this process may belong to an
+ * upload under way. */
+static bool is_orphan(struct blob_store *bs, struct store *s, const char *path, const char *name, bool temporary)
 {
-	struct dirent *entry;
 	struct stat st;
 	struct uuid id;
 
-	while ((entry = readdir(folder))) {
-		if (hex_decode(slice_str(entry->d_name), id.bytes, sizeof(id.bytes)) < 0)
-			continue;
-		if (fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 >= bs->opened_at_ms)
-			continue;
-		if (!temporary && is_named(s, &id))
-			continue;
-		if (unlinkat(dirfd(folder), entry->d_name, 0) == 0)
+	if (hex_decode(slice_str(name), id.bytes, sizeof(id.bytes)) < 0)
+		return false;
+	if (fstatat(bs->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 >= bs->opened_at_ms)
+		return false;
+	return temporary || !is_named(s, &id);
+}
+
+static int sweep_folder(struct blob_store *bs, struct store *s, const char *folder, int64_t *removed)
+{
+	bool temporary = strcmp(folder, "tmp") == 0;
+	struct dirent **entries;
+	int count;
+
+	count = scandirat(bs->dir_fd, folder, &entries, NULL, NULL);
+	if (count < 0)
+		return from_errno();
+	for (int i = 0; i < count; i++) {
+		char path[300];
+
+		snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
+		if (is_orphan(bs, s, path, entries[i]->d_name, temporary) && unlinkat(bs->dir_fd, path, 0) == 0)
 			(*removed)++;
+		free(entries[i]);
 	}
+	free(entries);
+	return 0;
 }
 
 int blob_sweep(struct blob_store *bs, struct store *s, int64_t *ret_removed)
 {
 	int64_t removed = 0;
+	int rc;
 
-	for (int i = 0; i <= FOLDERS; i++) {
+	rc = sweep_folder(bs, s, "tmp", &removed);
+	for (int i = 0; rc == 0 && i < FOLDERS; i++) {
 		uint8_t byte = (uint8_t)i;
-		char name[4] = "tmp";
-		DIR *folder;
-		int fd;
+		char name[3] = "";
 
-		if (i < FOLDERS) {
-			hex_encode(&byte, 1, name);
-			name[2] = '\0';
-		}
-		fd = openat(bs->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			return from_errno();
-		folder = fdopendir(fd);
-		if (!folder) {
-			close(fd);
-			return ERR_NO_MEMORY;
-		}
-		sweep_folder(bs, s, folder, i == FOLDERS, &removed);
-		closedir(folder);
+		hex_encode(&byte, 1, name);
+		rc = sweep_folder(bs, s, name, &removed);
 	}
 	*ret_removed = removed;
-	return 0;
+	return rc;
 }
 
 void blob_sha256(struct slice data, uint8_t ret[32])
