@@ -217,8 +217,9 @@ check-cppcheck:
 	@cppcheck -q -j$(JOBS) --error-exitcode=1 --std=c11 -I. --inline-suppr --suppressions-list=tests/lint/cppcheck.txt \
 		--enable=warning,performance,portability $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C)))
 check-tidy:
-	@printf '%s\n' $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C))) | \
-		xargs -P$(JOBS) -n4 sh -c 'clang-tidy-14 --quiet "$$@" -- -std=c11 $(CPPFLAGS) 2>build/tidy.$$$$.log || { cat build/tidy.$$$$.log; exit 255; }' tidy
+	@printf '%s\n' $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C))) | xargs -P$(JOBS) -n4 sh -c 'log=$$(mktemp); \
+		clang-tidy-14 --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DRAINCHECK_VERSION=\"$(VERSION)\" -I. 2>$$log || \
+		{ cat $$log; rm -f $$log; exit 1; }; rm -f $$log' tidy
 format:
 	@clang-format-14 -i $(ALL_C)
 

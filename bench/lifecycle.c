@@ -206,7 +206,7 @@ int main(int argc, char **argv)
 {
 	long jobs = argc > 1 ? strtol(argv[1], NULL, 10) : 20000;
 	int rounds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 3;
-	double broker[ROUNDS_MAX], lmdb[ROUNDS_MAX];
+	double broker[ROUNDS_MAX] = { 0 }, lmdb[ROUNDS_MAX] = { 0 };
 
 	need(jobs > 0 && rounds > 0 && rounds <= ROUNDS_MAX, "usage: lifecycle [JOBS [ROUNDS]]");
 	for (int i = 0; i < rounds; i++) {

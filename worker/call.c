@@ -123,7 +123,8 @@ static void log_end(const struct call *c, enum call_outcome outcome)
 	snprintf(status, sizeof(status), "%ld", c->status);
 	snprintf(ms, sizeof(ms), "%lld", (long long)(clock_mono_ms() - c->began_at_ms));
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->bytes);
-	log_event(outcome == CALL_SUCCEEDED ? LOG_INFO : LOG_WARNING, fields, ARRAY_SIZE(fields), "call ended");
+	log_event(outcome == CALL_FAILED || outcome == CALL_UNTOLD ? LOG_WARNING : LOG_INFO, fields, ARRAY_SIZE(fields),
+		  "call ended");
 }
 
 static void over(struct call *c, enum call_outcome outcome)
@@ -367,14 +368,27 @@ void call__complete(struct call *c)
 	start_op(c, send_complete, completed_cb);
 }
 
+static void tell_release(struct call *c)
+{
+	start_op(c, send_release, released_cb);
+}
+
 void call_release(struct call *c)
 {
+	bool only_meant_to = c->state == CALL_INTENT;
+
 	if (!(may_become[c->state] & BIT(CALL_RELEASING)))
 		return;
 	stop(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_RELEASING);
-	start_op(c, send_release, released_cb);
+	if (!only_meant_to) {
+		tell_release(c);
+		return;
+	}
+	/* The intent may be on its way, and nothing was sent. */
+	c->checkpoint.submitting = false;
+	call__save(c, tell_release);
 }
 
 /* ---- exchanges ---- */

@@ -149,10 +149,10 @@ static void failed(struct call *c, json_t *body, const struct verdict *by_status
 {
 	struct verdict v;
 
-	if (body)
-		classify_report(&c->upstream->error, body, "the API reports that the call failed", &v);
-	else
+	if (by_status)
 		v = *by_status;
+	else
+		classify_report(&c->upstream->error, body, "the API reports that the call failed", &v);
 	checkpoint_give_up(&c->checkpoint);
 	call__fail(c, &v);
 }

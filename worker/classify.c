@@ -47,10 +47,11 @@ static bool number(const char *text, double *ret)
 	if (!text)
 		return false;
 	text += strspn(text, " \t");
-	if (*text < '0' || *text > '9')
+	/* strtod() alone would take "inf", "0x10" and "1e9" too. */
+	if (strspn(text, "0123456789.") == 0)
 		return false;
 	*ret = strtod(text, &end);
-	return end[strspn(end, " \t")] == '\0';
+	return end == text + strspn(text, "0123456789.") && end[strspn(end, " \t")] == '\0';
 }
 
 static int64_t capped(double ms, int64_t cap_ms)
