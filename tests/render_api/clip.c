@@ -249,6 +249,7 @@ static void stamp_video(struct bytes *b, const struct input *in)
 		'e',
 	};
 
+	assert(b->data);
 	memcpy(b->data + b->size, head, sizeof(head));
 	memcpy(b->data + b->size + sizeof(head), in->json, in->json_bytes);
 	b->size += size;
@@ -261,6 +262,7 @@ static void stamp_still(struct bytes *b, const struct input *in)
 	unsigned char head[4] = { 0xff, 0xfe, (unsigned char)((comment + 2) >> 8), (unsigned char)(comment + 2) };
 	unsigned char *at = b->data + JPEG_SOI_BYTES;
 
+	assert(b->data);
 	memmove(at + sizeof(head) + comment, at, b->size - JPEG_SOI_BYTES);
 	memcpy(at, head, sizeof(head));
 	memcpy(at + sizeof(head), in->json, comment);

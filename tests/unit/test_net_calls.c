@@ -265,7 +265,7 @@ static void a_worker_extends_checkpoints_fails_and_releases(void **state)
 {
 	struct msg_extend_item item = { .has_id = true, .has_lease = true };
 	struct msg_job_extend extend = { .has_leases = true, .leases = &item, .leases_count = 1 };
-	struct msg_job_extend_result extended;
+	struct msg_job_extend_result extended = { 0 };
 	struct msg_job_checkpoint checkpoint = {
 		.has_id = true, .has_lease = true, .has_data = true, .data = slice_str("call-7")
 	};
@@ -287,7 +287,8 @@ static void a_worker_extends_checkpoints_fails_and_releases(void **state)
 	item.id = checkpoint.id = fail.id = id;
 	item.lease = checkpoint.lease = fail.lease = lease;
 	assert_int_equal(peer_call(&p, METHOD_job_extend, &extend, &extended), 0);
-	assert_int_equal(extended.leases[0].status, EXTEND_OK);
+	assert_int_equal(extended.leases_count, 1);
+	assert_true(extended.leases && extended.leases[0].status == EXTEND_OK);
 	assert_int_equal(peer_call(&p, METHOD_job_checkpoint, &checkpoint, NULL), 0);
 	assert_int_equal(peer_call(&p, METHOD_job_fail, &fail, &failed), 0);
 	assert_int_equal(failed.state, JOB_DEAD);
