@@ -29,7 +29,7 @@ CFLAGS_tsan     := -O1 -fsanitize=thread -fno-omit-frame-pointer -DRAINCHECK_CHE
 LDFLAGS_tsan    := -fsanitize=thread
 CFLAGS_fuzz     := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -DRAINCHECK_CHECKED
 LDFLAGS_fuzz    := -fsanitize=address,undefined
-CFLAGS_coverage  := -O0 --coverage -DRAINCHECK_CHECKED
+CFLAGS_coverage  := -O0 --coverage -fprofile-update=atomic -DRAINCHECK_CHECKED
 LDFLAGS_coverage := --coverage
 
 PKG       = $(shell pkg-config --libs $(1))
@@ -179,6 +179,7 @@ check-tsan:
 check-threads: test-programs
 	@B=$(B) tests/run $(filter $(addprefix $(B)/tests/unit/test_,writer net% http% client% cli%),$(UNIT)) $(INTEGRATION)
 check-valgrind: test-programs
+	$(call install,valgrind)
 	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
 
 FUZZ_SECONDS ?= 30
@@ -189,9 +190,11 @@ fuzz:
 	@B=build/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: coverage
-coverage:
+coverage: deps
+	$(call install,gcovr)
 	+@$(AGAIN) B=build/coverage VARIANT=coverage check
-	@tests/lint/coverage build/coverage
+	@gcovr --root . --object-directory build/coverage --filter 'server/' --filter 'worker/' --filter 'proto/' \
+		--filter 'client/' --print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
 
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 .PHONY: bench

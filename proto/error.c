@@ -92,16 +92,16 @@ int error_set(struct error_info *info, int code, const char *field, const char *
 
 void error_prefix(struct error_info *info, const char *prefix)
 {
-	char rest[sizeof(info->field)];
+	struct error_info inner;
 	const char *dot;
 	int n;
 
 	if (!info)
 		return;
-	memcpy(rest, info->field, sizeof(rest));
-	dot = rest[0] == '\0' || rest[0] == '[' ? "" : ".";
+	inner = *info;
+	dot = inner.field[0] == '\0' || inner.field[0] == '[' ? "" : ".";
 	/* A path longer than the field is cut at its inner end: the outer names are what leads to the place. */
-	n = snprintf(info->field, sizeof(info->field), "%s%s%s", prefix, dot, rest);
+	n = snprintf(info->field, sizeof(info->field), "%s%s%s", prefix, dot, inner.field);
 	if (n >= (int)sizeof(info->field))
 		make_utf8(info->field);
 }

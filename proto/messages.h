@@ -62,8 +62,9 @@ extern const char *const failure_kind_names[FAIL_KINDS + 1];
 extern const char *const role_names[ROLES + 1];
 extern const char *const extend_status_names[EXTEND_STATUSES + 1];
 
-/* True for the four states that nothing but an operator leaves. */
-static inline bool job_state_final(enum job_state s)
+/* True for the four states that nothing but an operator leaves. Takes an enum job_state, and a message's int without a
+ * cast: every value of either is one of an int64_t. */
+static inline bool job_state_final(int64_t s)
 {
 	return s >= JOB_SUCCEEDED;
 }

@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+"""Writes what the fuzzers of the wire begin with: every method and message of proto/message_table.h, small and full.
+
+Usage: tests/fuzz/seeds.py TARGET FOLDER   A target that is not known here gets an empty folder.
+"""
+import os
+import re
+import sys
+
+import msgpack
+
+TABLE = os.path.join(os.path.dirname(__file__), "../../proto/message_table.h")
+ID = "01977420-a4ab-7cde-8f01-23456789abff"
+LEASE = "00112233445566778899aabbccddeeff"
+WORDS = {
+    "job_state_names": "ready",
+    "failure_kind_names": "timeout",
+    "role_names": "worker",
+    "extend_status_names": "ok",
+}
+SHAPES = {"sha256": "ab" * 32, "progress": 0.5, "jitter": 0.5, "factor": 2.0}
+SCALARS = {"STR": "text", "NAME": "videos", "BYTES": b"\x00\xc1bytes", "INT": 1, "FLOAT": 1.0, "BOOL": True,
+           "UUID": ID, "TOKEN": LEASE, "RAW": [{"queue": "videos", "payload": b"x"}, 5, None]}
+
+
+def read_table():
+    """The fields of every message, and the methods, as the text of the table has them."""
+    text = re.sub(r"/\*.*?\*/", "", open(TABLE, encoding="utf-8").read(), flags=re.S).replace("\\\n", " ")
+    messages = {}
+    for name, body in re.findall(r"#define FIELDS_(\w+)\(F, E, S, L, N, P\)(.*)", text):
+        messages[name] = re.findall(r"\b([FESLNP])\(([^()]*)\)", body)
+    methods = re.findall(r'X\((\w+), "([\w.]+)", \w+, (\w+), (\w+)\)', text)
+    assert len(messages) > 40 and len(methods) > 20, "the table is not written as it was"
+    return messages, methods
+
+
+def value(messages, kind, arguments, full):
+    if kind == "F":
+        name = arguments[1]
+        return SHAPES.get(name, SCALARS[arguments[0]])
+    if kind == "E":
+        return WORDS[arguments[2]]
+    if kind == "S":
+        return build(messages, arguments[2], full)
+    if kind == "L":
+        return [build(messages, arguments[2], full)] * (2 if full else 1)
+    if kind == "N":
+        return ["videos", "_webhooks"]
+    return {"key": "value", "other": ""}
+
+
+def build(messages, name, full):
+    result = {}
+    for kind, text in messages[name]:
+        arguments = [a.strip() for a in text.split(",")]
+        field, presence = (arguments[1], arguments[2]) if kind == "F" else (arguments[0], arguments[1])
+        if presence != "REQUIRED" and not full:
+            continue
+        result[field] = value(messages, kind, arguments if kind == "F" else [arguments[0], *arguments[1:]], full)
+    return result
+
+
+class Twice:
+    """A map with one key two times."""
+
+    def __init__(self, key):
+        self.key = msgpack.packb(key)
+
+
+def pack(message):
+    packed = []
+
+    def extra(thing):
+        packed.append(b"\x82" + (thing.key + b"\xc0") * 2)
+        return msgpack.ExtType(0, b"%d" % (len(packed) - 1))
+
+    result = msgpack.packb(message, default=extra)
+    for i, piece in enumerate(packed):
+        result = result.replace(b"\xd4\x00%d" % i, piece)
+    return result
+
+
+def envelopes():
+    messages, methods = read_table()
+    for _, name, params, result in methods:
+        for full in (False, True):
+            yield [0, 300, name, [build(messages, params, full)]]
+            yield [1, 300, None, build(messages, result, full)]
+        yield [2, name, []]
+    yield [1, 7, build(messages, "error", True), None]
+    yield [0, 2**64 - 1, b"job.get", [{"id": ID.upper(), "unknown": {1: [None, 1.5, msgpack.ExtType(5, b"xy")]}}]]
+    yield [0, 1, "job.get", [{"id": ID}, {"id": ID}]]
+    for shift in range(4):
+        # a key twice, too long to be told in full and of characters that may be cut in two
+        yield [0, 1, "job.put", [{"preview": Twice("k" * shift + "\U0001f3ac" * 30)}]]
+
+
+HOSTILE = ["dd04000000", "ddffffffff", "940001a16d91ddffffffff", "940001a16d91df02000000",
+           "940001a16ddbffffffff", "9400c1", "93" * 40, "940001a16d9182a16b01a16b01", "dc000302a16d90"]
+
+
+def main():
+    target, folder = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    seeds = []
+    if target in ("fuzz_skim", "fuzz_messages"):
+        seeds = [pack(e) for e in envelopes()] + [bytes.fromhex(h) for h in HOSTILE]
+    if target == "fuzz_skim":
+        seeds.append(b"".join(seeds[:8]))
+    for i, seed in enumerate(seeds):
+        with open(os.path.join(folder, "seed-%03d" % i), "wb") as f:
+            f.write(seed)
+
+
+main()
