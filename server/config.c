@@ -7,6 +7,7 @@
 
 #include "proto/base/text.h"
 #include "proto/base/units.h"
+#include "proto/skim.h"
 #include "proto/error.h"
 
 #define KiB 1024LL
@@ -53,7 +54,7 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("limits.payload", SIZE, limit_payload_bytes, 1, GiB),
 				   KEY("limits.artifact", SIZE, limit_artifact_bytes, MiB, 16 * TiB),
 				   KEY("limits.connections", COUNT, limit_connections, 8, 1000000),
-				   KEY("limits.depth", COUNT, limit_depth, 8, 30),
+				   KEY("limits.depth", COUNT, limit_depth, 8, SKIM_MAX_DEPTH),
 				   KEY("limits.elements", COUNT, limit_elements, 1024, 16000000),
 				   KEY("retention.result", DURATION, result_ttl_ms, 1000, INT64_MAX),
 				   KEY("retention.record", DURATION, record_ttl_ms, 1000, INT64_MAX),

@@ -178,7 +178,7 @@ static const struct {
 	{ "limits: { connections: -1 }\n", "r.yaml:1: limits.connections: \"-1\" is not a whole number" },
 	{ "limits: { connections: 99999999999999999999 }\n",
 	  "r.yaml:1: limits.connections: 99999999999999999999 is out" },
-	{ "limits:\n  depth: 4000\n", "r.yaml:2: limits.depth: 4000 is out of range: from 8 to 64" },
+	{ "limits:\n  depth: 4000\n", "r.yaml:2: limits.depth: 4000 is out of range: from 8 to 30" },
 	{ "retention:\n  result: 7\n", "r.yaml:2: retention.result: \"7\" is not a duration" },
 	{ "retention:\n  result: 0\n", "r.yaml:2: retention.result: 0 is too short" },
 	{ "log:\n  level: loud\n", "r.yaml:2: log.level: \"loud\" is none of error, warning, info, debug" },
