@@ -74,7 +74,7 @@ help:
 	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
-	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=50;  make coverage'
+	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=200;  make coverage'
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH)
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
 
-CRASHES ?= 50
+CRASHES ?= 200
 .PHONY: crash
 crash: test-programs
 	@B=$(B) CRASHES=$(CRASHES) tests/run $(CRASH)
