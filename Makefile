@@ -69,8 +69,9 @@ help:
 	@echo 'make                build the programs and the library into build/'
 	@echo 'make demo           install what is missing, build, and show real renders (DEMO=once: and end)'
 	@echo 'make test           install what is missing, build, and run every test'
-	@echo 'make deps           only install the packages'
+	@echo 'make deps           only install the packages; make deps-build, make deps-demo: those for building, for the demo'
 	@echo 'make install        PREFIX=/usr/local DESTDIR='
+	@echo 'make clean          remove build/'
 	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
@@ -239,6 +240,7 @@ install: all
 	install -m 644 client/raincheck.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
+	$(if $(DESTDIR),,ldconfig)
 
 .PHONY: clean
 clean:
