@@ -23,7 +23,7 @@ LDFLAGS  += $(LDFLAGS_$(VARIANT))
 
 CFLAGS_release  := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 LDFLAGS_release := -Wl,-z,relro,-z,now
-CFLAGS_asan     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DRAINCHECK_CHECKED
+CFLAGS_asan     := -O1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer -DRAINCHECK_CHECKED
 LDFLAGS_asan    := -fsanitize=address,undefined
 CFLAGS_tsan     := -O1 -fsanitize=thread -fno-omit-frame-pointer -DRAINCHECK_CHECKED
 LDFLAGS_tsan    := -fsanitize=thread

@@ -126,6 +126,7 @@ static void fill_settings(struct broker *b)
 	s->inline_bytes = c->store_inline_bytes;
 	s->payload_bytes = c->limit_payload_bytes;
 	s->artifact_bytes = c->limit_artifact_bytes;
+	s->answer_bytes = c->limit_message_bytes;
 	s->result_ttl_ms = c->result_ttl_ms;
 	s->record_ttl_ms = c->record_ttl_ms;
 	s->tombstone_ttl_ms = c->tombstone_ttl_ms;

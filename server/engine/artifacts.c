@@ -101,12 +101,9 @@ int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job)
 			break;
 		if (rc < 0)
 			return rc;
-		if (key_read_artifact(key, &owner, &name) < 0)
-			return ERR_CORRUPT;
-		if (!uuid_equal(&owner, id))
+		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
 			break;
 		copy = key_artifact(&owner, name);
-		/* One that cannot be read any more is dropped all the same; its file stays, for the checker to name. */
 		if (record_read_artifact(value, &a) == 0)
 			rc = release_blob(e, &a);
 		if (rc == 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
+#include "server/engine/job_due.h"
 #include "server/engine/queues.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
@@ -57,6 +58,9 @@ static void check_indexes(struct check *c, const struct uuid *id, const struct j
 	const char *name = text.text;
 	bool due_needed = job->state != JOB_READY;
 
+	if (job->due_at_ms != job_due(job))
+		breach(c, "job %s: must be looked at by %lld, is entered for %lld", name, (long long)job_due(job),
+		       (long long)job->due_at_ms);
 	if (job->state == JOB_READY) {
 		if (there(c, TABLE_READY, key_ready(job->queue, job->priority, job->tag, id)))
 			c->ready++;
@@ -268,12 +272,16 @@ static void check_blob(struct check *c, const struct uuid *job, struct slice nam
 {
 	struct uuid_text text = uuid_format(job);
 	const char *id = text.text;
+	struct key key = key_job(&a->blob);
+	struct slice owner;
 	int64_t size;
 	int fd;
 
 	c->blob_count++;
-	if (!there(c, TABLE_BLOBS, key_job(&a->blob)))
+	if (store_get(c->txn, TABLE_BLOBS, key_slice(&key), &owner) < 0)
 		breach(c, "artifact %.*s of job %s: its blob is not listed", SLICE_FMT(name), id);
+	else if (!slice_equal(owner, slice_of(job->bytes, sizeof(job->bytes))))
+		breach(c, "artifact %.*s of job %s: its blob is listed for another", SLICE_FMT(name), id);
 	if (blob_open(c->blobs, &a->blob, &fd, &size) < 0) {
 		breach(c, "artifact %.*s of job %s: its file is missing", SLICE_FMT(name), id);
 		return;

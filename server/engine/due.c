@@ -59,7 +59,7 @@ static int due_running(struct engine *e, const struct uuid *id, struct job *job)
 /* Retention: first the artifacts, then the record. */
 static int due_finished(struct engine *e, const struct uuid *id, struct job *job)
 {
-	int64_t forget_at = job->finished_at_ms + e->settings->record_ttl_ms;
+	int64_t forget_at = moment_after(job->finished_at_ms, e->settings->record_ttl_ms);
 	int rc;
 
 	if (job->artifacts_gone)
@@ -72,7 +72,8 @@ static int due_finished(struct engine *e, const struct uuid *id, struct job *job
 	return job_save(e, id, job);
 }
 
-/* An entry without its job: a tombstone whose time is over, or damage, which is taken out of the way. */
+/* An entry that no job's moment stands for: a tombstone whose time is over, or damage, which is taken out of the way.
+ */
 static int due_without_job(struct engine *e, const struct key *due, const struct uuid *id)
 {
 	struct key key = key_job(id);
@@ -117,9 +118,14 @@ int due_run(struct engine *e)
 		rc = store_seek(e->txn, TABLE_DUE, slice_of(NULL, 0), &key, &value);
 		if (rc < 0)
 			return rc == ERR_NOT_FOUND ? 0 : rc;
-		rc = key_read_due(key, &at_ms, &id);
-		if (rc < 0)
-			return rc;
+		/* What is no entry at all must not hold up the others. */
+		if (key_read_due(key, &at_ms, &id) < 0) {
+			due = key_copy(key);
+			rc = store_delete(e->txn, TABLE_DUE, key_slice(&due));
+			if (rc < 0)
+				return rc;
+			continue;
+		}
 		if (at_ms > e->now_ms)
 			return 0;
 		due = key_due(at_ms, &id);

@@ -9,7 +9,8 @@
 
 #include "server/engine/engine_priv.h"
 
-#define RECORD_CAP (16 << 20) /* of one record: a payload and what stands beside it */
+/* Bytes of a record besides the payload: metadata, title and the like at their most. */
+#define BESIDE_PAYLOAD (1 << 20)
 
 int refuse(struct command *cmd, int code, const char *field, const char *fmt, ...)
 {
@@ -72,7 +73,9 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 		return ERR_NO_MEMORY;
 	e->settings = settings;
 	e->store = s;
-	buf_init(&e->record, RECORD_CAP);
+	buf_init(&e->record, (size_t)(settings->payload_bytes > settings->inline_bytes ? settings->payload_bytes
+										       : settings->inline_bytes) +
+				     BESIDE_PAYLOAD);
 	command_list_init(&e->parked);
 	command_list_init(&e->answered);
 	rc = queues_new(&e->queues);
@@ -107,6 +110,8 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	int rc;
 
 	e->txn = t;
+	if (now_ms < e->now_ms)
+		parked_shift(e, now_ms - e->now_ms);
 	e->now_ms = now_ms;
 	e->draws = 0;
 	memcpy(e->random, random, sizeof(e->random));
@@ -178,11 +183,13 @@ static int find_next_due(struct engine *e)
 	int rc;
 
 	rc = store_seek(e->txn, TABLE_DUE, slice_of(NULL, 0), &key, &value);
-	if (rc == ERR_NOT_FOUND) {
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (rc == ERR_NOT_FOUND)
 		e->due_ms = INT64_MAX;
-		return 0;
-	}
-	return rc < 0 ? rc : key_read_due(key, &e->due_ms, &id);
+	else if (key_read_due(key, &e->due_ms, &id) < 0)
+		e->due_ms = 0; /* damage, for the next batch to take out */
+	return 0;
 }
 
 int engine_finish(struct engine *e)

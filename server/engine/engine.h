@@ -45,8 +45,8 @@ int engine_finish(struct engine *e);
 
 /* How the transaction fared. Aborted: caches are read again, and nothing happened but for the answers given: those
  * commands must be released with the error. Either way *ret_answered is the parked commands that this batch answered, a
- * list by next, to be released with the same outcome as the batch's own. An error means that the caches could not be
- * read again: the next engine_begin() tries once more. */
+ * list by next, to be released with the same outcome as the batch's own. Where the caches cannot be read again the next
+ * engine_begin() tries once more. */
 void engine_committed(struct engine *e, struct command **ret_answered);
 void engine_aborted(struct engine *e, struct command **ret_answered);
 /* After engine_committed(): what changed, and the blobs that no record names any more. Good until engine_begin(). */

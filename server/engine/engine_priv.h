@@ -13,8 +13,13 @@
 #include "server/store/keys.h"
 #include "server/store/records.h"
 
-/* What one answer may carry of payloads and checkpoints besides the first job's; keeps a lease below any peer's cap. */
+/* What one answer may carry of payloads and checkpoints, unless it is one job alone; keeps a lease below the cap of a
+ * peer that left it at its default. */
 #define LEASE_BYTES (2 << 20)
+
+#define DEFAULT_LEASE_MS 30000
+
+#define MOMENT_MAX INT64_C(253402300799999) /* the end of the year 9999, and of what the wire can say */
 
 /* A growing array of what a batch did. */
 struct event_list {
@@ -32,6 +37,12 @@ struct command_list {
 	struct command *head;
 	struct command **tail;
 	size_t count;
+};
+
+/* The texts of a loaded job would point into the map, where the next write of anything takes them away. */
+struct loaded_texts {
+	char note[512];
+	char message[4096];
 };
 
 struct engine {
@@ -54,6 +65,7 @@ struct engine {
 	uint32_t turn;	   /* which of its queues a lease begins with */
 	int64_t due_ms;	   /* the first entry of TABLE_DUE after the batch */
 	struct buf record; /* for encoding */
+	struct loaded_texts texts;
 };
 
 void command_list_init(struct command_list *l);
@@ -67,7 +79,7 @@ double engine_draw_unit(struct engine *e);
 
 /* ---- job.c: the one place where a job is read, moved and written ---- */
 
-/* ERR_NOT_FOUND, ERR_CORRUPT, the store's. note and error_message point into the map: copy before writing. */
+/* ERR_NOT_FOUND, ERR_CORRUPT, the store's. note and error_message are good until the next job_load(). */
 int job_load(struct engine *e, const struct uuid *id, struct job *ret);
 /* A new job in its first state. */
 int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state);
@@ -84,7 +96,7 @@ int job_forget(struct engine *e, const struct uuid *id, struct job *job);
 /* Names the staged bytes as the job's artifact, in the place of an older one. Changes job->artifacts; the caller
  * writes the job. ERR_TOO_LARGE when it has VIEW_ARTIFACTS already. */
 int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, struct slice name, struct staged *staged);
-/* Removes all of a job's artifacts. */
+/* Removes all of a job's artifacts; what is damaged goes with the rest, its file stays, for the checker to name. */
 int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job);
 
 /* ---- one function a command; each answers or refuses it ---- */
@@ -113,11 +125,19 @@ int parked_expire(struct engine *e);
 /* Takes out a session's. */
 void parked_forget(struct engine *e, uint64_t session);
 int64_t parked_next_ms(const struct engine *e);
+/* The clock was set back: whoever waits shall not wait for longer by that. */
+void parked_shift(struct engine *e, int64_t ms);
 
 /* ---- due.c ---- */
 
 /* Does what is due, up to a bound; what is left is due still. */
 int due_run(struct engine *e);
+
+/* The moment a while after another; settings may say "for ever". */
+static inline int64_t moment_after(int64_t at_ms, int64_t ms)
+{
+	return ms < MOMENT_MAX - at_ms ? at_ms + ms : MOMENT_MAX;
+}
 
 /* Refuses a command for what it asks. Always 0: refusing is no failure. */
 int refuse(struct command *cmd, int code, const char *field, const char *fmt, ...)

@@ -11,7 +11,8 @@
  * Invariants, proved from the file by check.c:
  *   1. A READY job has exactly one entry in TABLE_READY, under its own queue, priority and tag; no other job has one.
  *   2. A job with due_at_ms has exactly one entry in TABLE_DUE, at that moment; no other job has one.
- *   3. SCHEDULED, RUNNING and final jobs always have a due_at_ms: nothing is stuck.
+ *   3. due_at_ms is the first moment at which time alone changes something (job_due()). SCHEDULED, RUNNING and final
+ *      jobs always have one: nothing is stuck.
  *   4. A queue's counts are the number of its jobs in each state.
  *
  * Where damage has taken an index entry away, the next move sets things right instead of failing on it for ever.
@@ -22,6 +23,7 @@
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/estimate.h"
+#include "server/engine/job_due.h"
 
 #define BIT(n) (1u << (n))
 
@@ -32,6 +34,15 @@ static const uint16_t may_become[JOB_STATES] = {
 			BIT(JOB_EXPIRED),
 	[JOB_DEAD] = BIT(JOB_READY),
 };
+
+static struct slice keep_text(struct slice text, char *room, size_t size)
+{
+	if (text.size < size)
+		size = text.size;
+	if (size > 0)
+		memcpy(room, text.data, size);
+	return slice_of(room, size);
+}
 
 int job_load(struct engine *e, const struct uuid *id, struct job *ret)
 {
@@ -45,6 +56,8 @@ int job_load(struct engine *e, const struct uuid *id, struct job *ret)
 	rc = record_read_job(bytes, ret);
 	if (rc < 0)
 		return rc;
+	ret->note = keep_text(ret->note, e->texts.note, sizeof(e->texts.note));
+	ret->error_message = keep_text(ret->error_message, e->texts.message, sizeof(e->texts.message));
 	return queues_get(e->queues, ret->queue) ? 0 : ERR_CORRUPT;
 }
 
@@ -55,8 +68,7 @@ static int64_t earliest(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* When somebody must look at the job next, by its state; 0 for never. */
-static int64_t due_of(const struct job *job)
+int64_t job_due(const struct job *job)
 {
 	/* A start deadline binds only until the first attempt. */
 	int64_t start_by = job->attempt == 0 && job->started_at_ms == 0 ? job->start_deadline_at_ms : 0;
@@ -75,7 +87,7 @@ static int64_t due_of(const struct job *job)
 
 static int move_due(struct engine *e, const struct uuid *id, struct job *job)
 {
-	int64_t due = due_of(job);
+	int64_t due = job_due(job);
 	struct key key;
 	int rc;
 
@@ -106,33 +118,10 @@ static int write_job(struct engine *e, const struct uuid *id, const struct job *
 	return store_put(e->txn, TABLE_JOBS, key_slice(&key), buf_slice(&e->record));
 }
 
-/* Texts of a loaded job point into the map, and moving the due entry would take them away: they are kept here. */
-struct kept_texts {
-	char note[512];
-	char message[4096];
-};
-
-static void keep_texts(struct job *job, struct kept_texts *keep)
-{
-	if (job->note.size > sizeof(keep->note))
-		job->note.size = sizeof(keep->note);
-	if (job->error_message.size > sizeof(keep->message))
-		job->error_message.size = sizeof(keep->message);
-	if (job->note.size > 0)
-		memcpy(keep->note, job->note.data, job->note.size);
-	if (job->error_message.size > 0)
-		memcpy(keep->message, job->error_message.data, job->error_message.size);
-	job->note.data = keep->note;
-	job->error_message.data = keep->message;
-}
-
 int job_save(struct engine *e, const struct uuid *id, struct job *job)
 {
-	struct kept_texts keep;
-	int rc;
+	int rc = move_due(e, id, job);
 
-	keep_texts(job, &keep);
-	rc = move_due(e, id, job);
 	return rc < 0 ? rc : write_job(e, id, job);
 }
 
@@ -200,7 +189,7 @@ static int enter(struct engine *e, const struct uuid *id, struct job *job, struc
 		job->lease_expires_at_ms = job->attempt_deadline_at_ms = 0;
 	if (job_state_final(to)) {
 		job->finished_at_ms = e->now_ms;
-		job->expires_at_ms = e->now_ms + result_ttl(e, id);
+		job->expires_at_ms = moment_after(e->now_ms, result_ttl(e, id));
 	} else {
 		job->finished_at_ms = job->expires_at_ms = 0;
 	}
@@ -228,11 +217,9 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 {
 	struct queue *q = queues_get(e->queues, job->queue);
 	enum job_state from = job->state;
-	struct kept_texts keep;
 	int rc;
 
 	assert(may_become[from] & BIT(to));
-	keep_texts(job, &keep);
 	if (from == JOB_READY) {
 		rc = leave_ready(e, id, job, q);
 		if (rc < 0)
@@ -273,7 +260,7 @@ int job_forget(struct engine *e, const struct uuid *id, struct job *job)
 	struct queue *q = queues_get(e->queues, job->queue);
 	struct key key = key_job(id);
 	struct key due = key_due(job->due_at_ms, id);
-	int64_t until = e->now_ms + e->settings->tombstone_ttl_ms;
+	int64_t until = moment_after(e->now_ms, e->settings->tombstone_ttl_ms);
 	struct key until_key = key_due(until, id);
 	int rc;
 

@@ -7,7 +7,7 @@
 
 #include "server/engine/engine_priv.h"
 
-#define DEFAULT_LEASE_MS 30000
+#define BESIDE_INPUT 512 /* bytes of a leased job on the wire besides its input and checkpoint */
 
 /* One job taken for this answer. */
 struct grant {
@@ -20,8 +20,16 @@ struct grant_texts {
 	struct pair metadata[MAX_METADATA];
 };
 
-static int first_ready(struct engine *e, const struct queue *q, struct uuid *ret, struct key *ret_key,
-		       uint8_t *ret_priority)
+/* The first entry of a queue's line. */
+struct entry {
+	struct key key;
+	bool whole; /* it has the shape of one; else the rest says nothing */
+	uint8_t priority;
+	struct uuid id;
+};
+
+/* ERR_NOT_FOUND where the line is empty. */
+static int first_entry(struct engine *e, const struct queue *q, struct entry *ret)
 {
 	struct key from = key_queue(q->number);
 	struct slice key, value;
@@ -32,13 +40,11 @@ static int first_ready(struct engine *e, const struct queue *q, struct uuid *ret
 	rc = store_seek(e->txn, TABLE_READY, key_slice(&from), &key, &value);
 	if (rc < 0)
 		return rc;
-	rc = key_read_ready(key, &queue, ret_priority, &tag, ret);
-	if (rc == 0 && *ret_priority >= PRIORITIES)
-		rc = ERR_CORRUPT;
-	if (rc < 0)
-		return rc;
-	*ret_key = key_ready(queue, *ret_priority, tag, ret);
-	return queue == q->number ? 0 : ERR_NOT_FOUND;
+	ret->key = key_copy(key);
+	if (ret->key.size < from.size || memcmp(ret->key.bytes, from.bytes, from.size) != 0)
+		return ERR_NOT_FOUND;
+	ret->whole = key_read_ready(key, &queue, &ret->priority, &tag, &ret->id) == 0 && ret->priority < PRIORITIES;
+	return 0;
 }
 
 /* Bytes that the job adds to an answer. */
@@ -46,7 +52,7 @@ static int64_t weight(struct engine *e, const struct uuid *id)
 {
 	struct key key = key_job(id);
 	struct slice bytes;
-	int64_t size = 0;
+	int64_t size = BESIDE_INPUT;
 
 	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) == 0)
 		size += (int64_t)bytes.size;
@@ -80,18 +86,26 @@ static int bury(struct engine *e, struct grant *g)
 {
 	g->job.error_kind = FAIL_INTERNAL;
 	g->job.error_at_ms = e->now_ms;
-	g->job.error_message = slice_str("the job's input is damaged in the store");
+	g->job.error_message = slice_str("the job's input or checkpoint is damaged in the store");
 	return job_move(e, &g->id, &g->job, JOB_DEAD);
 }
 
-/* A ready entry whose job record cannot be read is taken out of the line, so that it does not hold up the others; the
+/* An entry whose job's record cannot be read is taken out of the line, so that it does not hold up the others; the
  * record stays as it is, for the checker to name. */
-static int set_aside(struct engine *e, struct queue *q, const struct key *ready, uint8_t priority)
+static int set_aside(struct engine *e, struct queue *q, const struct entry *entry)
 {
-	q->record.ready[priority]--;
+	q->record.ready[entry->priority]--;
 	q->record.counts[JOB_READY]--;
 	q->dirty = true;
-	return store_delete(e->txn, TABLE_READY, key_slice(ready));
+	return store_delete(e->txn, TABLE_READY, key_slice(&entry->key));
+}
+
+/* Whether this entry is the job's place in line. One that is not was counted for no job. */
+static bool stands_for(const struct entry *entry, const struct job *job)
+{
+	struct key key = key_ready(job->queue, job->priority, job->tag, &entry->id);
+
+	return job->state == JOB_READY && slice_equal(key_slice(&key), key_slice(&entry->key));
 }
 
 static int grant_one(struct engine *e, struct command *cmd, struct grant *g, size_t n, int64_t timeout_ms)
@@ -115,18 +129,18 @@ static int grant_one(struct engine *e, struct command *cmd, struct grant *g, siz
 static int next_sound(struct engine *e, struct queue *q, struct grant *g, int64_t *ret_timeout_ms)
 {
 	for (;;) {
-		struct key key;
-		uint8_t priority;
+		struct entry entry;
 		int rc;
 
-		rc = first_ready(e, q, &g->id, &key, &priority);
+		rc = first_entry(e, q, &entry);
 		if (rc < 0)
 			return rc;
-		rc = job_load(e, &g->id, &g->job);
-		if (rc == 0 && (g->job.state != JOB_READY || g->job.queue != q->number))
-			rc = ERR_CORRUPT;
+		g->id = entry.id;
+		rc = entry.whole ? job_load(e, &g->id, &g->job) : 0;
 		if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT) {
-			rc = set_aside(e, q, &key, priority);
+			rc = set_aside(e, q, &entry);
+		} else if (rc == 0 && !(entry.whole && stands_for(&entry, &g->job))) {
+			rc = store_delete(e->txn, TABLE_READY, key_slice(&entry.key));
 		} else if (rc == 0) {
 			rc = probe(e, &g->id, ret_timeout_ms);
 			if (rc == 0)
@@ -137,6 +151,14 @@ static int next_sound(struct engine *e, struct queue *q, struct grant *g, int64_
 		if (rc < 0)
 			return rc;
 	}
+}
+
+/* What an answer may come to. One that its peer could not be sent would cost every job in it an attempt. */
+static int64_t answer_bytes(const struct engine *e)
+{
+	int64_t most = e->settings->answer_bytes;
+
+	return most > 0 && most < LEASE_BYTES ? most : LEASE_BYTES;
 }
 
 /* Takes the first of one queue. *ret_taken is false when there is none, or none that fits the answer any more. */
@@ -154,7 +176,7 @@ static int take_from(struct engine *e, struct command *cmd, struct queue *q, str
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	more = weight(e, &g->id);
-	if (*count > 0 && *bytes + more > LEASE_BYTES)
+	if (*count > 0 && *bytes + more > answer_bytes(e))
 		return 0;
 	rc = grant_one(e, cmd, g, *count, timeout_ms);
 	if (rc < 0)

@@ -7,8 +7,7 @@
 
 #include "server/engine/engine_priv.h"
 
-#define DEFAULT_LEASE_MS 30000
-#define RESULT		 "result"
+#define RESULT "result"
 
 /* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
 static int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
@@ -107,8 +106,12 @@ static int read_backoff(struct engine *e, const struct uuid *id, struct backoff 
  * share is 1. */
 static int64_t backoff_delay(struct engine *e, const struct backoff *b, uint32_t attempt)
 {
-	double delay = (double)b->base_ms * pow(b->factor, attempt > 0 ? attempt - 1 : 0);
+	double power = pow(b->factor, attempt > 0 ? attempt - 1 : 0);
+	double delay = (double)b->base_ms * power;
 
+	/* The power may be infinite, and nothing times infinity is no number. */
+	if (b->base_ms == 0)
+		delay = 0;
 	if (delay > (double)b->max_ms)
 		delay = (double)b->max_ms;
 	return (int64_t)(delay * (1 - b->jitter) + delay * b->jitter * engine_draw_unit(e));

@@ -109,6 +109,12 @@ void parked_forget(struct engine *e, uint64_t session)
 	}
 }
 
+void parked_shift(struct engine *e, int64_t ms)
+{
+	for (struct command *cmd = e->parked.head; cmd; cmd = cmd->next)
+		cmd->wait_until_ms += ms;
+}
+
 int64_t parked_next_ms(const struct engine *e)
 {
 	int64_t next = INT64_MAX;

@@ -14,6 +14,7 @@ struct settings {
 	int64_t inline_bytes;	  /* artifacts up to this size live in the map, larger ones in files */
 	int64_t payload_bytes;	  /* of one job, at most */
 	int64_t artifact_bytes;	  /* of one uploaded artifact, at most */
+	int64_t answer_bytes;	  /* of one message to a peer, at most; 0: no bound that the engine need know */
 	int64_t result_ttl_ms;	  /* how long a finished job's artifacts are kept, unless it or its queue says */
 	int64_t record_ttl_ms;	  /* how long after finishing the record is kept; never less than the result */
 	int64_t tombstone_ttl_ms; /* how long after that its link says "gone" instead of "unknown" */

@@ -237,9 +237,7 @@ int view_link(struct store_txn *t, const struct settings *settings, int64_t now_
 	ret->record.link_revoked = false;
 	ret->record.artifacts_gone = false;
 	rc = view_job(t, settings, now_ms, ret_id, ret);
-	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_GONE)
-		return rc;
-	if (rc < 0)
+	if (rc == ERR_NOT_FOUND || rc == ERR_GONE)
 		ret->record.link_generation = 0;
 	if (!link_matches(settings->link_secret, token, ret_id, ret->record.link_generation) || !shaped ||
 	    ret->record.link_revoked)

@@ -68,6 +68,19 @@ static int from_errno(void)
 	return errno == ENOMEM ? ERR_NO_MEMORY : ERR_IO;
 }
 
+static int sync_folder(int blobs_fd, const char *name)
+{
+	int fd, rc = 0;
+
+	fd = openat(blobs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return from_errno();
+	if (fsync(fd) < 0)
+		rc = from_errno();
+	close(fd);
+	return rc;
+}
+
 static int make_folders(int blobs_fd)
 {
 	char name[3];
@@ -82,7 +95,9 @@ static int make_folders(int blobs_fd)
 		if (mkdirat(blobs_fd, name, 0700) < 0 && errno != EEXIST)
 			return from_errno();
 	}
-	return fsync(blobs_fd) < 0 ? from_errno() : 0;
+	if (fsync(blobs_fd) < 0)
+		return from_errno();
+	return sync_folder(blobs_fd, "..");
 }
 
 int blob_store_open(const char *dir, struct blob_store **ret, struct error_info *info)
@@ -170,21 +185,6 @@ int64_t blob_size(const struct blob_writer *w)
 	return w->size;
 }
 
-static int sync_folder(struct blob_store *bs, const struct uuid *id)
-{
-	struct blob_path path = final_path(id);
-	int fd, rc = 0;
-
-	path.text[2] = '\0';
-	fd = openat(bs->dir_fd, path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return from_errno();
-	if (fsync(fd) < 0)
-		rc = from_errno();
-	close(fd);
-	return rc;
-}
-
 int blob_publish(struct blob_writer *w, uint8_t ret_sha256[32])
 {
 	struct blob_path from = temporary_path(&w->id);
@@ -196,7 +196,8 @@ int blob_publish(struct blob_writer *w, uint8_t ret_sha256[32])
 		return from_errno();
 	w->published = true;
 	gnutls_hash_output(w->hash, ret_sha256);
-	return sync_folder(w->store, &w->id);
+	to.text[2] = '\0';
+	return sync_folder(w->store->dir_fd, to.text);
 }
 
 void blob_close(struct blob_writer *w)

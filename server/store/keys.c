@@ -95,6 +95,15 @@ struct key key_word(const char *word)
 	return k;
 }
 
+struct key key_copy(struct slice bytes)
+{
+	struct key k;
+
+	k.size = 0;
+	add_bytes(&k, bytes.data, bytes.size < KEY_MAX ? bytes.size : KEY_MAX);
+	return k;
+}
+
 /* ---- reading ---- */
 
 static uint64_t take_number(const uint8_t **p, unsigned bytes)

@@ -22,7 +22,7 @@ static inline struct slice key_slice(const struct key *k)
 
 struct key key_queue(uint32_t queue);
 struct key key_job(const struct uuid *id);
-/* tag: what orders jobs of one priority; see ready.h. */
+/* tag: what orders jobs of one priority: the queue's count of its jobs so far. */
 struct key key_ready(uint32_t queue, uint8_t priority, uint64_t tag, const struct uuid *id);
 /* The least key of a queue's ready jobs from a priority on. */
 struct key key_ready_from(uint32_t queue, uint8_t priority);
@@ -30,6 +30,8 @@ struct key key_due(int64_t at_ms, const struct uuid *id);
 struct key key_idempotency(uint32_t queue, struct slice word);
 struct key key_artifact(const struct uuid *job, struct slice name);
 struct key key_word(const char *word);
+/* A key that a table gave, at most KEY_MAX bytes of it: the table's own goes with the next write. */
+struct key key_copy(struct slice bytes);
 
 /* Each ERR_CORRUPT unless the key has the table's shape. */
 int key_read_queue(struct slice key, uint32_t *ret);

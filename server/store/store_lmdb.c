@@ -30,10 +30,23 @@ struct store {
 	MDB_dbi tables[STORE_TABLES];
 };
 
+#ifdef RAINCHECK_CHECKED
+/* A checked build hands out copies in a write transaction, and frees them with its next write: so a sanitizer sees who
+ * uses a value for longer than store.h allows. LMDB itself would mostly let it pass. */
+struct handed {
+	struct handed *next;
+	unsigned char bytes[];
+};
+#endif
+
 struct store_txn {
 	struct store *store;
 	MDB_txn *txn;
 	MDB_cursor *cursors[STORE_TABLES]; /* opened when first used */
+#ifdef RAINCHECK_CHECKED
+	bool writes;
+	struct handed *handed;
+#endif
 };
 
 static const char *const table_names[STORE_TABLES] = {
@@ -71,6 +84,47 @@ static int translate(int rc)
 	}
 }
 
+#ifdef RAINCHECK_CHECKED
+static void take_back(struct store_txn *t)
+{
+	while (t->handed) {
+		struct handed *next = t->handed->next;
+
+		free(t->handed);
+		t->handed = next;
+	}
+}
+
+static int hand_out(struct store_txn *t, struct slice *s)
+{
+	struct handed *h;
+
+	if (!t->writes)
+		return 0;
+	h = malloc(sizeof(*h) + s->size);
+	if (!h)
+		return ERR_NO_MEMORY;
+	if (s->size > 0)
+		memcpy(h->bytes, s->data, s->size);
+	h->next = t->handed;
+	t->handed = h;
+	s->data = h->bytes;
+	return 0;
+}
+#else
+static void take_back(struct store_txn *t)
+{
+	(void)t;
+}
+
+static int hand_out(struct store_txn *t, struct slice *s)
+{
+	(void)t;
+	(void)s;
+	return 0;
+}
+#endif
+
 static MDB_val to_val(struct slice s)
 {
 	return (MDB_val){ .mv_size = s.size, .mv_data = (void *)(uintptr_t)s.data };
@@ -92,14 +146,37 @@ static int path_of(const struct store *s, const char *name, char *ret, size_t si
 	return 0;
 }
 
+/* A file whose name a power cut takes is lost however well it was synced itself. */
+static int sync_names(struct store *s, const char *where, struct error_info *info)
+{
+	char path[4096];
+	int fd, rc;
+
+	rc = path_of(s, where, path, sizeof(path), info);
+	if (rc < 0)
+		return rc;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* The folder above may be closed to us; then nothing can be done. */
+	if (fd < 0 && errno == EACCES)
+		return 0;
+	if (fd < 0 || fsync(fd) < 0)
+		rc = error_set(info, ERR_IO, NULL, "cannot sync %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 static int take_directory(struct store *s, bool read_only, struct error_info *info)
 {
+	bool made = !read_only && mkdir(s->dir, 0700) == 0;
 	char path[4096];
 	int rc;
 
-	if (!read_only && mkdir(s->dir, 0700) < 0 && errno != EEXIST)
+	if (!read_only && !made && errno != EEXIST)
 		return error_set(info, ERR_IO, NULL, "cannot make the data directory %s: %s", s->dir, strerror(errno));
-	rc = path_of(s, "lock", path, sizeof(path), info);
+	rc = made ? sync_names(s, "..", info) : 0;
+	if (rc == 0)
+		rc = path_of(s, "lock", path, sizeof(path), info);
 	if (rc < 0)
 		return rc;
 	s->lock_fd = open(path, read_only ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -190,6 +267,8 @@ int store_open(const struct store_options *options, struct store **ret, struct e
 		rc = open_env(s, options, info);
 	if (rc == 0)
 		rc = open_tables(s, options->read_only, info);
+	if (rc == 0 && !options->read_only)
+		rc = sync_names(s, ".", info);
 	if (rc < 0) {
 		store_close(s);
 		return rc;
@@ -248,6 +327,9 @@ static int begin(struct store *s, unsigned flags, struct store_txn **ret)
 		free(t);
 		return translate(rc);
 	}
+#ifdef RAINCHECK_CHECKED
+	t->writes = !(flags & MDB_RDONLY);
+#endif
 	*ret = t;
 	return 0;
 }
@@ -274,6 +356,7 @@ int store_commit(struct store_txn *t)
 	int rc;
 
 	close_cursors(t);
+	take_back(t);
 	rc = mdb_txn_commit(t->txn);
 	free(t);
 	return translate(rc);
@@ -284,6 +367,7 @@ void store_abort(struct store_txn *t)
 	if (!t)
 		return;
 	close_cursors(t);
+	take_back(t);
 	mdb_txn_abort(t->txn);
 	free(t);
 }
@@ -295,16 +379,20 @@ int store_get(struct store_txn *t, enum store_table table, struct slice key, str
 	MDB_val k = to_val(key), v;
 	int rc = mdb_get(t->txn, t->store->tables[table], &k, &v);
 
-	if (rc == 0)
-		*ret = to_slice(v);
-	return translate(rc);
+	if (rc != 0)
+		return translate(rc);
+	*ret = to_slice(v);
+	return hand_out(t, ret);
 }
 
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val k = to_val(key), v = to_val(value);
 
-	return translate(mdb_put(t->txn, t->store->tables[table], &k, &v, 0));
+	int rc = mdb_put(t->txn, t->store->tables[table], &k, &v, 0);
+
+	take_back(t);
+	return translate(rc);
 }
 
 int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret)
@@ -312,6 +400,7 @@ int store_reserve(struct store_txn *t, enum store_table table, struct slice key,
 	MDB_val k = to_val(key), v = { .mv_size = size };
 	int rc = mdb_put(t->txn, t->store->tables[table], &k, &v, MDB_RESERVE);
 
+	take_back(t);
 	if (rc == 0)
 		*ret = v.mv_data;
 	return translate(rc);
@@ -320,8 +409,10 @@ int store_reserve(struct store_txn *t, enum store_table table, struct slice key,
 int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 {
 	MDB_val k = to_val(key);
+	int rc = mdb_del(t->txn, t->store->tables[table], &k, NULL);
 
-	return translate(mdb_del(t->txn, t->store->tables[table], &k, NULL));
+	take_back(t);
+	return translate(rc);
 }
 
 static int cursor_of(struct store_txn *t, enum store_table table, MDB_cursor **ret)
@@ -347,11 +438,12 @@ static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cur
 	if (rc < 0)
 		return rc;
 	rc = mdb_cursor_get(c, k, &v, op);
-	if (rc == 0) {
-		*ret_key = to_slice(*k);
-		*ret_value = to_slice(v);
-	}
-	return translate(rc);
+	if (rc != 0)
+		return translate(rc);
+	*ret_key = to_slice(*k);
+	*ret_value = to_slice(v);
+	rc = hand_out(t, ret_key);
+	return rc < 0 ? rc : hand_out(t, ret_value);
 }
 
 int store_seek(struct store_txn *t, enum store_table table, struct slice from, struct slice *ret_key,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -27,6 +28,7 @@ struct writer {
 	struct uuid_gen ids;
 	uint8_t random[RANDOM_BYTES];
 	size_t random_used;
+	int64_t batch_ms; /* the moment of the last batch */
 
 	struct {
 		writer_event_cb cb;
@@ -179,7 +181,8 @@ static bool gather(struct writer *w, struct batch *b, bool pause)
 		if (pause && left_ms < PAUSE_MS)
 			left_ms = PAUSE_MS;
 		pause = false;
-		if (left_ms <= 0)
+		/* A clock that was set back makes every moment that the engine told too late: it has to look again. */
+		if (left_ms <= 0 || clock_wall_ms() < w->batch_ms)
 			break;
 		/* Not for longer than a minute at once: the wall clock may be set meanwhile. */
 		until_ns = clock_mono_ns() + (left_ms < 60000 ? left_ms : 60000) * 1000000;
@@ -202,7 +205,7 @@ static bool gather(struct writer *w, struct batch *b, bool pause)
 /* Applies the batch. Parked commands are taken out of it: they are the engine's from then on. */
 static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 {
-	int64_t now_ms = clock_wall_ms();
+	int64_t now_ms = w->batch_ms;
 	uint8_t random[32];
 	size_t kept = 0;
 	int rc;
@@ -267,19 +270,16 @@ static int run_batch(struct writer *w, struct batch *b)
 {
 	struct command *answered = NULL;
 	size_t commands = b->count;
-	struct store_txn *t;
+	struct store_txn *t = NULL;
 	int rc;
 
+	w->batch_ms = clock_wall_ms();
 	rc = store_begin_write(w->store, &t);
-	if (rc < 0) {
-		release(b, NULL, rc);
-		return rc;
-	}
-	rc = apply(w, t, b);
 	if (rc == 0)
-		rc = store_commit(t);
-	else
-		store_abort(t);
+		rc = apply(w, t, b);
+	if (rc == 0)
+		rc = store_commit(TAKE_PTR(t));
+	store_abort(t);
 	if (rc == 0) {
 		engine_committed(w->engine, &answered);
 		tell_events(w);

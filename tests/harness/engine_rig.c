@@ -124,10 +124,20 @@ void rig_close(struct rig *r)
 	tempdir_remove(&r->dir);
 }
 
-void rig_restart(struct rig *r)
+void rig_pause(struct rig *r)
 {
 	close_store(r);
+}
+
+void rig_resume(struct rig *r)
+{
 	open_store(r);
+}
+
+void rig_restart(struct rig *r)
+{
+	rig_pause(r);
+	rig_resume(r);
 }
 
 static void report_cb(void *user, const char *line)
@@ -144,12 +154,26 @@ void rig_check(struct rig *r)
 	assert_int_equal(breaches, 0);
 }
 
+static int end_batch(struct rig *r, struct store_txn *t, struct command **ret_answered)
+{
+	if (r->take_back) {
+		r->take_back = false;
+		store_abort(t);
+		engine_aborted(r->engine, ret_answered);
+		return ERR_STORE_ERROR;
+	}
+	assert_int_equal(store_commit(t), 0);
+	engine_committed(r->engine, ret_answered);
+	return 0;
+}
+
 /* One batch of at most one command. */
 static void run_batch(struct rig *r, struct command *cmd)
 {
 	struct command *answered;
 	struct store_txn *t;
 	uint8_t random[32] = { 0 };
+	int rc;
 
 	store_abort(r->view_txn);
 	r->view_txn = NULL;
@@ -163,17 +187,17 @@ static void run_batch(struct rig *r, struct command *cmd)
 		assert_int_equal(engine_apply(r->engine, cmd, &r->parked), 0);
 	}
 	assert_int_equal(engine_finish(r->engine), 0);
-	assert_int_equal(store_commit(t), 0);
-	engine_committed(r->engine, &answered);
+	rc = end_batch(r, t, &answered);
 	if (cmd && !r->parked)
-		cmd->release(cmd, 0);
+		cmd->release(cmd, rc);
 	while (answered) {
 		struct command *next = answered->next;
 
-		answered->release(answered, 0);
+		answered->release(answered, rc);
 		answered = next;
 	}
-	rig_check(r);
+	if (!r->unchecked)
+		rig_check(r);
 }
 
 void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params)

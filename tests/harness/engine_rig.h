@@ -21,6 +21,8 @@ struct rig {
 	struct uuid_gen ids;
 	int64_t now_ms;
 	uint32_t drawn;
+	bool unchecked; /* the checker is not asked after each batch: the test does it, or has damaged the store */
+	bool take_back; /* the next batch is aborted after it was applied, as if the disk had failed */
 
 	/* Of the last command: */
 	int code;		/* 0, or why it was refused */
@@ -46,7 +48,10 @@ struct rig {
 
 void rig_open(struct rig *r);
 void rig_close(struct rig *r);
-/* Closes store and engine and opens them again, as after a crash. */
+/* Closes store and engine, so that another process can look at them, and opens them again. */
+void rig_pause(struct rig *r);
+void rig_resume(struct rig *r);
+/* Both, as after a crash. */
 void rig_restart(struct rig *r);
 
 /* Runs one command; the answer is in r->answer, or r->code says why not. */

@@ -67,6 +67,11 @@ void process_start(struct process *p, const char *const *argv)
 	start(p, argv, false);
 }
 
+void process_start_heard(struct process *p, const char *const *argv)
+{
+	start(p, argv, true);
+}
+
 int process_run(const char *const *argv, char *ret_output, size_t size)
 {
 	struct process p;
@@ -75,13 +80,27 @@ int process_run(const char *const *argv, char *ret_output, size_t size)
 	return process_finish(&p, ret_output, size);
 }
 
+static bool read_line(struct process *p)
+{
+	if (!fgets(p->line, sizeof(p->line), p->output))
+		return false;
+	p->line[strcspn(p->line, "\n")] = '\0';
+	return true;
+}
+
 bool process_wait_line(struct process *p, const char *prefix)
 {
-	while (fgets(p->line, sizeof(p->line), p->output)) {
-		p->line[strcspn(p->line, "\n")] = '\0';
+	while (read_line(p))
 		if (strncmp(p->line, prefix, strlen(prefix)) == 0)
 			return true;
-	}
+	return false;
+}
+
+bool process_wait_words(struct process *p, const char *words)
+{
+	while (read_line(p))
+		if (strstr(p->line, words))
+			return true;
 	return false;
 }
 

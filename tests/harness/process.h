@@ -22,10 +22,14 @@ const char *process_program(const char *name);
 
 /* Starts argv[0] with argv, NULL at the end. */
 void process_start(struct process *p, const char *const *argv);
+/* The same with its standard error in p->output too: somebody must go on reading it. */
+void process_start_heard(struct process *p, const char *const *argv);
 /* Runs a program to its end and keeps what it said on both outputs. The wait status. */
 int process_run(const char *const *argv, char *ret_output, size_t size);
 /* Reads lines until one begins with prefix; p->line is that line, without its newline. False at the end of output. */
 bool process_wait_line(struct process *p, const char *prefix);
+/* The same for a line with words anywhere in it. */
+bool process_wait_words(struct process *p, const char *words);
 /* The word that follows key in p->line: "rpc=" in "ready rpc=HOST:PORT http=…". */
 void process_line_word(const struct process *p, const char *key, char *ret, size_t size);
 /* Sends the signal and waits for the end. The wait status. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,6 +192,55 @@ static void a_newer_format_is_refused_and_left_alone(void **state)
 	store = NULL;
 	assert_int_equal(open_store(dir.path, false, &info), ERR_UNSUPPORTED_VERSION);
 	assert_non_null(strstr(info.message, "99"));
+}
+
+/* The folders that were synced since the start of the test. */
+static char synced[16][256];
+static size_t synced_count;
+
+/* In the C library's place. */
+int fsync(int fd)
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, synced[synced_count], sizeof(synced[0]) - 1);
+	if (n > 0 && synced_count < 15) {
+		synced[synced_count][n] = '\0';
+		synced_count++;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *path)
+{
+	for (size_t i = 0; i < synced_count; i++)
+		if (strcmp(synced[i], path) == 0)
+			return true;
+	return false;
+}
+
+static void the_names_of_new_files_last(void **state)
+{
+	struct error_info info = { 0 };
+	struct blob_store *bs;
+	char path[160], blobs[200];
+
+	(void)state;
+	store_close(store);
+	store = NULL;
+	snprintf(path, sizeof(path), "%s/new", dir.path);
+	snprintf(blobs, sizeof(blobs), "%s/blobs", path);
+	synced_count = 0;
+	assert_int_equal(open_store(path, false, &info), 0);
+	assert_true(was_synced(dir.path));
+	assert_true(was_synced(path));
+	synced_count = 0;
+	assert_int_equal(blob_store_open(path, &bs, &info), 0);
+	assert_true(was_synced(path));
+	assert_true(was_synced(blobs));
+	blob_store_close(bs);
 }
 
 static void a_directory_that_cannot_be_is_named(void **state)
@@ -490,6 +540,7 @@ int main(void)
 		T(a_full_map_is_said),
 		T(one_process_at_a_time),
 		T(a_newer_format_is_refused_and_left_alone),
+		T(the_names_of_new_files_last),
 		T(a_directory_that_cannot_be_is_named),
 		T(keys_sort_as_meant),
 		T(keys_read_back),

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -279,6 +282,36 @@ static void a_wait_ends_by_itself(void **state)
 	assert_int_equal(lease.leased, 0);
 }
 
+static _Atomic int64_t clock_shift_s;
+
+/* In the C library's place, so that the wall clock can be set. */
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ret);
+
+	if (id == CLOCK_REALTIME)
+		ret->tv_sec += clock_shift_s;
+	return rc;
+}
+
+static void a_wait_ends_though_the_clock_is_set_back(void **state)
+{
+	struct call lease, forget;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_lease(&lease, 50, 1);
+	prepare(&forget, COMMAND_FORGET);
+	forget.cmd.session = 2;
+	writer_submit(fixture.writer, &forget.cmd);
+	await(&forget);
+	clock_shift_s = -3600;
+	await(&lease);
+	clock_shift_s = 0;
+	assert_int_equal(lease.rc, 0);
+	assert_int_equal(lease.leased, 0);
+}
+
 static void after_the_stop_commands_are_refused(void **state)
 {
 	struct call before, after;
@@ -344,6 +377,7 @@ int main(void)
 		T(a_failed_batch_is_told_to_each),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),
+		T(a_wait_ends_though_the_clock_is_set_back),
 		T(after_the_stop_commands_are_refused),
 		T(deadlines_pass_without_a_command),
 	};

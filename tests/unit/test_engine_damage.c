@@ -1,0 +1,225 @@
+/* What one damaged record may cost: its own job, and nothing beside it. Each test damages the store of a live engine
+ * and shows that the others go on; where the engine puts things right by itself, the checker says so at the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/store/keys.h"
+#include "tests/harness/engine_rig.h"
+
+static struct rig rig;
+
+static int setup(void **state)
+{
+	(void)state;
+	rig_open(&rig);
+	rig.unchecked = true;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+static struct store_txn *begin(void)
+{
+	struct store_txn *t;
+
+	store_abort(rig.view_txn);
+	rig.view_txn = NULL;
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	return t;
+}
+
+static void insert(enum store_table table, struct key key, struct slice value)
+{
+	struct store_txn *t = begin();
+
+	assert_int_equal(store_put(t, table, key_slice(&key), value), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static void flip_last_byte(enum store_table table, struct key key)
+{
+	struct store_txn *t = begin();
+	uint8_t bytes[4096];
+	struct slice value;
+
+	assert_int_equal(store_get(t, table, key_slice(&key), &value), 0);
+	assert_in_range(value.size, 1, sizeof(bytes));
+	memcpy(bytes, value.data, value.size);
+	bytes[value.size - 1] ^= 1;
+	assert_int_equal(store_put(t, table, key_slice(&key), slice_of(bytes, value.size)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static void expect_leased(const char *payload)
+{
+	struct msg_leased_job job;
+
+	assert_true(rig_lease(&rig, "q", &job));
+	assert_true(slice_is(job.payload, payload));
+}
+
+static void a_stray_entry_costs_no_job(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "first");
+
+	(void)state;
+	insert(TABLE_READY, key_ready(0, 0, 1, &id), slice_of(NULL, 0));
+	expect_leased("first");
+	insert(TABLE_READY, key_ready(0, 0, 1, &id), slice_of(NULL, 0));
+	rig_put(&rig, "q", "second");
+	expect_leased("second");
+	rig_put(&rig, "q", "third");
+	expect_leased("third");
+	rig_check(&rig);
+}
+
+static void entries_of_no_shape_hold_up_nobody(void **state)
+{
+	struct key ready = key_queue(0), due = { .bytes = { 0 }, .size = 1 };
+
+	(void)state;
+	rig_put(&rig, "q", "x");
+	ready.bytes[ready.size++] = 0;
+	insert(TABLE_READY, ready, slice_of(NULL, 0));
+	insert(TABLE_DUE, due, slice_of(NULL, 0));
+	expect_leased("x");
+	rig_put(&rig, "q", "y");
+	insert(TABLE_READY, ready, slice_of(NULL, 0));
+	expect_leased("y");
+	rig_put(&rig, "q", "z");
+	expect_leased("z");
+	rig_pass(&rig, 0);
+	assert_true(engine_next_ms(rig.engine) > rig.now_ms);
+	rig_pass(&rig, 30000);
+	expect_leased("x");
+	expect_leased("y");
+	expect_leased("z");
+	rig_check(&rig);
+}
+
+static void a_damaged_record_is_set_aside(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "damaged");
+	struct msg_leased_job job;
+
+	(void)state;
+	rig_put(&rig, "q", "sound");
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	expect_leased("sound");
+	assert_false(rig_lease(&rig, "q", &job));
+	rig_put(&rig, "q", "later");
+	expect_leased("later");
+	rig_job(&rig, &id);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+}
+
+static void a_damaged_input_ends_its_job_and_frees_its_key(void **state)
+{
+	struct msg_job_put put = {
+		.has_queue = true,
+		.queue = slice_str("q"),
+		.has_payload = true,
+		.payload = slice_str("x"),
+		.has_idempotency_key = true,
+		.idempotency_key = slice_str("key"),
+	};
+	struct uuid id = rig_put_params(&rig, &put);
+	struct msg_leased_job job;
+	struct key key = key_job(&id);
+	struct store_txn *t;
+	struct slice bytes;
+	struct job record;
+
+	(void)state;
+	flip_last_byte(TABLE_INPUTS, key);
+	assert_false(rig_lease(&rig, "q", &job));
+	t = begin();
+	assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &bytes), 0);
+	assert_int_equal(record_read_job(bytes, &record), 0);
+	assert_int_equal(record.state, JOB_DEAD);
+	store_abort(t);
+	rig_put_params(&rig, &put);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+	assert_string_equal(rig.info.field, "idempotency_key");
+	rig_pass(&rig, rig.settings.result_ttl_ms);
+	rig_pass(&rig, rig.settings.record_ttl_ms);
+	rig_put_params(&rig, &put);
+	assert_int_equal(rig.code, 0);
+	assert_true(rig.answer.put.created);
+	rig_check(&rig);
+}
+
+static void a_damaged_checkpoint_is_not_paid_for_again(void **state)
+{
+	struct msg_job_checkpoint checkpoint = { .has_id = true, .has_lease = true, .has_data = true };
+	struct msg_job_release release = { .has_id = true, .has_lease = true };
+	struct msg_leased_job job;
+
+	(void)state;
+	checkpoint.id = release.id = rig_put(&rig, "q", "x");
+	assert_true(rig_lease(&rig, "q", &job));
+	checkpoint.lease = release.lease = job.lease;
+	checkpoint.data = slice_str("provider-id");
+	rig_run(&rig, COMMAND_CHECKPOINT, &checkpoint);
+	rig_run(&rig, COMMAND_RELEASE, &release);
+	flip_last_byte(TABLE_CHECKPOINTS, key_job(&release.id));
+	assert_false(rig_lease(&rig, "q", &job));
+	assert_int_equal(rig_job(&rig, &release.id)->state, JOB_DEAD);
+}
+
+static void an_artifact_key_of_no_shape_stops_no_retention(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "x");
+	struct msg_leased_job job;
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_complete(&rig, &id, &job.lease, "done");
+	insert(TABLE_ARTIFACTS, key_job(&id), slice_of(NULL, 0));
+	rig_pass(&rig, rig.settings.result_ttl_ms);
+	rig_pass(&rig, rig.settings.record_ttl_ms);
+	rig_job(&rig, &id);
+	assert_int_equal(rig.code, ERR_GONE);
+}
+
+static void a_damaged_job_shows_itself_to_its_link_alone(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "x"), found;
+	char token[LINK_TOKEN_SIZE + 1] = "";
+
+	(void)state;
+	memcpy(token, (const char *)rig.answer.put.link.data + rig.answer.put.link.size - LINK_TOKEN_SIZE,
+	       LINK_TOKEN_SIZE);
+	flip_last_byte(TABLE_INPUTS, key_job(&id));
+	rig_job(&rig, &id);
+	assert_int_equal(view_link(rig.view_txn, &rig.settings, rig.now_ms, slice_str(token), &found, &rig.view),
+			 ERR_CORRUPT);
+	/* The first 22 characters are the job's id, which is no secret. */
+	token[30] = token[30] == 'A' ? 'B' : 'A';
+	assert_int_equal(view_link(rig.view_txn, &rig.settings, rig.now_ms, slice_str(token), &found, &rig.view),
+			 ERR_NOT_FOUND);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_stray_entry_costs_no_job),
+		T(entries_of_no_shape_hold_up_nobody),
+		T(a_damaged_record_is_set_aside),
+		T(a_damaged_input_ends_its_job_and_frees_its_key),
+		T(a_damaged_checkpoint_is_not_paid_for_again),
+		T(an_artifact_key_of_no_shape_stops_no_retention),
+		T(a_damaged_job_shows_itself_to_its_link_alone),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
