@@ -127,6 +127,8 @@ static void fill_settings(struct broker *b)
 	s->payload_bytes = c->limit_payload_bytes;
 	s->artifact_bytes = c->limit_artifact_bytes;
 	s->answer_bytes = c->limit_message_bytes;
+	s->reserve_bytes =
+		c->store_reserve_bytes == CONFIG_AUTO ? store_auto_reserve(b->store) : c->store_reserve_bytes;
 	s->result_ttl_ms = c->result_ttl_ms;
 	s->record_ttl_ms = c->record_ttl_ms;
 	s->tombstone_ttl_ms = c->tombstone_ttl_ms;

@@ -114,6 +114,7 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 		parked_shift(e, now_ms - e->now_ms);
 	e->now_ms = now_ms;
 	e->draws = 0;
+	e->room_bytes = -1;
 	memcpy(e->random, random, sizeof(e->random));
 	e->events.count = 0;
 	e->garbage.count = 0;

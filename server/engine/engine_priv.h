@@ -55,8 +55,9 @@ struct engine {
 	struct store_txn *txn;
 	int64_t now_ms;
 	uint8_t random[32];
-	uint32_t draws;	 /* of random, so far */
-	bool more_ready; /* some queue has gained a ready job since the parked leases were last served */
+	uint32_t draws;	    /* of random, so far */
+	int64_t room_bytes; /* what puts of this batch may still take; −1: not asked yet */
+	bool more_ready;    /* some queue has gained a ready job since the parked leases were last served */
 	struct event_list events;
 	struct uuid_list garbage;
 	struct command_list answered; /* parked ones, answered in this batch */
@@ -100,6 +101,9 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job);
 
 /* ---- one function a command; each answers or refuses it ---- */
+
+/* Whether a producer's bytes still fit beside the reserve; counts them if so. The store's errors. */
+int room_take(struct engine *e, int64_t bytes, bool *ret_fits);
 
 int command_put(struct engine *e, struct command *cmd);
 /* Grants what there is; *ret_granted is how many. Does not answer when there is nothing. */

@@ -284,8 +284,14 @@ int command_attach(struct engine *e, struct command *cmd)
 	struct msg_artifact_stored result = { .has_size = true, .has_sha256 = true };
 	char sha256[64];
 	struct job job;
+	bool fits;
 	int rc;
 
+	if (!attach->has_lease) {
+		rc = room_take(e, attach->staged.has_blob ? 0 : attach->staged.size, &fits);
+		if (rc < 0 || !fits)
+			return rc < 0 ? rc : refuse(cmd, ERR_STORE_FULL, NULL, "the store is full");
+	}
 	rc = attach->has_lease ? load_leased(e, &attach->id, &attach->lease, &job)
 			       : load_unleased(e, &attach->id, &job);
 	if (rc == 0)

@@ -8,6 +8,9 @@
 #define DEFAULT_PRIORITY     5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 #define PREVIEW		     "preview"
+#define JOB_COST	     8192	 /* bytes of pages that a job takes besides its own */
+#define ROOM_KNOWN	     (1LL << 30) /* more room than this need not be known exactly */
+#define FULL_RETRY_MS	     5000
 
 static const struct backoff default_backoff = { .base_ms = 1000, .max_ms = 300000, .factor = 2, .jitter = 1 };
 
@@ -126,6 +129,44 @@ static int find_known(struct engine *e, const struct queue *q, struct put_item *
 	return 0;
 }
 
+/* ---- room ---- */
+
+int room_take(struct engine *e, int64_t bytes, bool *ret_fits)
+{
+	/* Values beyond a part of a page take whole pages of their own, and the trees above grow too. */
+	int64_t cost = bytes + bytes / 4 + JOB_COST;
+	int rc;
+
+	if (e->room_bytes < 0) {
+		rc = store_room(e->store, e->settings->reserve_bytes + ROOM_KNOWN, &e->room_bytes);
+		if (rc < 0)
+			return rc;
+		e->room_bytes -= e->settings->reserve_bytes;
+		if (e->room_bytes < 0)
+			e->room_bytes = 0;
+	}
+	*ret_fits = cost <= e->room_bytes;
+	if (*ret_fits)
+		e->room_bytes -= cost;
+	return 0;
+}
+
+/* Refuses the item where it does not fit any more. */
+static int find_room(struct engine *e, struct put_item *item, bool *ret_fits)
+{
+	int64_t bytes = (int64_t)item->put.payload.size;
+	int rc;
+
+	if (item->put.has_preview && !item->preview.has_blob)
+		bytes += item->preview.size;
+	rc = room_take(e, bytes, ret_fits);
+	if (rc == 0 && !*ret_fits) {
+		refuse_item(item, ERR_STORE_FULL, NULL, "the store is full");
+		item->error.retry_after_ms = FULL_RETRY_MS;
+	}
+	return rc;
+}
+
 static int write_input(struct engine *e, const struct uuid *id, const struct msg_job_put *put)
 {
 	struct key key = key_job(id);
@@ -167,7 +208,7 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 {
 	struct slice name = item->put.queue;
 	struct queue *q;
-	bool known;
+	bool known, fits;
 	int rc;
 
 	if (item->error.code < 0)
@@ -175,14 +216,7 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 	if (((const char *)name.data)[0] == '_')
 		return refuse_item(item, ERR_BAD_REQUEST, "queue", "names that begin with _ are the server's own");
 	q = queues_find(e->queues, name);
-	if (!q) {
-		rc = queues_add(e->queues, name, &q);
-		if (rc == ERR_QUEUE_FULL)
-			return refuse_item(item, rc, "queue", "there are too many queues already");
-		if (rc < 0)
-			return rc;
-	}
-	if (item->put.has_idempotency_key) {
+	if (q && item->put.has_idempotency_key) {
 		rc = find_known(e, q, item, answer, &known);
 		/* Damage behind one key refuses this put alone. */
 		if (rc == ERR_CORRUPT)
@@ -190,6 +224,14 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 		if (rc < 0 || known)
 			return rc;
 	}
+	rc = find_room(e, item, &fits);
+	if (rc < 0 || !fits)
+		return rc;
+	rc = q ? 0 : queues_add(e->queues, name, &q);
+	if (rc == ERR_QUEUE_FULL)
+		return refuse_item(item, rc, "queue", "there are too many queues already");
+	if (rc < 0)
+		return rc;
 	return write_new(e, id, q, item, answer);
 }
 

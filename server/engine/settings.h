@@ -15,6 +15,7 @@ struct settings {
 	int64_t payload_bytes;	  /* of one job, at most */
 	int64_t artifact_bytes;	  /* of one uploaded artifact, at most */
 	int64_t answer_bytes;	  /* of one message to a peer, at most; 0: no bound that the engine need know */
+	int64_t reserve_bytes;	  /* of the store, kept from puts: for what is there already to be finished with */
 	int64_t result_ttl_ms;	  /* how long a finished job's artifacts are kept, unless it or its queue says */
 	int64_t record_ttl_ms;	  /* how long after finishing the record is kept; never less than the result */
 	int64_t tombstone_ttl_ms; /* how long after that its link says "gone" instead of "unknown" */

@@ -290,40 +290,75 @@ int view_list_begin(const struct msg_job_list *params, struct list_filter *ret, 
 	return 0;
 }
 
-static bool matches(const struct msg_job_list *p, const struct msg_job *job)
+/* The number of the queue that is asked for. ERR_NOT_FOUND where there is none of that name. */
+static int find_queue(struct store_txn *t, struct slice name, uint32_t *ret)
 {
-	if (p->has_queue && !slice_equal(p->queue, job->queue))
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
+		struct queue_record q;
+
+		if (record_read_queue(value, &q) == 0 && slice_equal(q.name, name))
+			return key_read_queue(key, ret);
+	}
+	return rc;
+}
+
+/* Whether a job is asked for, from as little of it as tells: most of those looked at are not. */
+static bool matches(struct store_txn *t, const struct msg_job_list *p, uint32_t queue, const struct uuid *id,
+		    const struct job *job)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+
+	if ((p->has_queue && job->queue != queue) || (p->has_state && job->state != p->state))
 		return false;
-	if (p->has_state && p->state != job->state)
-		return false;
-	return !p->has_group || (job->has_group && slice_equal(p->group, job->group));
+	if (!p->has_group)
+		return true;
+	return store_get(t, TABLE_INPUTS, key_slice(&key), &bytes) == 0 && record_read_input(bytes, &input) == 0 &&
+	       slice_equal(input.group, p->group);
+}
+
+/* The next older job. ERR_NOT_FOUND past the oldest. */
+static int step_back(struct store_txn *t, struct list_filter *filter, struct slice *ret_record)
+{
+	struct key before = key_job(&filter->after);
+	struct slice key;
+	int rc;
+
+	rc = store_seek_back(t, TABLE_JOBS, filter->has_after ? key_slice(&before) : slice_of(NULL, 0), &key,
+			     ret_record);
+	if (rc == 0)
+		rc = key_read_job(key, &filter->after);
+	filter->has_after = true;
+	return rc;
 }
 
 int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_filter *filter,
 	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more)
 {
+	const struct msg_job_list *p = filter->params;
+	uint32_t queue = 0;
 	size_t count = 0;
-	int rc = 0;
+	int rc;
 
-	for (int step = 0; step < LIST_STEPS && count < cap; step++) {
-		struct key before = key_job(&filter->after);
-		struct slice key, value;
+	rc = p->has_queue ? find_queue(t, p->queue, &queue) : 0;
+	for (int step = 0; rc == 0 && step < LIST_STEPS && count < cap; step++) {
+		struct slice record;
+		struct job job;
 
-		rc = store_seek_back(t, TABLE_JOBS, filter->has_after ? key_slice(&before) : slice_of(NULL, 0), &key,
-				     &value);
-		if (rc == 0)
-			rc = key_read_job(key, &filter->after);
-		if (rc < 0)
-			break;
-		filter->has_after = true;
-		rc = view_job(t, settings, now_ms, &filter->after, &ret[count]);
-		if (rc == ERR_CORRUPT) {
-			rc = 0;
+		rc = step_back(t, filter, &record);
+		/* A damaged one is not shown; the others are. */
+		if (rc < 0 || record_read_job(record, &job) < 0 || !matches(t, p, queue, &filter->after, &job))
 			continue;
-		}
-		if (rc < 0)
-			break;
-		count += matches(filter->params, &ret[count].job);
+		rc = view_job(t, settings, now_ms, &filter->after, &ret[count]);
+		if (rc == 0)
+			count++;
+		else if (rc == ERR_CORRUPT)
+			rc = 0;
 	}
 	*ret_count = count;
 	*ret_more = rc == 0;

@@ -1,9 +1,12 @@
 #include "health.h"
 
 #include "proto/error.h"
+#include "server/engine/settings.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/store/store.h"
+
+#define PUT_ROOM 16384 /* bytes: a small job with what its entries take */
 
 static enum MHD_Result say(const struct request *r, unsigned status, const char *line)
 {
@@ -27,17 +30,19 @@ enum MHD_Result health_serve_alive(const struct request *r)
 
 enum MHD_Result health_serve_ready(const struct request *r)
 {
-	struct store_info info;
+	int64_t reserve = r->site->settings->reserve_bytes;
 	struct store_txn *t;
+	int64_t room;
 
 	if (atomic_load(&r->site->quiesced))
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n");
 	if (store_begin_read(r->site->store, &t) < 0)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
 	store_abort(t);
-	if (store_info(r->site->store, &info) < 0)
+	if (store_room(r->site->store, reserve + PUT_ROOM, &room) < 0)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
-	if (info.used_bytes >= info.max_bytes)
+	/* Where no put fits any more. */
+	if (room < reserve + PUT_ROOM)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store is full\n");
 	return say(r, MHD_HTTP_OK, "ready\n");
 }

@@ -54,6 +54,12 @@ int store_open(const struct store_options *options, struct store **ret, struct e
 /* No transaction may be open. NULL is taken. */
 void store_close(struct store *s);
 
+/* Bytes that may still be written before map or disk are full. Counting what is free inside the file takes a moment, so
+ * that is done only where there may be fewer than enough: then the number is exact, else it is at least enough. */
+int store_room(struct store *s, int64_t enough, int64_t *ret_bytes);
+/* A reserve that fits the map and the disk: the smaller of 256 MiB and a tenth of either. */
+int64_t store_auto_reserve(struct store *s);
+
 const char *store_dir(const struct store *s);
 int store_info(struct store *s, struct store_info *ret);
 /* What the last failing call of this thread ran into, for a log line. */

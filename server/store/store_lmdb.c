@@ -15,13 +15,16 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "proto/base/clean.h"
 #include "server/store/keys.h"
 
-#define FORMAT_VERSION 1
-#define MAX_READERS    512
+#define FORMAT_VERSION	1
+#define MAX_READERS	512
+#define NEW_FILE_PAGES	2
+#define FULL_DISK_BYTES (1 << 20) /* less than this is a full disk */
 
 struct store {
 	char *dir;
@@ -187,6 +190,25 @@ static int take_directory(struct store *s, bool read_only, struct error_info *in
 	return 0;
 }
 
+/* A file cut short, by a copy that was not finished for instance, would end the process where the map ends. */
+static int check_length(struct store *s, const char *path, struct error_info *info)
+{
+	struct store_info used;
+	struct stat st;
+	int rc;
+
+	rc = store_info(s, &used);
+	if (rc < 0)
+		return error_set(info, rc, NULL, "cannot read %s: %s", path, store_error_detail());
+	if (stat(path, &st) < 0)
+		return error_set(info, ERR_IO, NULL, "cannot look at %s: %s", path, strerror(errno));
+	/* A new file has no pages yet but the two that say so. */
+	if (used.used_bytes > NEW_FILE_PAGES * (int64_t)sysconf(_SC_PAGESIZE) && st.st_size < used.used_bytes)
+		return error_set(info, ERR_CORRUPT, NULL, "%s is cut short: it has %lld bytes of %lld", path,
+				 (long long)st.st_size, (long long)used.used_bytes);
+	return 0;
+}
+
 static int open_env(struct store *s, const struct store_options *o, struct error_info *info)
 {
 	/* The flock above keeps other processes out, so a reader needs no lock file of LMDB's. */
@@ -208,7 +230,7 @@ static int open_env(struct store *s, const struct store_options *o, struct error
 		rc = mdb_env_open(s->env, path, flags, 0600);
 	if (rc != 0)
 		return error_set(info, translate(rc), NULL, "cannot open %s: %s", path, mdb_strerror(rc));
-	return 0;
+	return check_length(s, path, info);
 }
 
 /* The version of what is stored: an empty file gets ours, a newer one is left alone. */
@@ -312,6 +334,86 @@ int store_info(struct store *s, struct store_info *ret)
 	return 0;
 }
 
+/* ---- room ---- */
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Pages inside the file that hold nothing, as of the last commit: LMDB lists them by the transaction that freed them.
+ */
+static int count_free_pages(struct store *s, int64_t *ret)
+{
+	const MDB_dbi free_list = 0;
+	MDB_cursor *c = NULL;
+	MDB_val k, v;
+	MDB_txn *txn;
+	int rc;
+
+	*ret = 0;
+	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	if (rc != 0)
+		return translate(rc);
+	rc = mdb_cursor_open(txn, free_list, &c);
+	while (rc == 0) {
+		size_t pages;
+
+		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+		if (rc != 0)
+			break;
+		memcpy(&pages, v.mv_data, sizeof(pages));
+		*ret += (int64_t)pages;
+	}
+	if (c)
+		mdb_cursor_close(c);
+	mdb_txn_abort(txn);
+	return rc == MDB_NOTFOUND ? 0 : translate(rc);
+}
+
+/* Bytes that an unprivileged process may still take of the disk; a tenth of all there are in *ret_tenth. */
+static int64_t disk_room(const struct store *s, int64_t *ret_tenth)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(s->lock_fd, &fs) < 0)
+		return *ret_tenth = INT64_MAX;
+	*ret_tenth = (int64_t)(fs.f_blocks * fs.f_frsize / 10);
+	return (int64_t)(fs.f_bavail * fs.f_frsize);
+}
+
+int store_room(struct store *s, int64_t enough, int64_t *ret_bytes)
+{
+	struct store_info info;
+	int64_t room, pages, ignored;
+	MDB_stat stat;
+	int rc;
+
+	rc = store_info(s, &info);
+	if (rc < 0)
+		return rc;
+	room = smaller(info.max_bytes - info.used_bytes, disk_room(s, &ignored));
+	if (room < enough) {
+		rc = count_free_pages(s, &pages);
+		if (rc < 0)
+			return rc;
+		mdb_env_stat(s->env, &stat);
+		room += pages * stat.ms_psize;
+	}
+	*ret_bytes = room;
+	return 0;
+}
+
+int64_t store_auto_reserve(struct store *s)
+{
+	struct store_info info;
+	int64_t reserve = 256 << 20, tenth;
+
+	disk_room(s, &tenth);
+	reserve = smaller(reserve, tenth);
+	return store_info(s, &info) < 0 ? reserve : smaller(reserve, info.max_bytes / 10);
+}
+
 /* ---- transactions ---- */
 
 static int begin(struct store *s, unsigned flags, struct store_txn **ret)
@@ -353,11 +455,15 @@ static void close_cursors(struct store_txn *t)
 
 int store_commit(struct store_txn *t)
 {
+	int64_t ignored;
 	int rc;
 
 	close_cursors(t);
 	take_back(t);
 	rc = mdb_txn_commit(t->txn);
+	/* A write that the disk had no room for whole comes back as an I/O error. */
+	if (rc == EIO && disk_room(t->store, &ignored) < FULL_DISK_BYTES)
+		rc = ENOSPC;
 	free(t);
 	return translate(rc);
 }

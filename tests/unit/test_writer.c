@@ -59,6 +59,7 @@ static int setup(void **state)
 {
 	(void)state;
 	tempdir_make(&fixture.dir);
+	fixture.settings.reserve_bytes = 0;
 	open_all(1 << 28);
 	return 0;
 }
@@ -231,7 +232,8 @@ static void a_failed_batch_is_told_to_each(void **state)
 	assert_non_null(calls);
 	teardown(NULL);
 	tempdir_make(&fixture.dir);
-	open_all(1 << 19); /* too small for them all */
+	open_all(1 << 19); /* too small for them all, and nothing keeps them from being tried */
+	fixture.settings.reserve_bytes = -(1LL << 32);
 	for (int i = 0; i < 4000; i++)
 		submit_put(&calls[i], "0123456789012345678901234567890123456789");
 	assert_int_equal(writer_start(fixture.writer), 0);
@@ -244,6 +246,35 @@ static void a_failed_batch_is_told_to_each(void **state)
 	submit_put(&later, "small");
 	await(&later);
 	assert_int_equal(later.rc, 0);
+}
+
+static void puts_that_do_not_fit_are_refused_alone(void **state)
+{
+	_cleanup_free_ struct call *calls = calloc(400, sizeof(*calls));
+	struct writer_stats stats;
+	struct call lease;
+	int refused = 0;
+
+	(void)state;
+	assert_non_null(calls);
+	teardown(NULL);
+	tempdir_make(&fixture.dir);
+	fixture.settings.reserve_bytes = 1 << 19;
+	open_all(1 << 20);
+	for (int i = 0; i < 400; i++)
+		submit_put(&calls[i], "x");
+	assert_int_equal(writer_start(fixture.writer), 0);
+	for (int i = 0; i < 400; i++) {
+		await(&calls[i]);
+		assert_int_equal(calls[i].rc, 0);
+		refused += calls[i].refusals;
+	}
+	assert_in_range(refused, 300, 399);
+	submit_lease(&lease, 0, 1);
+	await(&lease);
+	assert_int_equal(lease.leased, 1);
+	writer_stats(fixture.writer, &stats);
+	assert_int_equal(stats.failed_commits, 0);
 }
 
 static void a_parked_lease_is_served_forgotten_or_ended(void **state)
@@ -375,6 +406,7 @@ int main(void)
 		T(many_fronts_put_at_once),
 		T(what_waits_is_committed_together),
 		T(a_failed_batch_is_told_to_each),
+		T(puts_that_do_not_fit_are_refused_alone),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),
 		T(a_wait_ends_though_the_clock_is_set_back),
