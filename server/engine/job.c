@@ -118,6 +118,25 @@ static int write_job(struct engine *e, const struct uuid *id, const struct job *
 	return store_put(e->txn, TABLE_JOBS, key_slice(&key), buf_slice(&e->record));
 }
 
+/* Invariants 1 to 3 for one job, after each of its moves; the counts are proved by check.c. In checked builds only. */
+static void prove(struct engine *e, const struct uuid *id, const struct job *job)
+{
+#ifdef RAINCHECK_CHECKED
+	struct key ready = key_ready(job->queue, job->priority, job->tag, id);
+	struct key due = key_due(job->due_at_ms, id);
+	struct slice value;
+
+	assert((store_get(e->txn, TABLE_READY, key_slice(&ready), &value) == 0) == (job->state == JOB_READY));
+	assert(job->due_at_ms == job_due(job));
+	assert(job->due_at_ms != 0 || job->state == JOB_READY);
+	assert(job->due_at_ms == 0 || store_get(e->txn, TABLE_DUE, key_slice(&due), &value) == 0);
+#else
+	(void)e;
+	(void)id;
+	(void)job;
+#endif
+}
+
 int job_save(struct engine *e, const struct uuid *id, struct job *job)
 {
 	int rc = move_due(e, id, job);
@@ -201,6 +220,8 @@ static int enter(struct engine *e, const struct uuid *id, struct job *job, struc
 	rc = move_due(e, id, job);
 	if (rc == 0)
 		rc = write_job(e, id, job);
+	if (rc == 0)
+		prove(e, id, job);
 	return rc;
 }
 
