@@ -240,7 +240,7 @@ install: all
 	install -m 644 client/raincheck.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
-	$(if $(DESTDIR),,ldconfig)
+	$(if $(DESTDIR),,-PATH="$$PATH:/sbin:/usr/sbin" ldconfig)
 
 .PHONY: clean
 clean:

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "client/raincheck.h"
@@ -234,6 +235,18 @@ static bool is_terminal(FILE *f)
 	return fd >= 0 && isatty(fd);
 }
 
+/* What the user has set comes first. */
+static size_t terminal_width(FILE *f)
+{
+	const char *columns = getenv("COLUMNS");
+	long set = columns ? strtol(columns, NULL, 10) : 0;
+	struct winsize size;
+
+	if (set > 0)
+		return (size_t)set;
+	return ioctl(fileno(f), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static void look_around(struct cli *c)
 {
 	const char *no_colour = getenv("NO_COLOR");
@@ -241,7 +254,20 @@ static void look_around(struct cli *c)
 
 	c->out_is_terminal = is_terminal(c->out);
 	c->err_is_terminal = is_terminal(c->err);
+	c->width = c->out_is_terminal ? terminal_width(c->out) : 0;
 	c->colour = c->out_is_terminal && !(no_colour && *no_colour) && !(terminal && strcmp(terminal, "dumb") == 0);
+}
+
+static int dispatch(struct cli *c)
+{
+	if (cli_value(c, "help"))
+		return cli_help(c);
+	if (cli_value(c, "version"))
+		return cli_version(c);
+	if (c->command)
+		return c->command->run(c);
+	cli_help(c);
+	return cli_usage(c, "a command is missing");
 }
 
 static int run(struct cli *c, int argc, char **argv)
@@ -252,11 +278,7 @@ static int run(struct cli *c, int argc, char **argv)
 	if (exit != CLI_DONE)
 		return exit;
 	c->json = cli_value(c, "json") != NULL;
-	if (!c->command && !cli_value(c, "help")) {
-		cli_help(c);
-		return cli_usage(c, "a command is missing");
-	}
-	exit = !c->command || cli_value(c, "help") ? cli_help(c) : c->command->run(c);
+	exit = dispatch(c);
 	flushed = cli_flush(c);
 	return exit != CLI_DONE ? exit : flushed;
 }

@@ -19,7 +19,8 @@ enum cli_exit {
 	CLI_USAGE,
 	CLI_NOT_FOUND,
 	CLI_NOT_ALLOWED,
-	CLI_NO_CONNECTION
+	CLI_NO_CONNECTION,
+	CLI_INTERRUPTED = 130 /* as a shell says it of SIGINT */
 };
 
 /* A flag: "--name VALUE", "--name=VALUE", "-l VALUE"; without value where value is NULL. */
@@ -58,6 +59,7 @@ struct cli {
 	bool colour; /* out is a terminal that may be coloured */
 	bool out_is_terminal;
 	bool err_is_terminal;
+	size_t width;	      /* columns of the terminal that out is; 0: it is none, or does not say */
 	char *token;	      /* NULL: none */
 	struct raincheck *rc; /* made when first needed */
 };

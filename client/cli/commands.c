@@ -6,6 +6,7 @@ const struct cli_option cli_global_options[] = {
 	{ "token-file", 0, "FILE", "a file that holds the token (RAINCHECK_TOKEN_FILE; or RAINCHECK_TOKEN itself)" },
 	{ "json", 0, NULL, "print JSON instead of text" },
 	{ "help", 'h', NULL, "say what a command does" },
+	{ "version", 0, NULL, "print the version" },
 	{ NULL, 0, NULL, NULL },
 };
 

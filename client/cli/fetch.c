@@ -79,6 +79,23 @@ static int sink_finish(struct sink *s)
 	return CLI_DONE;
 }
 
+/* The broker says "not found" of a job that it does not know and of one that has no such artifact alike. */
+static int artifact_refused(struct cli *c, const char *id)
+{
+	struct raincheck_error why = *raincheck_last_error(c->rc);
+	struct raincheck_job *job;
+	int rc;
+
+	if (why.code != RAINCHECK_ENOT_FOUND)
+		return cli_refused(c, &why);
+	rc = raincheck_get(c->rc, id, &job);
+	if (rc == RAINCHECK_ENOT_FOUND || rc == RAINCHECK_EGONE)
+		return cli_last_refused(c);
+	if (rc == 0)
+		raincheck_free(job);
+	return cli_refused(c, &why);
+}
+
 static int copy_artifact(struct cli *c, struct sink *s, const char *id, const char *name)
 {
 	struct raincheck_artifact_read read = { .id = id, .name = name };
@@ -88,7 +105,7 @@ static int copy_artifact(struct cli *c, struct sink *s, const char *id, const ch
 
 	while (more && exit == CLI_DONE) {
 		if (raincheck_artifact_read(c->rc, &read, &piece) < 0)
-			return cli_last_refused(c);
+			return artifact_refused(c, id);
 		if (piece->offset != read.offset || (piece->data.size == 0 && read.offset < piece->size))
 			exit = cli_failed(c, "the broker sent another piece than was asked for");
 		else

@@ -36,7 +36,9 @@ static void print_all(FILE *out)
 		fprintf(out, "  %-10s  %s\n", k->name, k->summary);
 	fputs("\nFor every command:\n", out);
 	print_options(out, cli_global_options);
-	fputs("\nStatus: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not allowed, 5 no connection.\n", out);
+	fputs("\nStatus: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not allowed, 5 no connection, "
+	      "130 interrupted.\n",
+	      out);
 }
 
 int cli_help(struct cli *c)

@@ -1,9 +1,14 @@
 /* One job: get, wait, link. */
+#include <unistd.h>
+
 #include "cli.h"
 #include "client/raincheck.h"
+#include "proto/base/clock.h"
 #include "proto/base/units.h"
 #include "show.h"
 #include "text.h"
+
+#define PAUSE_MS 300 /* before a broker that is away is asked again */
 
 /* *ret_exit is set where this answers NULL. */
 static struct raincheck_job *fetch(struct cli *c, int *ret_exit)
@@ -75,6 +80,35 @@ static int read_timeout(struct cli *c, int64_t *ret_ms)
 	return cli_usage(c, "--timeout must be seconds or a duration such as 5m, not \"%s\"", text);
 }
 
+static bool is_outage(int code)
+{
+	return code == RAINCHECK_ENO_CONNECTION || code == RAINCHECK_ETIMED_OUT || code == RAINCHECK_ESHUTTING_DOWN;
+}
+
+/* A broker that was there once may come back, after a restart for instance: it is asked again until the time is over.
+ * One that never was there is an error at once. */
+static int wait_through_outages(struct cli *c, const char *id, int64_t timeout_ms, struct raincheck_job **ret)
+{
+	int64_t end = timeout_ms < 0 ? INT64_MAX : clock_mono_ms() + timeout_ms;
+	bool told = false;
+	int rc;
+
+	while ((rc = raincheck_wait(c->rc, id, timeout_ms, ret)) < 0) {
+		int64_t left = end - clock_mono_ms();
+
+		if (!is_outage(rc) || !raincheck_server(c->rc) || left <= 0)
+			return rc;
+		if (!told && !c->json)
+			fputs("raincheck: the connection is lost; waiting for the broker to come back\n", c->err);
+		told = true;
+		usleep((useconds_t)(left < PAUSE_MS ? left : PAUSE_MS) * 1000);
+		left = end - clock_mono_ms();
+		if (timeout_ms >= 0)
+			timeout_ms = left > 0 ? left : 0;
+	}
+	return 0;
+}
+
 int cli_wait(struct cli *c)
 {
 	const char *id = cli_job_id(c, c->args[0]);
@@ -84,7 +118,7 @@ int cli_wait(struct cli *c)
 
 	if (!id || read_timeout(c, &timeout_ms) != CLI_DONE || !cli_connect(c, &exit))
 		return exit;
-	if (raincheck_wait(c->rc, id, timeout_ms, &job) < 0)
+	if (wait_through_outages(c, id, timeout_ms, &job) < 0)
 		return cli_last_refused(c);
 	exit = show(c, job);
 	if (exit == CLI_DONE && job->state < RAINCHECK_JOB_SUCCEEDED)

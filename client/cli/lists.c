@@ -5,7 +5,6 @@
 #include "client/raincheck.h"
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
-#include "proto/base/units.h"
 #include "show.h"
 #include "suggest.h"
 #include "table.h"
@@ -47,7 +46,7 @@ static void add_job(struct table *t, const struct raincheck_job *job, int64_t no
 	table_add_number(t, job->priority);
 	snprintf(text, sizeof(text), "%lld/%lld", (long long)job->attempt, (long long)job->max_attempts);
 	table_add(t, text);
-	table_add(t, units_format_duration(now_ms - job->created_at_ms).text);
+	table_add(t, text_age(now_ms - job->created_at_ms).text);
 	table_add(t, job->group);
 	table_add(t, job->error && job->state != RAINCHECK_JOB_SUCCEEDED ? job->error->message : job->title);
 }
@@ -89,8 +88,10 @@ static int collect(struct cli *c, struct raincheck_list *list, long long limit, 
 	return exit;
 }
 
-static int print_table(struct cli *c, struct table *t)
+/* whole: as in table_fit(). */
+static int print_table(struct cli *c, struct table *t, uint32_t whole)
 {
+	table_fit(t, c->width, whole);
 	if (!table_print(t, c->out))
 		return cli_failed(c, "out of memory");
 	return CLI_DONE;
@@ -113,7 +114,7 @@ int cli_ls(struct cli *c)
 	if (exit == CLI_DONE && c->json)
 		return show_json(c, array);
 	json_decref(array);
-	return exit == CLI_DONE ? print_table(c, &t) : exit;
+	return exit == CLI_DONE ? print_table(c, &t, 1u << 0) : exit;
 }
 
 /* ---- queues ---- */
@@ -142,14 +143,14 @@ static void add_queue(struct table *t, const struct raincheck_queue *q, int64_t 
 	table_add_number(t, q->counts.succeeded);
 	table_add_number(t, q->counts.dead);
 	table_add_number(t, q->counts.canceled + q->counts.expired);
-	table_add(t, q->oldest_ready_at_ms > 0 ? units_format_duration(now_ms - q->oldest_ready_at_ms).text : NULL);
+	table_add(t, q->oldest_ready_at_ms > 0 ? text_age(now_ms - q->oldest_ready_at_ms).text : NULL);
 	table_add(t, q->title);
 }
 
 int cli_queue_ls(struct cli *c)
 {
-	static const char *const titles[] = { "QUEUE",	   "STATE", "SCHEDULED", "READY", "RUNNING",
-					      "SUCCEEDED", "DEAD",  "DROPPED",	 "WAITS", "TITLE" };
+	static const char *const titles[] = { "QUEUE", "STATE", "SCHED",   "READY", "RUNNING",
+					      "DONE",  "DEAD",	"DROPPED", "WAITS", "TITLE" };
 	_cleanup_(table_done) struct table t;
 	struct raincheck_queue_list *list;
 	json_t *array;
@@ -168,5 +169,5 @@ int cli_queue_ls(struct cli *c)
 			add_queue(&t, &list->queues[i], clock_wall_ms());
 	}
 	raincheck_free(list);
-	return c->json ? show_json(c, array) : print_table(c, &t);
+	return c->json ? show_json(c, array) : print_table(c, &t, 0);
 }

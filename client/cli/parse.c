@@ -156,7 +156,7 @@ static int check_args(struct cli *c)
 {
 	const struct cli_command *k = c->command;
 
-	if (!k || cli_value(c, "help"))
+	if (!k || cli_value(c, "help") || cli_value(c, "version"))
 		return CLI_DONE;
 	if (c->arg_count < k->min_args)
 		return cli_usage(c, "%s needs %s", k->name, k->usage);

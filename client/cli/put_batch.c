@@ -1,7 +1,8 @@
 /* put, many at once: jobs gather into batches of one commit each, several batches are under way at a time, and the
  * answers are counted as they come. Lines that are no job never leave; those the broker refuses are told with the rest
  * at the end, neighbours with the same reason in one line. When the connection breaks nothing more is sent: what was
- * under way may or may not have been put, and that is what is said of it.
+ * under way may or may not have been put, and that is what is said of it. After Ctrl-C no more is read; what was read
+ * still goes out, its answers are awaited for a while, and it is said how far that was.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,14 +11,19 @@
 
 #include "cli.h"
 #include "client/raincheck.h"
+#include "interrupt.h"
 #include "progress.h"
 #include "proto/base/clean.h"
+#include "proto/base/clock.h"
 #include "put.h"
 #include "text.h"
 
 #define WINDOW	     4 /* batches under way */
 #define MAX_JOBS     1000
-#define JOB_OVERHEAD 512 /* bytes that a job's settings take, at a guess */
+#define JOB_OVERHEAD 512  /* bytes that a job's settings take, at a guess */
+#define SLICE_MS     100  /* how often a wait for answers looks whether it was interrupted */
+#define PATIENCE_MS  3000 /* for answers after that */
+#define BOM	     "\xef\xbb\xbf"
 
 /* Neighbouring lines that were refused for the same reason. */
 struct refusal {
@@ -32,7 +38,9 @@ struct load {
 	long long put;
 	long long refused;
 	long long unknown;     /* sent, and never answered */
-	long long unsent_from; /* the first line that did not go out because the connection broke; 0: none */
+	long long unsent_from; /* the first line that was to go out and did not; 0: none */
+	long long line;	       /* the last one read */
+	int64_t give_up_at_ms; /* when to wait no longer, monotonic; 0: not interrupted */
 	struct refusal *refusals;
 	size_t refusal_count;
 	size_t under_way;
@@ -162,7 +170,22 @@ static void answered_cb(struct raincheck *rc, const struct raincheck_reply *repl
 	}
 	progress_show(&l->progress, l->put, l->refused);
 	batch_free(b);
-	raincheck_stop(rc);
+	/* Not while the handle is being closed. */
+	if (l->c->rc)
+		raincheck_stop(rc);
+}
+
+/* Waits for answers. False once the patience of whoever interrupted this is over. */
+static bool wait_some(struct load *l)
+{
+	int64_t now = clock_mono_ms();
+
+	if (l->give_up_at_ms == 0 && interrupt_came())
+		l->give_up_at_ms = now + PATIENCE_MS;
+	if (l->give_up_at_ms > 0 && now >= l->give_up_at_ms)
+		return false;
+	raincheck_run(l->c->rc, SLICE_MS);
+	return true;
 }
 
 /* Takes b over. */
@@ -170,9 +193,9 @@ static void send_batch(struct load *l, struct batch *b)
 {
 	int rc;
 
-	while (l->under_way >= WINDOW && !l->broken)
-		raincheck_run(l->c->rc, -1);
-	if (b->count == 0 || l->broken) {
+	while (l->under_way >= WINDOW && !l->broken && wait_some(l))
+		;
+	if (b->count == 0 || l->broken || l->under_way >= WINDOW) {
 		if (b->count > 0 && l->unsent_from == 0)
 			l->unsent_from = b->lines[0];
 		batch_free(b);
@@ -188,16 +211,29 @@ static void send_batch(struct load *l, struct batch *b)
 	batch_free(b);
 }
 
-static int finish(struct load *l)
+/* what: "line" or "job". */
+static void tell_end(const struct load *l, const char *what)
 {
-	while (l->under_way > 0)
-		raincheck_run(l->c->rc, -1);
+	if (interrupt_came())
+		fprintf(l->c->err, "raincheck: interrupted after %s %lld: %lld put\n", what,
+			l->unsent_from > 0 ? l->unsent_from - 1 : l->line, l->put);
+	else if (l->unsent_from > 0)
+		fprintf(l->c->err, "from %s %lld on nothing was sent\n", what, l->unsent_from);
+}
+
+static int finish(struct load *l, const char *what)
+{
+	while (l->under_way > 0 && wait_some(l))
+		;
+	/* What is left is told to be lost, while there is still somebody to be told. */
+	if (l->under_way > 0)
+		raincheck_close(TAKE_PTR(l->c->rc), NULL, NULL);
 	progress_clear(&l->progress);
 	tell_refusals(l);
 	free(l->refusals);
-	if (l->unsent_from > 0)
-		fprintf(l->c->err, "from line %lld on nothing was sent\n", l->unsent_from);
-	return l->exit;
+	tell_end(l, what);
+	interrupt_unwatch();
+	return interrupt_came() ? CLI_INTERRUPTED : l->exit;
 }
 
 /* Connects first, because the broker says how large a message may be. */
@@ -214,6 +250,8 @@ static int begin(struct load *l, struct cli *c)
 	raincheck_free(pong);
 	/* Half of it, because the overhead is a guess. */
 	l->max_bytes = (size_t)raincheck_server(c->rc)->max_message_bytes / 2;
+	/* Until here there is nothing to tell, and Ctrl-C may simply end it. */
+	interrupt_watch();
 	return CLI_DONE;
 }
 
@@ -228,7 +266,7 @@ int put_repeat(struct cli *c, const struct raincheck_put *put, long long count)
 	if (exit != CLI_DONE)
 		return exit;
 	progress_init(&l.progress, c->err_is_terminal && !c->out_is_terminal ? c->err : NULL, count);
-	for (long long at = 0; at < count && !l.broken;) {
+	for (long long at = 0; at < count && !l.broken && !interrupt_came();) {
 		struct batch *b = batch_new(&l);
 
 		if (!b) {
@@ -241,10 +279,11 @@ int put_repeat(struct cli *c, const struct raincheck_put *put, long long count)
 			b->lines[b->count++] = ++at;
 			b->bytes += each;
 		}
+		l.line = at;
 		l.progress.done = at;
 		send_batch(&l, b);
 	}
-	return finish(&l);
+	return finish(&l, "job");
 }
 
 /* ---- a file ---- */
@@ -262,8 +301,8 @@ static int parse_line(struct load *l, const char *text, size_t size, struct draf
 	/* The flags were checked before the first line; they fail for lack of memory at most. */
 	rc = put_apply_flags(l->c, d) == CLI_DONE ? settings_from_json(d, object, error) : RAINCHECK_ENO_MEMORY;
 	json_decref(object);
-	if (rc == 0 && !d->put.queue) {
-		snprintf(error->message, sizeof(error->message), "queue is missing");
+	if (rc == 0 && (!d->put.queue || !d->put.payload.data)) {
+		snprintf(error->message, sizeof(error->message), "%s is missing", d->put.queue ? "payload" : "queue");
 		rc = RAINCHECK_EBAD_REQUEST;
 	}
 	return rc;
@@ -302,26 +341,41 @@ static bool take_line(struct load *l, struct batch **b, const char *text, size_t
 	return true;
 }
 
+/* The next line, without the mark that some editors put before the first. False at the end, and where interrupted: a
+ * line that was cut short by that is none. */
+static bool next_line(struct load *l, FILE *f, char **text, size_t *capacity, size_t *ret_size)
+{
+	ssize_t n = interrupt_came() ? -1 : getline(text, capacity, f);
+
+	if (n < 0 || (interrupt_came() && (*text)[n - 1] != '\n'))
+		return false;
+	l->progress.done += n;
+	*ret_size = (size_t)n;
+	if (++l->line == 1 && n >= 3 && memcmp(*text, BOM, 3) == 0) {
+		*ret_size -= 3;
+		memmove(*text, *text + 3, *ret_size + 1);
+	}
+	return true;
+}
+
 static int read_lines(struct load *l, FILE *f)
 {
 	struct batch *b = batch_new(l);
 	_cleanup_free_ char *text = NULL;
-	size_t capacity = 0;
-	long long line = 0;
-	ssize_t n;
+	size_t capacity = 0, size;
+	int error;
 
-	while (b && !l->broken && (n = getline(&text, &capacity, f)) >= 0) {
-		l->progress.done += n;
-		if (!take_line(l, &b, text, (size_t)n, ++line))
+	while (b && !l->broken && next_line(l, f, &text, &capacity, &size))
+		if (!take_line(l, &b, text, size, l->line))
 			break;
-	}
+	error = errno;
 	if (b && l->broken && b->count == 0 && !feof(f))
-		l->unsent_from = line + 1;
+		l->unsent_from = l->line + 1;
 	if (!b)
 		return cli_failed(l->c, "out of memory");
 	send_batch(l, b);
-	if (ferror(f))
-		return cli_failed(l->c, "cannot read: %s", strerror(errno));
+	if (ferror(f) && !interrupt_came())
+		return cli_failed(l->c, "cannot read: %s", strerror(error));
 	return CLI_DONE;
 }
 
@@ -337,26 +391,33 @@ static void summarise(const struct load *l)
 	fputc('\n', l->c->out);
 }
 
+static int load_file(struct load *l, FILE *f)
+{
+	FILE *reader = interrupt_reader(f);
+	struct stat about;
+	bool known = fileno(f) >= 0 && fstat(fileno(f), &about) == 0 && S_ISREG(about.st_mode);
+	int exit, read;
+
+	progress_init(&l->progress, l->c->err_is_terminal ? l->c->err : NULL, known ? about.st_size : 0);
+	read = read_lines(l, reader ? reader : f);
+	if (reader)
+		fclose(reader);
+	exit = finish(l, "line");
+	summarise(l);
+	return exit != CLI_DONE ? exit : read;
+}
+
 int put_batch(struct cli *c, const char *path)
 {
 	struct load l;
-	struct stat about;
 	FILE *f = strcmp(path, "-") == 0 ? c->in : fopen(path, "re");
-	int exit, read;
+	int exit;
 
 	if (!f)
 		return cli_failed(c, "cannot read %s: %s", path, strerror(errno));
 	exit = begin(&l, c);
-	if (exit == CLI_DONE) {
-		bool known = fileno(f) >= 0 && fstat(fileno(f), &about) == 0 && S_ISREG(about.st_mode);
-
-		progress_init(&l.progress, c->err_is_terminal ? c->err : NULL, known ? about.st_size : 0);
-		read = read_lines(&l, f);
-		exit = finish(&l);
-		summarise(&l);
-		if (exit == CLI_DONE)
-			exit = read;
-	}
+	if (exit == CLI_DONE)
+		exit = load_file(&l, f);
 	if (f != c->in)
 		fclose(f);
 	return exit;

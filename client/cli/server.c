@@ -63,7 +63,7 @@ int cli_ping(struct cli *c)
 {
 	struct raincheck_ping_result *result;
 	const struct raincheck_server *server;
-	int64_t begin_ns, ns;
+	int64_t begin_ns, us;
 	int exit = CLI_DONE;
 
 	if (!cli_connect(c, &exit))
@@ -75,15 +75,15 @@ int cli_ping(struct cli *c)
 	begin_ns = clock_mono_ns();
 	if (raincheck_ping(c->rc, &result) < 0)
 		return cli_last_refused(c);
-	ns = clock_mono_ns() - begin_ns;
+	us = (clock_mono_ns() - begin_ns + 500) / 1000;
 	server = raincheck_server(c->rc);
 	if (c->json)
 		exit = show_json(c, json_pack("{s:s, s:s, s:s, s:I, s:f}", "server", server->server, "version",
 					      server->version, "role", raincheck_role_name(server->role), "now_ms",
-					      (json_int_t)result->now_ms, "round_trip_ms", (double)ns / 1e6));
+					      (json_int_t)result->now_ms, "round_trip_ms", (double)us / 1e3));
 	else
 		fprintf(c->out, "%s %s answers in %.2f ms; you are %s\n", server->server, server->version,
-			(double)ns / 1e6, raincheck_role_name(server->role));
+			(double)us / 1e3, raincheck_role_name(server->role));
 	raincheck_free(result);
 	return exit;
 }

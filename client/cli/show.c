@@ -128,7 +128,8 @@ int show_json(struct cli *c, json_t *o)
 {
 	if (!o)
 		return cli_failed(c, "out of memory");
-	json_dumpf(o, c->out, JSON_INDENT(2));
+	/* Fifteen digits are what a double holds: with more, 0.3 is printed as 0.29999999999999999. */
+	json_dumpf(o, c->out, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 	fputc('\n', c->out);
 	json_decref(o);
 	return CLI_DONE;

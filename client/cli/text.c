@@ -4,6 +4,7 @@
 #include <time.h>
 #include <wchar.h>
 
+#include "proto/base/clean.h"
 #include "proto/base/slice.h"
 #include "proto/base/text.h"
 
@@ -90,4 +91,21 @@ struct text_moment text_moment(int64_t at_ms)
 	if (at_ms > 0 && localtime_r(&seconds, &tm))
 		strftime(m.text, sizeof(m.text), "%Y-%m-%d %H:%M:%S", &tm);
 	return m;
+}
+
+struct text_age text_age(int64_t ms)
+{
+	static const struct {
+		int64_t ms;
+		char name;
+	} units[] = { { 86400000, 'd' }, { 3600000, 'h' }, { 60000, 'm' }, { 1000, 's' } };
+	struct text_age age = { "0s" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (ms >= units[i].ms) {
+			snprintf(age.text, sizeof(age.text), "%lld%c", (long long)(ms / units[i].ms), units[i].name);
+			break;
+		}
+	}
+	return age;
 }

@@ -30,4 +30,11 @@ struct text_moment {
 
 struct text_moment text_moment(int64_t at_ms);
 
+/* "3h": a duration to the nearest unit below, for the narrow columns of tables. Negative: "0s". */
+struct text_age {
+	char text[24];
+};
+
+struct text_age text_age(int64_t ms);
+
 #endif

@@ -1,10 +1,12 @@
 /* The raincheck command against the real broker: what it prints and how it exits. */
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -195,6 +197,115 @@ static void exit_statuses_say_what_happened(void **state)
 	expect("/nowhere/rpc.sock");
 }
 
+static void an_unknown_job_has_no_result(void **state)
+{
+	(void)state;
+	assert_int_equal(cli("result", "01a20137-fddc-731e-99f1-5523e40f8a6f"), 3);
+	expect("job");
+	assert_null(strstr(output, "artifact"));
+}
+
+static void wait_survives_a_restart(void **state)
+{
+	const char *argv[] = { process_program("raincheck"), "wait", id, "--timeout", "60", NULL };
+	struct process waiting;
+
+	(void)state;
+	put("x");
+	process_start_heard(&waiting, argv);
+	do
+		assert_int_equal(cli("--json", "stats"), 0);
+	while (!strstr(output, "\"connections\": 2"));
+	process_stop(&stack.broker);
+	assert_true(process_wait_words(&waiting, "the connection is lost"));
+	stack_start_broker(&stack);
+	finish("the result");
+	assert_int_equal(process_finish(&waiting, output, sizeof(output)), 0);
+	expect("succeeded");
+}
+
+/* ---- what it is started with ---- */
+
+static const char *script(const char *words)
+{
+	static char text[1024];
+
+	snprintf(text, sizeof(text), "exec %s %s", process_program("raincheck"), words);
+	return text;
+}
+
+static int shell(const char *words)
+{
+	return run_cli((const char *const[]){ "/bin/sh", "-c", script(words), NULL });
+}
+
+static void closed_descriptors_are_survived(void **state)
+{
+	(void)state;
+	assert_int_equal(shell("put -q q --data x >&-"), 1);
+	expect("cannot write: Bad file descriptor");
+	assert_int_equal(shell("put -q q --data x >/dev/full"), 1);
+	expect("cannot write: No space left on device");
+	assert_int_equal(shell("put -q q --data x 2>&-"), 0);
+	assert_int_equal(shell("put -q q --data x <&-"), 0);
+	assert_int_equal(shell("put -q q - <&-"), 1);
+	expect("Bad file descriptor");
+	assert_int_equal(shell("put -q q --batch - <&-"), 1);
+	expect("Bad file descriptor");
+	assert_int_equal(shell("put -q q --data x <&- >&- 2>&-"), 1);
+}
+
+/* Runs it on a terminal of that many columns and returns the width of its widest line. */
+static size_t widest_on_terminal(unsigned short columns, const char *words)
+{
+	struct winsize size = { .ws_row = 24, .ws_col = columns };
+	size_t used = 0, widest = 0;
+	int terminal, status;
+	pid_t pid = forkpty(&terminal, NULL, NULL, &size);
+	ssize_t n;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(execl("/bin/sh", "sh", "-c", script(words), NULL));
+	/* A terminal whose other side has gone answers EIO. */
+	while ((n = read(terminal, output + used, sizeof(output) - 1 - used)) > 0)
+		used += (size_t)n;
+	output[used] = '\0';
+	close(terminal);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	used = 0;
+	for (const char *p = output; *p; p++) {
+		/* The bytes that begin a character. */
+		used = *p == '\r' || *p == '\n' ? 0 : used + ((*p & 0xc0) != 0x80);
+		widest = used > widest ? used : widest;
+	}
+	return widest;
+}
+
+static void tables_fit_the_terminal(void **state)
+{
+	(void)state;
+	setenv("TERM", "dumb", 1);
+	unsetenv("COLUMNS");
+	assert_int_equal(cli("put", "-q", "a-queue-with-quite-a-long-name.of-this-customer", "--data", "x", "--set",
+			     "title=a title that is longer than what is left of a line of a terminal"),
+			 0);
+	assert_true(widest_on_terminal(80, "ls") <= 80);
+	expect("TITLE");
+	assert_null(strstr(output, "GROUP"));
+	assert_true(widest_on_terminal(80, "queue ls") <= 80);
+	expect("DROPPED");
+	assert_true(widest_on_terminal(60, "ls") <= 60);
+	setenv("COLUMNS", "100", 1);
+	assert_true(widest_on_terminal(60, "ls") > 60);
+	unsetenv("COLUMNS");
+	/* For programs nothing is left out. */
+	assert_int_equal(cli("ls"), 0);
+	expect("GROUP");
+	expect("a-queue-with-quite-a-long-name.of-this-customer");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -204,6 +315,10 @@ int main(void)
 		T(a_batch_says_which_lines_were_refused),
 		T(lists_and_counts),
 		T(exit_statuses_say_what_happened),
+		T(an_unknown_job_has_no_result),
+		T(wait_survives_a_restart),
+		T(closed_descriptors_are_survived),
+		T(tables_fit_the_terminal),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,14 @@
 /* The command as a whole, run in this process against a broker that plays a script: output, words, exit statuses. */
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -124,6 +127,9 @@ static void test_help(void **state)
 	right(RUN("help", "queue", "ls"), "raincheck queue ls");
 	right(RUN("version"), "raincheck ");
 	right(RUN("version", "--json"), "{\"version\": ");
+	right(RUN("--version"), "raincheck ");
+	right(RUN("--json", "--version"), "{\"version\": ");
+	right(RUN("get", "--version"), "raincheck ");
 }
 
 static void test_no_connection(void **state)
@@ -373,6 +379,138 @@ static void test_batch_of_many(void **state)
 	free(text);
 }
 
+static void test_batch_refuses_a_line_without_payload(void **state)
+{
+	int jobs = 0;
+	struct ran r = run_with(batch_script, &jobs,
+				"{\"queue\": \"q\"}\n"
+				"{\"queue\": \"q\", \"payload\": \"\"}\n"
+				"{\"queue\": \"q\", \"payload\": null}\n",
+				WORDS("put", "--batch", "-"));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_FAILED);
+	assert_int_equal(jobs, 2);
+	assert_string_equal(r.err, "line 1: payload is missing\n");
+	ran_done(&r);
+}
+
+static void test_batch_skips_a_byte_order_mark(void **state)
+{
+	int jobs = 0;
+	struct ran r = run_with(batch_script, &jobs,
+				"\xef\xbb\xbf{\"queue\": \"q\", \"payload\": 1}\n"
+				"\xef\xbb\xbf{\"queue\": \"q\", \"payload\": 2}\n",
+				WORDS("put", "--batch", "-"));
+
+	(void)state;
+	assert_int_equal(jobs, 1);
+	says(r.err, "line 2: is not JSON");
+	ran_done(&r);
+}
+
+/* ---- Ctrl-C ---- */
+
+/* Interrupts once the pipe in *arg has been read empty: then the client has its line, and waits for the next one or is
+ * about to. Puts what comes. */
+static void interrupting_script(struct fake_broker *b, void *arg)
+{
+	struct msg_job_put_result item = { .has_id = true, .id = the_id(), .has_created = true, .created = true };
+	struct msg_job_put_many_result result = { .has_jobs = true, .jobs = &item, .jobs_count = 1 };
+	struct msg_ping_result pong = { .has_now_ms = true };
+	struct fake_request r;
+	int unread = 1;
+
+	if (!fake_greet(b, 10) || !fake_next(b, METHOD_session_ping, &r) || !fake_reply(b, &r, &pong))
+		return;
+	while (unread > 0 && ioctl(*(int *)arg, FIONREAD, &unread) == 0)
+		sched_yield();
+	kill(getpid(), SIGINT);
+	if (fake_next(b, METHOD_job_put_many, &r))
+		fake_reply(b, &r, &result);
+}
+
+static void test_interrupt_ends_a_batch_that_waits_for_lines(void **state)
+{
+	static const char lines[] = "{\"queue\": \"q\", \"payload\": \"1\"}\n{\"queue\": \"q\", \"payl";
+	char path[32];
+	int fds[2];
+	struct ran r;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], lines, sizeof(lines) - 1), sizeof(lines) - 1);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fds[0]);
+	r = run_with(interrupting_script, &fds[0], "", WORDS("put", "--batch", path));
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(r.exit, CLI_INTERRUPTED);
+	assert_string_equal(r.out, "1 put\n");
+	assert_string_equal(r.err, "raincheck: interrupted after line 1: 1 put\n");
+	ran_done(&r);
+}
+
+/* Takes a batch, interrupts, and never answers. */
+static void silent_script(struct fake_broker *b, void *arg)
+{
+	struct msg_ping_result pong = { .has_now_ms = true };
+	struct fake_request r;
+
+	(void)arg;
+	if (!fake_greet(b, 10) || !fake_next(b, METHOD_session_ping, &r) || !fake_reply(b, &r, &pong) ||
+	    !fake_next(b, METHOD_job_put_many, &r))
+		return;
+	kill(getpid(), SIGTERM);
+	fake_until_gone(b);
+}
+
+static void test_interrupt_does_not_wait_for_ever(void **state)
+{
+	struct ran r =
+		run_with(silent_script, NULL, "{\"queue\": \"q\", \"payload\": \"1\"}\n", WORDS("put", "--batch", "-"));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_INTERRUPTED);
+	assert_string_equal(r.out, "0 put, 1 not known\n");
+	says(r.err, "it may have been put all the same");
+	says(r.err, "interrupted after line 1: 0 put\n");
+	ran_done(&r);
+}
+
+static void counting_script(struct fake_broker *b, void *arg)
+{
+	static struct msg_job_put_result items[1000];
+	struct msg_job_put_many_result result = { .has_jobs = true, .jobs = items };
+	struct msg_ping_result pong = { .has_now_ms = true };
+	struct fake_request r;
+	int *batches = arg;
+
+	for (size_t i = 0; i < ARRAY_SIZE(items); i++)
+		items[i] = (struct msg_job_put_result){ .has_id = true, .id = the_id(), .has_created = true };
+	if (!fake_greet(b, 10) || !fake_next(b, METHOD_session_ping, &r) || !fake_reply(b, &r, &pong))
+		return;
+	while (fake_any(b, &r)) {
+		if (++*batches == 2)
+			kill(getpid(), SIGINT);
+		result.jobs_count = r.put_many->jobs->via.array.size;
+		if (!fake_reply(b, &r, &result))
+			return;
+	}
+}
+
+static void test_interrupt_ends_a_count(void **state)
+{
+	int batches = 0;
+	struct ran r =
+		run_with(counting_script, &batches, "", WORDS("put", "-q", "q", "-d", "x", "--count", "10000000"));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_INTERRUPTED);
+	assert_true(batches < 100);
+	says(r.err, "raincheck: interrupted after job ");
+	ran_done(&r);
+}
+
 /* Takes one batch and is gone. */
 static void dying_script(struct fake_broker *b, void *arg)
 {
@@ -436,6 +574,121 @@ static void test_get_link_wait(void **state)
 	r = run_with(job_script, &ready, "", WORDS("wait", ID, "--timeout", "0"));
 	assert_int_equal(r.exit, CLI_FAILED);
 	says(r.err, "the job is still ready");
+	ran_done(&r);
+}
+
+/* The broker goes away under the wait, and is back at the third attempt. */
+static void outage_script(struct fake_broker *b, void *arg)
+{
+	struct uuid id = the_id();
+	struct msg_job job = fake_job(&id, JOB_SUCCEEDED);
+	struct fake_request r;
+
+	(void)arg;
+	if (!fake_greet(b, 10) || !fake_next(b, METHOD_job_wait, &r))
+		return;
+	fake_hang_up(b);
+	for (int i = 0; i < 2; i++) {
+		if (!fake_accept(b))
+			return;
+		fake_hang_up(b);
+	}
+	if (fake_greet(b, 10) && fake_next(b, METHOD_job_wait, &r))
+		fake_reply(b, &r, &job);
+}
+
+static void test_wait_goes_on_when_the_broker_is_back(void **state)
+{
+	struct ran r = run_with(outage_script, NULL, "", WORDS("wait", ID, "--timeout", "60"));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_DONE);
+	says(r.out, "succeeded");
+	assert_string_equal(r.err, "raincheck: the connection is lost; waiting for the broker to come back\n");
+	ran_done(&r);
+}
+
+static void going_script(struct fake_broker *b, void *arg)
+{
+	struct fake_request r;
+
+	(void)arg;
+	if (fake_greet(b, 10) && fake_next(b, METHOD_job_wait, &r))
+		fake_hang_up(b);
+}
+
+static void test_wait_ends_with_its_timeout_without_a_broker(void **state)
+{
+	struct ran r = run_with(going_script, NULL, "", WORDS("wait", ID, "--timeout", "500ms"));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_NO_CONNECTION);
+	says(r.err, "no_connection");
+	ran_done(&r);
+}
+
+static void ping_script(struct fake_broker *b, void *arg)
+{
+	struct msg_ping_result pong = { .has_now_ms = true };
+	struct fake_request r;
+
+	(void)arg;
+	if (!fake_greet(b, 10))
+		return;
+	for (int i = 0; i < 2; i++)
+		if (!fake_next(b, METHOD_session_ping, &r) || !fake_reply(b, &r, &pong))
+			return;
+}
+
+static void test_round_trip_has_three_decimals(void **state)
+{
+	(void)state;
+	/* By chance a longer number is short now and then. */
+	for (int i = 0; i < 5; i++) {
+		struct ran r = run_with(ping_script, NULL, "", WORDS("--json", "ping"));
+		const char *at = strstr(r.out, "\"round_trip_ms\": ");
+
+		assert_int_equal(r.exit, CLI_DONE);
+		assert_non_null(at);
+		at = strchr(at, '.');
+		assert_non_null(at);
+		assert_true(strspn(at + 1, "0123456789") <= 3);
+		ran_done(&r);
+	}
+}
+
+/* Knows no artifact, and the job only if *arg says so. */
+static void no_result_script(struct fake_broker *b, void *arg)
+{
+	struct uuid id = the_id();
+	struct msg_job job = fake_job(&id, JOB_READY);
+	struct fake_request r;
+
+	if (!fake_greet(b, 10) || !fake_next(b, METHOD_artifact_read, &r))
+		return;
+	fake_refuse(b, &r, ERR_NOT_FOUND, "name", "no such artifact");
+	if (!fake_next(b, METHOD_job_get, &r))
+		return;
+	if (*(bool *)arg)
+		fake_reply(b, &r, &job);
+	else
+		fake_refuse(b, &r, ERR_NOT_FOUND, "id", "no such job");
+}
+
+static void test_result_of_an_unknown_job(void **state)
+{
+	bool known = false;
+	struct ran r = run_with(no_result_script, &known, "", WORDS("result", ID));
+
+	(void)state;
+	assert_int_equal(r.exit, CLI_NOT_FOUND);
+	says(r.err, "id: no such job");
+	assert_null(strstr(r.err, "artifact"));
+	ran_done(&r);
+	known = true;
+	r = run_with(no_result_script, &known, "", WORDS("result", ID));
+	assert_int_equal(r.exit, CLI_NOT_FOUND);
+	says(r.err, "name: no such artifact");
 	ran_done(&r);
 }
 
@@ -560,8 +813,17 @@ int main(void)
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_batch_tells_what_was_refused),
 		cmocka_unit_test(test_batch_of_many),
+		cmocka_unit_test(test_batch_refuses_a_line_without_payload),
+		cmocka_unit_test(test_batch_skips_a_byte_order_mark),
+		cmocka_unit_test(test_interrupt_ends_a_batch_that_waits_for_lines),
+		cmocka_unit_test(test_interrupt_does_not_wait_for_ever),
+		cmocka_unit_test(test_interrupt_ends_a_count),
 		cmocka_unit_test(test_batch_when_the_broker_dies),
 		cmocka_unit_test(test_get_link_wait),
+		cmocka_unit_test(test_wait_goes_on_when_the_broker_is_back),
+		cmocka_unit_test(test_wait_ends_with_its_timeout_without_a_broker),
+		cmocka_unit_test(test_round_trip_has_three_decimals),
+		cmocka_unit_test(test_result_of_an_unknown_job),
 		cmocka_unit_test(test_result),
 		cmocka_unit_test(test_ls_follows_the_cursor),
 	};

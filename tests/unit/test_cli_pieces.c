@@ -226,6 +226,10 @@ static void test_text(void **state)
 	assert_false(text_is_printable("\x89PNG", 4));
 	assert_false(text_is_printable("a\0b", 3));
 	assert_string_equal(text_moment(0).text, "-");
+	assert_string_equal(text_age(-5).text, "0s");
+	assert_string_equal(text_age(59999).text, "59s");
+	assert_string_equal(text_age(3600000).text, "1h");
+	assert_string_equal(text_age(86400000LL * 100).text, "100d");
 }
 
 static void print_table(FILE *out, const void *arg)
@@ -257,6 +261,48 @@ static void test_tables_are_aligned(void **state)
 	assert_non_null(strstr(bright, "\033[32mx\033[0m"));
 }
 
+/* A table for a terminal as wide as *arg. */
+static void print_fitted(FILE *out, const void *arg)
+{
+	static const char *const titles[] = { "ID", "QUEUE", "N", "GROUP", "TITLE" };
+	_cleanup_(table_done) struct table t;
+
+	table_init(&t, titles, 5, 1u << 2, false);
+	table_add(&t, "0123456789abcdef");
+	table_add(&t, "the-queue-of-videos");
+	table_add_number(&t, 1234567);
+	table_add(&t, NULL);
+	table_add(&t, "\u6771\u4eac, a title that goes on");
+	table_fit(&t, *(const size_t *)arg, 1u << 0);
+	assert_true(table_print(&t, out));
+}
+
+static void fits(size_t width, const char *expected)
+{
+	_cleanup_free_ char *text = printed(print_fitted, &width);
+
+	assert_string_equal(text, expected);
+}
+
+static void test_tables_fit_the_terminal(void **state)
+{
+	(void)state;
+	fits(0, "ID                QUEUE                      N  GROUP  TITLE\n"
+		"0123456789abcdef  the-queue-of-videos  1234567  -      \u6771\u4eac, a title that goes on\n");
+	fits(100, "ID                QUEUE                      N  TITLE\n"
+		  "0123456789abcdef  the-queue-of-videos  1234567  \u6771\u4eac, a title that goes on\n");
+	fits(62, "ID                QUEUE                      N  TITLE\n"
+		 "0123456789abcdef  the-queue-of-videos  1234567  \u6771\u4eac, a title\u2026\n");
+	fits(53, "ID                QUEUE               N  TITLE\n"
+		 "0123456789abcdef  the-queue-o\u2026  1234567  \u6771\u4eac, a tit\u2026\n");
+	fits(40, "ID                QUEUE         N  TITLE\n"
+		 "0123456789abcdef  the-q\u2026  1234567  \u6771\u4eac\u2026\n");
+	fits(22, "ID                QUE\u2026\n"
+		 "0123456789abcdef  the\u2026\n");
+	fits(5, "ID\n"
+		"0123456789abcdef\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_suggests_only_what_is_near),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_tables_are_aligned),
+		cmocka_unit_test(test_tables_fit_the_terminal),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");
