@@ -412,6 +412,14 @@ static int too_large(struct upload *up, int64_t size)
 	return ERR_TOO_LARGE;
 }
 
+/* Says why the bytes cannot be taken, which is what happened to the spool where it was the disk. */
+static int not_taken(struct upload *up, int code)
+{
+	snprintf(up->why, sizeof(up->why), "%s",
+		 code == ERR_IO ? "it cannot be kept in a temporary file" : error_text(code));
+	return code;
+}
+
 /* Where the piece goes: the spool, once there is one. */
 static int keep(struct upload *up, struct slice piece)
 {
@@ -430,10 +438,8 @@ static int start_streaming(struct upload *up)
 			rc = spool_write(up->spool, 0, up->pending.data, up->pending.size);
 		buf_done(&up->pending);
 	}
-	if (rc < 0) {
-		snprintf(up->why, sizeof(up->why), "the result cannot be written to a temporary file");
+	if (rc < 0)
 		return rc;
-	}
 	start_op(up, BEGINNING, send_begin, begun_cb);
 	return 0;
 }
@@ -459,7 +465,7 @@ int upload_feed(struct upload *up, const char *content_type, int64_t total, stru
 	}
 	rc = keep(up, piece);
 	if (rc < 0)
-		return rc;
+		return not_taken(up, rc);
 	gnutls_hash(up->hash, piece.data, piece.size);
 	up->fed += (int64_t)piece.size;
 	if (up->fed >= MEDIA_HEAD_BYTES) {
@@ -468,7 +474,7 @@ int upload_feed(struct upload *up, const char *content_type, int64_t total, stru
 			return rc;
 	}
 	rc = push(up);
-	return rc < 0 ? rc : UPLOAD_TOOK;
+	return rc < 0 ? not_taken(up, rc) : UPLOAD_TOOK;
 }
 
 int upload_finish(struct upload *up, const char *content_type)
@@ -484,7 +490,9 @@ int upload_finish(struct upload *up, const char *content_type)
 	up->finished = true;
 	if (up->state != FILLING) {
 		rc = push(up);
-		return rc == 0 && is_through(up) ? send_commit(up) : rc;
+		if (rc == 0 && is_through(up))
+			rc = send_commit(up);
+		return rc < 0 ? not_taken(up, rc) : 0;
 	}
 	if (up->spec.hand_over && up->fed <= INLINE_BYTES)
 		start_op(up, PUTTING, send_hand_over, handed_over_cb);

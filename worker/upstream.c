@@ -11,6 +11,8 @@
 #include "check.h"
 #include "config_schema.h"
 #include "issue.h"
+#include "proto/base/clean.h"
+#include "proto/base/text.h"
 #include "proto/error.h"
 #include "secrets.h"
 #include "template.h"
@@ -60,6 +62,32 @@ static int init_base(struct check *c, const struct raw_upstream *raw, struct ups
 	return 0;
 }
 
+/* Masks user and password in the form in which they are sent, too: an API may repeat it. */
+static int hide_basic(struct check *c, const struct upstream_auth *auth)
+{
+	_cleanup_free_ char *pair = NULL, *sent = NULL;
+	int n = asprintf(&pair, "%s:%s", auth->user, auth->password);
+	size_t size;
+	int rc;
+
+	if (n < 0) {
+		pair = NULL;
+		return ERR_NO_MEMORY;
+	}
+	size = BASE64URL_SIZE((size_t)n);
+	sent = calloc(1, size + 1);
+	if (sent) {
+		base64url_encode((const uint8_t *)pair, (size_t)n, sent);
+		for (size_t i = 0; i < size; i++)
+			sent[i] = sent[i] == '-' ? '+' : sent[i] == '_' ? '/' : sent[i];
+	}
+	rc = sent ? secrets_add_literal(c->secrets, sent) : ERR_NO_MEMORY;
+	explicit_bzero(pair, (size_t)n);
+	if (sent)
+		explicit_bzero(sent, size);
+	return rc;
+}
+
 static int init_basic(struct check *c, const struct raw_auth *raw, struct upstream_auth *auth)
 {
 	int rc;
@@ -71,7 +99,7 @@ static int init_basic(struct check *c, const struct raw_auth *raw, struct upstre
 		rc = check_expand(c, "auth.password", raw->password, true, &auth->password);
 	if (rc == 0 && strchr(auth->user, ':'))
 		return check_fail(c, "auth.user", "it cannot hold a colon");
-	return rc;
+	return rc < 0 ? rc : hide_basic(c, auth);
 }
 
 static int init_auth(struct check *c, const struct raw_auth *raw, struct upstream_auth *auth)

@@ -4,6 +4,7 @@
 #include "api.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clip.h"
@@ -14,22 +15,66 @@
 #include "stats.h"
 #include "submit.h"
 
+static void note_credentials(struct request *req, enum stats_door door)
+{
+	stats_saw(req->api->stats, door,
+		  MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION));
+}
+
 /* --- polls -------------------------------------------------------------------------------------------------------- */
 
-static enum MHD_Result handle_poll(struct request *req, const char *id)
+/* Finds the render that is asked for. False when the poll is answered with *ret_result. */
+static bool begin_poll(struct request *req, const char *id, enum MHD_Result *ret_result)
 {
 	struct api *api = req->api;
 
 	stats_add(api->stats, STAT_POLLS);
-	if (renders_find(api->renders, id, &req->render) < 0)
-		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render");
+	note_credentials(req, DOOR_POLL);
+	if (renders_find(api->renders, id, &req->render) < 0) {
+		*ret_result = reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render");
+		return false;
+	}
 	if (renders_poll_fails(api->renders, req->render)) {
 		stats_add(api->stats, STAT_POLL_FAILURES);
-		return reply_error(req->connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "told_to", "this poll was to fail");
+		*ret_result = reply_error(req->connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "told_to",
+					  "this poll was to fail");
+		return false;
 	}
+	return true;
+}
+
+static enum MHD_Result handle_poll(struct request *req, const char *id)
+{
+	struct api *api = req->api;
+	enum MHD_Result result;
+
+	if (!begin_poll(req, id, &result))
+		return result;
 	if (render_input(req->render)->behave.bad_json == BAD_JSON_POLL)
 		return reply_bad_json(req->connection, MHD_HTTP_OK);
 	return reply_json(req->connection, MHD_HTTP_OK, renders_status(api->renders, req->render));
+}
+
+static enum MHD_Result handle_http_poll(struct request *req, const char *id)
+{
+	struct api *api = req->api;
+	struct render_outcome outcome;
+	enum MHD_Result result;
+
+	if (!begin_poll(req, id, &result))
+		return result;
+	renders_outcome(api->renders, req->render, &outcome);
+	switch (outcome.state) {
+	case RENDER_SUCCEEDED:
+		return submit_reply_clip(req, CLIP_VIDEO);
+	case RENDER_FAILED:
+		return reply_error(req->connection, (unsigned)outcome.failure.http, outcome.failure.code,
+				   outcome.failure.message);
+	case RENDER_CANCELLED:
+		return reply_error(req->connection, MHD_HTTP_GONE, "CANCELLED", "the render was cancelled");
+	default:
+		return reply_json(req->connection, MHD_HTTP_ACCEPTED, renders_status(api->renders, req->render));
+	}
 }
 
 static enum MHD_Result handle_cancel(struct request *req, const char *id)
@@ -59,17 +104,73 @@ static int parse_file(const char *name, char id[RENDER_ID_BYTES + 1], enum clip_
 	return 0;
 }
 
+/* How many redirects led to this request. */
+static int hop_of(struct request *req)
+{
+	const char *hop = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, "hop");
+
+	return hop == NULL ? 0 : (int)strtol(hop, NULL, 10);
+}
+
+static enum MHD_Result redirect(struct request *req, int hop)
+{
+	const struct behave *b = &render_input(req->render)->behave;
+	char url[512];
+
+	snprintf(url, sizeof(url), "%s/files/%s.mp4?hop=%d",
+		 b->redirect_base[0] != '\0' ? b->redirect_base : req->api->base_url, render_id(req->render), hop);
+	return reply_redirect(req->connection, url);
+}
+
+/* The video, unless it was told to be elsewhere or gone. */
+static enum MHD_Result reply_video(struct request *req)
+{
+	const struct input *in = render_input(req->render);
+	int hop = hop_of(req);
+
+	if (stats_take_turn(req->api->stats, in->name, TURN_EXPIRE, in->behave.expire_times))
+		return reply_error(req->connection, MHD_HTTP_FORBIDDEN, "expired", "this URL is too old");
+	if (hop < in->behave.redirects)
+		return redirect(req, hop + 1);
+	return submit_reply_clip(req, CLIP_VIDEO);
+}
+
 static enum MHD_Result handle_file(struct request *req, const char *name)
 {
 	struct api *api = req->api;
 	char id[RENDER_ID_BYTES + 1];
 	enum clip_kind kind;
 
+	note_credentials(req, hop_of(req) > 0 ? DOOR_MOVED : DOOR_FILE);
 	stats_add(api->stats, STAT_FETCHES);
 	if (parse_file(name, id, &kind) < 0 || renders_find(api->renders, id, &req->render) < 0 ||
 	    !renders_has(api->renders, req->render, kind))
 		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such file, or not yet");
-	return submit_reply_clip(req, kind);
+	return kind == CLIP_VIDEO ? reply_video(req) : submit_reply_clip(req, kind);
+}
+
+/* Finds the render whose result is asked for, if it is there. */
+static int find_result(struct request *req, const char *id)
+{
+	note_credentials(req, DOOR_RESULT);
+	if (renders_find(req->api->renders, id, &req->render) < 0)
+		return -1;
+	return renders_has(req->api->renders, req->render, CLIP_VIDEO) ? 0 : -1;
+}
+
+static enum MHD_Result handle_result(struct request *req, const char *id)
+{
+	stats_add(req->api->stats, STAT_FETCHES);
+	if (find_result(req, id) < 0)
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render, or not yet");
+	return reply_video(req);
+}
+
+static enum MHD_Result handle_output(struct request *req, const char *id)
+{
+	if (find_result(req, id) < 0)
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render, or not yet");
+	return submit_reply_output(req);
 }
 
 /* --- the tests' doors --------------------------------------------------------------------------------------------- */
@@ -82,6 +183,7 @@ static enum MHD_Result handle_stats(struct request *req, const char *rest)
 
 	(void)rest;
 	renders_load(req->api->renders, &in_flight, &max_in_flight);
+	json_object_set_new(stats, "held", json_integer((json_int_t)park_held(req->api->park)));
 	json_object_set_new(stats, "in_flight", json_integer((json_int_t)in_flight));
 	json_object_set_new(stats, "max_in_flight", json_integer((json_int_t)max_in_flight));
 	return reply_json(req->connection, MHD_HTTP_OK, stats);
@@ -92,6 +194,13 @@ static enum MHD_Result handle_reset(struct request *req, const char *rest)
 	(void)rest;
 	stats_reset(req->api->stats);
 	renders_reset_load(req->api->renders);
+	return reply_json(req->connection, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
+}
+
+static enum MHD_Result handle_release(struct request *req, const char *rest)
+{
+	(void)rest;
+	park_release(req->api->park);
 	return reply_json(req->connection, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
 }
 
@@ -128,9 +237,13 @@ static const struct route routes[] = {
 	{ "POST", "/v1/renders", handle_submit },
 	{ "GET", "/v1/renders/", handle_poll },
 	{ "DELETE", "/v1/renders/", handle_cancel },
+	{ "GET", "/v1/results/", handle_result },
+	{ "GET", "/v1/outputs/", handle_output },
+	{ "GET", "/v2/renders/", handle_http_poll },
 	{ "GET", "/files/", handle_file },
 	{ "GET", "/stats", handle_stats },
 	{ "POST", "/reset", handle_reset },
+	{ "POST", "/release", handle_release },
 };
 
 /* What follows the route's path, or NULL when the path is another. */

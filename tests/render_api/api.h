@@ -2,14 +2,18 @@
  *
  *   POST   /sync/render       200 with the video itself, when it is made
  *   POST   /sync/json         200 {"output":[url],"poster":url}, when it is made
- *   POST   /v1/renders        201 {"id","status":"PENDING","urls":{"get","cancel"}}; "webhook" in the body is called
- *                             with the status when the render has ended
+ *   POST   /v1/renders        201 {"id","status":"PENDING","urls":{"get","cancel","result"}}; "webhook" in the body
+ *                             is called with the status when the render has ended
  *   GET    /v1/renders/ID     {"id","status","progress","output":[url],"poster":url,"failure","failureCode"};
  *                             the last four only when there is something to say
  *   DELETE /v1/renders/ID     cancels; answers the status
+ *   GET    /v1/results/ID     the video itself; 404 until it is there
+ *   GET    /v1/outputs/ID     what /sync/json answers; 404 until it is there
+ *   GET    /v2/renders/ID     202 with the status while it works, then 200 with the video itself, or an error
  *   GET    /files/ID.mp4, /files/ID.jpg
  *   GET    /stats             the counts; ?names=0 leaves "by_name" out
  *   POST   /reset             forgets the counts
+ *   POST   /release           lets go on what hold_body holds
  *
  * api_handle() on the connection's thread. The api keeps no state of its own. */
 #ifndef RENDER_API_API_H

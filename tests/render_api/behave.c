@@ -9,7 +9,9 @@
 #include <limits.h>
 #include <string.h>
 
-enum behave_kind { KIND_COUNT, KIND_SWITCH, KIND_STATUS, KIND_FAIL, KIND_CHOICE };
+#include "pad.h"
+
+enum behave_kind { KIND_COUNT, KIND_SWITCH, KIND_STATUS, KIND_FAIL, KIND_CHOICE, KIND_BASE };
 
 struct behave_row {
 	const char *name;
@@ -27,6 +29,10 @@ struct behave_row {
 #define ROW_SWITCH(f, h)                                                                           \
 	{                                                                                          \
 		.name = #f, .kind = KIND_SWITCH, .offset = offsetof(struct behave, f), .help = (h) \
+	}
+#define ROW_BASE(f, h)                                                                           \
+	{                                                                                        \
+		.name = #f, .kind = KIND_BASE, .offset = offsetof(struct behave, f), .help = (h) \
 	}
 #define ROW_CHOICE(f, c1, c2, h)                                                                              \
 	{                                                                                                     \
@@ -59,7 +65,18 @@ static const struct behave_row rows[] = {
 	ROW_COUNT(
 		times, INT_MAX,
 		"http_status, reset, hang, bad_json: only for the first N submits of this name;\n"
-		"                           hang_body, truncate, wrong_type: only for the first N fetches (0: always)"),
+		"                           hang_body, hold_body, truncate, wrong_type: only for the first N fetches\n"
+		"                           (0: always)"),
+	ROW_COUNT(pad_kib, PAD_KIB_MAX, "the video is so much larger: a further free box, made up while it is sent"),
+	ROW_COUNT(slow_body_ms, 86400000, "the video in eighths, and so long a pause before each"),
+	ROW_SWITCH(hold_body, "send half of the video, the rest after POST /release"),
+	ROW_SWITCH(data_url, "the output is a data: URL that holds the video"),
+	ROW_COUNT(expire_times, INT_MAX,
+		  "the first N requests for a video of this name get 403, as if its URL were old"),
+	ROW_COUNT(redirects, INT_MAX, "the video is N redirects away"),
+	ROW_SWITCH(echo_auth, "http_status: the message repeats the Authorization of the submit"),
+	ROW_BASE(media_base, "what the URL of the output begins with"),
+	ROW_BASE(redirect_base, "what the URLs of redirects begin with"),
 };
 
 const struct behave behave_default = {
@@ -171,6 +188,14 @@ static int set_fail(struct behave_fail *field, const json_t *value, struct fault
 	return 0;
 }
 
+static int set_base(const char *name, char *field, const json_t *value, struct fault *f)
+{
+	if (!json_is_string(value) || json_string_length(value) >= BEHAVE_BASE_BYTES)
+		return fault_set(f, -EINVAL, "%s must be a URL of less than %d bytes", name, BEHAVE_BASE_BYTES);
+	memcpy(field, json_string_value(value), json_string_length(value) + 1);
+	return 0;
+}
+
 static int row_set(const struct behave_row *row, struct behave *b, const json_t *value, struct fault *f)
 {
 	void *field = (char *)b + row->offset;
@@ -186,6 +211,8 @@ static int row_set(const struct behave_row *row, struct behave *b, const json_t 
 		return set_fail(field, value, f);
 	case KIND_CHOICE:
 		return set_choice(row, field, value, f);
+	case KIND_BASE:
+		return set_base(row->name, field, value, f);
 	}
 	return -EINVAL;
 }
@@ -226,7 +253,7 @@ void behave_help(FILE *out)
 {
 	static const char *const argument[] = {
 		[KIND_COUNT] = " N",  [KIND_SWITCH] = "",	 [KIND_STATUS] = " STATUS",
-		[KIND_FAIL] = " HOW", [KIND_CHOICE] = "[=WHEN]",
+		[KIND_FAIL] = " HOW", [KIND_CHOICE] = "[=WHEN]", [KIND_BASE] = " URL",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

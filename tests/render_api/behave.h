@@ -12,6 +12,8 @@
 
 #include "util.h"
 
+#define BEHAVE_BASE_BYTES 128
+
 enum behave_reset { RESET_NO, RESET_UNPAID, RESET_PAID };
 enum behave_bad_json { BAD_JSON_NO, BAD_JSON_SUBMIT, BAD_JSON_POLL };
 
@@ -38,7 +40,16 @@ struct behave {
 	int truncate;
 	int wrong_type;
 	int bad_json; /* enum behave_bad_json */
-	int times;    /* 0: always */
+	int pad_kib;
+	int slow_body_ms;
+	int hold_body;
+	int data_url;
+	int expire_times;
+	int redirects;
+	int echo_auth;
+	char media_base[BEHAVE_BASE_BYTES]; /* "": the API's own */
+	char redirect_base[BEHAVE_BASE_BYTES];
+	int times; /* 0: always */
 };
 
 /* What the process does when nothing is said. */

@@ -92,7 +92,7 @@ int park_new(struct park **ret_park)
 	return 0;
 }
 
-int park_add(struct park *pk, struct parked *p, struct MHD_Connection *connection, int64_t due_at_ms)
+static int add(struct park *pk, struct parked *p, struct MHD_Connection *connection, int64_t due_at_ms, bool held)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	int rc = 0;
@@ -104,6 +104,7 @@ int park_add(struct park *pk, struct parked *p, struct MHD_Connection *connectio
 		if (LIST_EMPTY(&pk->all))
 			pthread_cond_signal(&pk->wake);
 		p->is_parked = true;
+		p->is_held = held;
 		p->end = PARK_NEVER;
 		p->connection = connection;
 		p->fd = info->connect_fd;
@@ -113,6 +114,41 @@ int park_add(struct park *pk, struct parked *p, struct MHD_Connection *connectio
 	}
 	pthread_mutex_unlock(&pk->lock);
 	return rc;
+}
+
+int park_add(struct park *pk, struct parked *p, struct MHD_Connection *connection, int64_t due_at_ms)
+{
+	return add(pk, p, connection, due_at_ms, false);
+}
+
+int park_hold(struct park *pk, struct parked *p, struct MHD_Connection *connection)
+{
+	return add(pk, p, connection, PARK_FOREVER, true);
+}
+
+void park_release(struct park *pk)
+{
+	struct parked *p, *next;
+
+	pthread_mutex_lock(&pk->lock);
+	for (p = LIST_FIRST(&pk->all); p != NULL; p = next) {
+		next = LIST_NEXT(p, link);
+		if (p->is_held)
+			resume(p, PARK_WOKEN);
+	}
+	pthread_mutex_unlock(&pk->lock);
+}
+
+size_t park_held(struct park *pk)
+{
+	struct parked *p;
+	size_t n = 0;
+
+	pthread_mutex_lock(&pk->lock);
+	LIST_FOREACH(p, &pk->all, link)
+	n += p->is_held;
+	pthread_mutex_unlock(&pk->lock);
+	return n;
 }
 
 void park_wake(struct park *pk, struct parked *p)

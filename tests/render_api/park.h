@@ -9,6 +9,7 @@
 
 #include <microhttpd.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -21,6 +22,7 @@ struct parked {
 	enum park_end end; /* why the last parking ended; read it when the connection runs again */
 	/* the park's */
 	bool is_parked;
+	bool is_held;
 	struct MHD_Connection *connection;
 	int fd;
 	int64_t due_at_ms;
@@ -34,6 +36,15 @@ int park_new(struct park **ret_park);
 
 /* Suspends the connection until due_at_ms (as now_ms(), or PARK_FOREVER) at the latest. -ESHUTDOWN once stopped. */
 int park_add(struct park *pk, struct parked *p, struct MHD_Connection *connection, int64_t due_at_ms);
+
+/* The same until park_release(), for whoever is to go on when a test says so. */
+int park_hold(struct park *pk, struct parked *p, struct MHD_Connection *connection);
+
+/* Resumes all that are held. */
+void park_release(struct park *pk);
+
+/* How many are. */
+size_t park_held(struct park *pk);
 
 /* Resumes it; nothing when it is not parked. */
 void park_wake(struct park *pk, struct parked *p);

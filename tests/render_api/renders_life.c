@@ -17,6 +17,7 @@
 
 #include "clip.h"
 #include "hook.h"
+#include "output.h"
 #include "stats.h"
 #include "util.h"
 
@@ -54,22 +55,19 @@ static double progress(const struct render *r)
 	return done > 0.95 ? 0.95 : done;
 }
 
-static json_t *file_url(const struct render *r, const char *suffix)
-{
-	return json_sprintf("%s/files/%s.%s", r->owner->config.base_url, r->id, suffix);
-}
-
 json_t *renders__status(const struct render *r)
 {
+	const struct renders_config *config = &r->owner->config;
 	json_t *status = json_object();
 
 	json_object_set_new(status, "id", json_string(r->id));
 	json_object_set_new(status, "status", json_string(state_names[r->state]));
 	json_object_set_new(status, "progress", json_real(progress(r)));
 	if (r->state == RENDER_SUCCEEDED)
-		json_object_set_new(status, "output", json_pack("[o]", file_url(r, "mp4")));
+		json_object_set_new(status, "output",
+				    json_pack("[o]", output_of(config->clips, config->base_url, r->id, r->in)));
 	if (r->has_still)
-		json_object_set_new(status, "poster", file_url(r, "jpg"));
+		json_object_set_new(status, "poster", json_sprintf("%s/files/%s.jpg", config->base_url, r->id));
 	if (r->state == RENDER_FAILED) {
 		json_object_set_new(status, "failure", json_string(r->failure.message));
 		json_object_set_new(status, "failureCode", json_string(r->failure.code));

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "pad.h"
 #include "park.h"
 #include "util.h"
 
 #define BLOCK_BYTES 32768
+#define STEPS	    8 /* of a slow body */
 
 static const char html_page[] = "<!doctype html><title>Sign in</title><h1>This is not the video you asked for</h1>\n";
 
@@ -97,6 +99,15 @@ enum MHD_Result reply_not_allowed(struct MHD_Connection *c, const char *allow)
 	return queue(c, MHD_HTTP_METHOD_NOT_ALLOWED, response);
 }
 
+enum MHD_Result reply_redirect(struct MHD_Connection *c, const char *url)
+{
+	struct MHD_Response *response = error_response("moved", "it is elsewhere");
+
+	if (response != NULL)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_LOCATION, url);
+	return queue(c, MHD_HTTP_FOUND, response);
+}
+
 enum MHD_Result reply_reset(struct MHD_Connection *c)
 {
 	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
@@ -115,21 +126,57 @@ struct range {
 };
 
 struct body {
-	unsigned char *bytes;
+	struct reply_file file;
 	struct range range;
-	size_t stop_after; /* bytes really sent */
-	bool hangs;
+	size_t stop_after; /* bytes sent before it is spoilt */
+	size_t pause_at;   /* the next pause of a slow one */
 	struct MHD_Connection *connection;
-	struct park *park;
-	struct parked *parked;
 };
 
 static void body_free_cb(void *cls)
 {
 	struct body *b = cls;
 
-	free(b->bytes);
+	free(b->file.bytes);
 	free(b);
+}
+
+/* The bytes of the file from `from` on, or the first of them where the pad begins in between. */
+static size_t copy_file(const struct reply_file *file, size_t from, unsigned char *to, size_t count)
+{
+	if (from >= file->size) {
+		pad_fill(file->pad, from - file->size, to, count);
+		return count;
+	}
+	if (count > file->size - from)
+		count = file->size - from;
+	memcpy(to, file->bytes + from, count);
+	return count;
+}
+
+/* Half of it is sent. This runs again after the silence, or when told that there can be none, and ends it. */
+static ssize_t spoil_rest(struct body *b)
+{
+	const struct reply_file *file = &b->file;
+	enum reply_spoil spoil = file->spoil;
+
+	b->file.spoil = SPOIL_TRUNCATE;
+	if (spoil == SPOIL_HANG_BODY && park_add(file->park, file->parked, b->connection, PARK_FOREVER) == 0)
+		return 0;
+	if (spoil != SPOIL_HOLD_BODY || park_hold(file->park, file->parked, b->connection) < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	b->stop_after = b->range.count;
+	return 0;
+}
+
+static ssize_t pause_body(struct body *b)
+{
+	const struct reply_file *file = &b->file;
+
+	b->pause_at += b->range.count / STEPS + 1;
+	if (park_add(file->park, file->parked, b->connection, now_ms() + file->pause_ms) < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	return 0;
 }
 
 static ssize_t body_read_cb(void *cls, uint64_t position, char *buffer, size_t max)
@@ -137,17 +184,13 @@ static ssize_t body_read_cb(void *cls, uint64_t position, char *buffer, size_t m
 	struct body *b = cls;
 	size_t left = position < b->stop_after ? b->stop_after - position : 0;
 
-	if (left == 0) {
-		/* Run again after the silence, or told that there can be none: end it. */
-		if (!b->hangs || park_add(b->park, b->parked, b->connection, PARK_FOREVER) < 0)
-			return MHD_CONTENT_READER_END_WITH_ERROR;
-		b->hangs = false;
-		return 0;
-	}
+	if (left == 0)
+		return spoil_rest(b);
+	if (b->file.pause_ms > 0 && position >= b->pause_at)
+		return pause_body(b);
 	if (left > max)
 		left = max;
-	memcpy(buffer, b->bytes + b->range.first + position, left);
-	return (ssize_t)left;
+	return (ssize_t)copy_file(&b->file, b->range.first + (size_t)position, (unsigned char *)buffer, left);
 }
 
 enum range_answer { RANGE_NONE, RANGE_SOME, RANGE_BAD };
@@ -195,7 +238,7 @@ static enum MHD_Result reply_bad_range(struct MHD_Connection *c, size_t size)
 	return queue(c, MHD_HTTP_RANGE_NOT_SATISFIABLE, response);
 }
 
-static struct MHD_Response *body_response(struct body *b, const char *type, size_t size, bool partial)
+static struct MHD_Response *body_response(struct body *b, size_t size, bool partial)
 {
 	struct MHD_Response *response;
 	char text[96];
@@ -205,7 +248,7 @@ static struct MHD_Response *body_response(struct body *b, const char *type, size
 		body_free_cb(b);
 		return NULL;
 	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, b->file.type);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
 	if (partial) {
 		snprintf(text, sizeof(text), "bytes %zu-%zu/%zu", b->range.first, b->range.first + b->range.count - 1,
@@ -221,15 +264,15 @@ static enum MHD_Result reply_html(struct MHD_Connection *c)
 		     text_response("text/html", (char *)html_page, sizeof(html_page) - 1, MHD_RESPMEM_PERSISTENT));
 }
 
-enum MHD_Result reply_bytes(struct MHD_Connection *c, const char *type, unsigned char *bytes, size_t size,
-			    enum reply_spoil spoil, struct park *park, struct parked *parked)
+enum MHD_Result reply_bytes(struct MHD_Connection *c, const struct reply_file *file)
 {
-	_cleanup_(freep) unsigned char *owned = bytes;
+	_cleanup_(freep) unsigned char *owned = file->bytes;
+	size_t size = file->size + file->pad;
 	struct range range = { .first = 0, .count = size };
 	enum range_answer answer;
 	struct body *b;
 
-	if (spoil == SPOIL_WRONG_TYPE)
+	if (file->spoil == SPOIL_WRONG_TYPE)
 		return reply_html(c);
 	answer = parse_range(MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_RANGE), size, &range);
 	if (answer == RANGE_BAD)
@@ -238,14 +281,12 @@ enum MHD_Result reply_bytes(struct MHD_Connection *c, const char *type, unsigned
 	if (b == NULL)
 		return MHD_NO;
 	*b = (struct body){
-		.bytes = TAKE_PTR(owned),
+		.file = *file,
 		.range = range,
-		.stop_after = spoil == SPOIL_NOTHING ? range.count : range.count / 2,
-		.hangs = spoil == SPOIL_HANG_BODY,
+		.stop_after = file->spoil == SPOIL_NOTHING ? range.count : range.count / 2,
 		.connection = c,
-		.park = park,
-		.parked = parked,
 	};
+	TAKE_PTR(owned);
 	return queue(c, answer == RANGE_SOME ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK,
-		     body_response(b, type, size, answer == RANGE_SOME));
+		     body_response(b, size, answer == RANGE_SOME));
 }

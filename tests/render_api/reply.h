@@ -14,8 +14,21 @@ struct parked;
 enum reply_spoil {
 	SPOIL_NOTHING,
 	SPOIL_HANG_BODY,  /* half of the bytes, then silence */
+	SPOIL_HOLD_BODY,  /* half of the bytes, the rest when the park releases it */
 	SPOIL_TRUNCATE,	  /* half of the bytes, then the end of the connection */
 	SPOIL_WRONG_TYPE, /* a page of HTML instead */
+};
+
+/* Bytes to answer, and how. */
+struct reply_file {
+	const char *type;
+	unsigned char *bytes;
+	size_t size;
+	size_t pad; /* bytes of a pad (pad.h) behind them */
+	enum reply_spoil spoil;
+	int pause_ms; /* before each eighth */
+	struct park *park;
+	struct parked *parked;
 };
 
 /* Takes json over; NULL is answered as out of memory. */
@@ -34,9 +47,11 @@ enum MHD_Result reply_retry(struct MHD_Connection *c, unsigned status, const cha
 /* 405 with Allow. */
 enum MHD_Result reply_not_allowed(struct MHD_Connection *c, const char *allow);
 
-/* Takes bytes over. A single range asked for is answered with 206 or 416. SPOIL_HANG_BODY waits in the park. */
-enum MHD_Result reply_bytes(struct MHD_Connection *c, const char *type, unsigned char *bytes, size_t size,
-			    enum reply_spoil spoil, struct park *park, struct parked *parked);
+/* 302 */
+enum MHD_Result reply_redirect(struct MHD_Connection *c, const char *url);
+
+/* Takes file->bytes over. A single range asked for is answered with 206 or 416. What pauses does so in the park. */
+enum MHD_Result reply_bytes(struct MHD_Connection *c, const struct reply_file *file);
 
 /* Closes the connection with a reset instead of an answer. */
 enum MHD_Result reply_reset(struct MHD_Connection *c);

@@ -6,10 +6,13 @@
 #include <pthread.h>
 #include <search.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util.h"
+
+#define SEEN_BYTES 256
 
 struct name {
 	uint64_t submits;
@@ -25,6 +28,8 @@ struct stats {
 	size_t name_count;
 	size_t names_cap;
 	uint64_t names_not_kept;
+	bool visited[DOORS];
+	char seen[DOORS][SEEN_BYTES];
 };
 
 static const char *const stat_names[STATS] = {
@@ -33,6 +38,11 @@ static const char *const stat_names[STATS] = {
 	[STAT_FETCHES] = "fetches",	[STAT_THROTTLED] = "throttled", [STAT_REFUSED] = "refused",
 	[STAT_FAILED] = "failed",	[STAT_CANCELLED] = "cancelled", [STAT_WASTED] = "wasted",
 	[STAT_ABANDONED] = "abandoned", [STAT_HOOKS] = "hooks",		[STAT_HOOK_FAILURES] = "hook_failures",
+};
+
+static const char *const door_names[DOORS] = {
+	[DOOR_SUBMIT] = "submit", [DOOR_POLL] = "poll",	  [DOOR_RESULT] = "result",
+	[DOOR_FILE] = "file",	  [DOOR_MOVED] = "moved",
 };
 
 static int name_compare(const void *a, const void *b)
@@ -126,6 +136,14 @@ void stats_paid(struct stats *s, const char *name)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void stats_saw(struct stats *s, enum stats_door door, const char *authorization)
+{
+	pthread_mutex_lock(&s->lock);
+	s->visited[door] = true;
+	snprintf(s->seen[door], SEEN_BYTES, "%s", authorization == NULL ? "" : authorization);
+	pthread_mutex_unlock(&s->lock);
+}
+
 bool stats_take_turn(struct stats *s, const char *name, enum stats_turn turn, int times)
 {
 	struct name *n;
@@ -163,6 +181,17 @@ static void name_visit_cb(const void *node, VISIT which, void *arg)
 			json_pack("{s:I, s:I}", "submits", (json_int_t)n->submits, "paid", (json_int_t)n->paid));
 }
 
+/* The lock is held. */
+static json_t *seen_json(const struct stats *s)
+{
+	json_t *seen = json_object();
+
+	for (int i = 0; i < DOORS; i++)
+		if (s->visited[i])
+			json_object_set_new(seen, door_names[i], json_string(s->seen[i]));
+	return seen;
+}
+
 json_t *stats_json(struct stats *s, bool with_names)
 {
 	struct name_walk walk = { .by_name = with_names ? json_object() : NULL, .duplicates = json_object() };
@@ -171,6 +200,7 @@ json_t *stats_json(struct stats *s, bool with_names)
 	pthread_mutex_lock(&s->lock);
 	for (int i = 0; i < STATS; i++)
 		json_object_set_new(root, stat_names[i], json_integer((json_int_t)s->counts[i]));
+	json_object_set_new(root, "authorization", seen_json(s));
 	json_object_set_new(root, "names", json_integer((json_int_t)s->name_count));
 	json_object_set_new(root, "names_not_kept", json_integer((json_int_t)s->names_not_kept));
 	twalk_r(s->names, name_visit_cb, &walk);
@@ -192,6 +222,7 @@ void stats_reset(struct stats *s)
 	s->name_count = 0;
 	s->names_not_kept = 0;
 	memset(s->counts, 0, sizeof(s->counts));
+	memset(s->visited, 0, sizeof(s->visited));
 	pthread_mutex_unlock(&s->lock);
 	tdestroy(names, free);
 }

@@ -31,9 +31,12 @@ enum stat {
 	STATS
 };
 
-/* What happens to the first so many submits (or, TURN_SPOIL, fetches of the video) of a name; each has its own count.
- */
-enum stats_turn { TURN_THROTTLE, TURN_FAIL, TURN_MISBEHAVE, TURN_SPOIL, TURNS };
+/* What happens to the first so many submits (or, TURN_SPOIL and TURN_EXPIRE, fetches of the video) of a name; each has
+ * its own count. */
+enum stats_turn { TURN_THROTTLE, TURN_FAIL, TURN_MISBEHAVE, TURN_SPOIL, TURN_EXPIRE, TURNS };
+
+/* Where a caller may show its credentials, or had better not: DOOR_MOVED is where a redirect has led. */
+enum stats_door { DOOR_SUBMIT, DOOR_POLL, DOOR_RESULT, DOOR_FILE, DOOR_MOVED, DOORS };
 
 /* -ENOMEM */
 int stats_new(size_t names_cap, struct stats **ret_stats);
@@ -43,10 +46,14 @@ void stats_add(struct stats *s, enum stat what);
 void stats_submit(struct stats *s, const char *name);
 void stats_paid(struct stats *s, const char *name);
 
+/* The Authorization header of a request, NULL where it had none. The last of each door is kept, cut to 255 bytes. */
+void stats_saw(struct stats *s, enum stats_door door, const char *authorization);
+
 /* True for the first `times` calls with this name and kind. */
 bool stats_take_turn(struct stats *s, const char *name, enum stats_turn turn, int times);
 
-/* A new object with every count, and with "duplicates" and (with_names) "by_name". NULL: out of memory. */
+/* A new object with every count, and with "authorization" by door ("" for none, absent where nobody came),
+ * "duplicates" and (with_names) "by_name". NULL: out of memory. */
 json_t *stats_json(struct stats *s, bool with_names);
 
 /* Forgets all counts and names. */

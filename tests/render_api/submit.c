@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api.h"
 #include "input.h"
+#include "output.h"
 #include "park.h"
 #include "renders.h"
 #include "reply.h"
@@ -25,23 +27,44 @@ static enum reply_spoil spoil_of(struct request *req, const struct input *in)
 {
 	const struct behave *b = &in->behave;
 
-	if (!b->hang_body && !b->truncate && !b->wrong_type)
+	if (!b->hang_body && !b->hold_body && !b->truncate && !b->wrong_type)
 		return SPOIL_NOTHING;
 	if (b->times != 0 && !stats_take_turn(req->api->stats, in->name, TURN_SPOIL, b->times))
 		return SPOIL_NOTHING;
-	return b->wrong_type ? SPOIL_WRONG_TYPE : b->truncate ? SPOIL_TRUNCATE : SPOIL_HANG_BODY;
+	if (b->wrong_type)
+		return SPOIL_WRONG_TYPE;
+	if (b->truncate)
+		return SPOIL_TRUNCATE;
+	return b->hold_body ? SPOIL_HOLD_BODY : SPOIL_HANG_BODY;
 }
 
 enum MHD_Result submit_reply_clip(struct request *req, enum clip_kind kind)
 {
 	const struct input *in = render_input(req->render);
-	unsigned char *bytes;
-	size_t size;
+	struct reply_file file = {
+		.type = clip_content_type(kind),
+		.park = req->api->park,
+		.parked = &req->parked,
+	};
 
-	if (clip_read(req->api->clips, render_id(req->render), in, kind, &bytes, &size) < 0)
+	if (clip_read(req->api->clips, render_id(req->render), in, kind, &file.bytes, &file.size) < 0)
 		return reply_error(req->connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal", "cannot read the clip");
-	return reply_bytes(req->connection, clip_content_type(kind), bytes, size,
-			   kind == CLIP_VIDEO ? spoil_of(req, in) : SPOIL_NOTHING, req->api->park, &req->parked);
+	if (kind == CLIP_VIDEO) {
+		file.pad = (size_t)in->behave.pad_kib * 1024;
+		file.pause_ms = in->behave.slow_body_ms;
+		file.spoil = spoil_of(req, in);
+	}
+	return reply_bytes(req->connection, &file);
+}
+
+enum MHD_Result submit_reply_output(struct request *req)
+{
+	const char *base = req->api->base_url, *id = render_id(req->render);
+
+	return reply_json(req->connection, MHD_HTTP_OK,
+			  json_pack("{s:[o], s:o}", "output",
+				    output_of(req->api->clips, base, id, render_input(req->render)), "poster",
+				    json_sprintf("%s/files/%s.jpg", base, id)));
 }
 
 /* --- refusals ----------------------------------------------------------------------------------------------------- */
@@ -61,10 +84,14 @@ static enum MHD_Result reply_throttled(struct request *req, int retry_after_s)
 static enum MHD_Result reply_told_status(struct request *req, const struct behave *b)
 {
 	bool retry = b->http_status == MHD_HTTP_TOO_MANY_REQUESTS || b->http_status == MHD_HTTP_SERVICE_UNAVAILABLE;
+	const char *authorization =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+	char message[512] = "this submit was to get this status";
 
+	if (b->echo_auth)
+		snprintf(message, sizeof(message), "not with \"%s\"", authorization == NULL ? "" : authorization);
 	stats_add(req->api->stats, STAT_REFUSED);
-	return reply_retry(req->connection, (unsigned)b->http_status, "told_to", "this submit was to get this status",
-			   retry ? b->retry_after_s : 0);
+	return reply_retry(req->connection, (unsigned)b->http_status, "told_to", message, retry ? b->retry_after_s : 0);
 }
 
 /* True when the submit is answered (with *ret_result) before anything is accepted. */
@@ -137,6 +164,8 @@ static int accept_submit(struct request *req, enum MHD_Result *ret_result)
 		return -EINVAL;
 	}
 	stats_submit(req->api->stats, in->name);
+	stats_saw(req->api->stats, DOOR_SUBMIT,
+		  MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION));
 	if (is_refused(req, in, ret_result))
 		return -ECANCELED;
 	rc = renders_submit(req->api->renders, in, key, &req->render, &replay);
@@ -196,8 +225,9 @@ static enum MHD_Result answer_id_cb(struct request *req)
 
 	if (answers_bad_json(req))
 		return reply_bad_json(req->connection, MHD_HTTP_CREATED);
-	urls = json_pack("{s:o, s:o}", "get", json_sprintf("%s/v1/renders/%s", base, id), "cancel",
-			 json_sprintf("%s/v1/renders/%s", base, id));
+	urls = json_pack("{s:o, s:o, s:o}", "get", json_sprintf("%s/v1/renders/%s", base, id), "cancel",
+			 json_sprintf("%s/v1/renders/%s", base, id), "result",
+			 json_sprintf("%s/v1/results/%s", base, id));
 	return reply_json(req->connection, MHD_HTTP_CREATED,
 			  json_pack("{s:s, s:s, s:o}", "id", id, "status", "PENDING", "urls", urls));
 }
@@ -236,11 +266,7 @@ static enum MHD_Result answer_sync_cb(struct request *req)
 		return submit_reply_clip(req, CLIP_VIDEO);
 	if (answers_bad_json(req))
 		return reply_bad_json(req->connection, MHD_HTTP_OK);
-	return reply_json(req->connection, MHD_HTTP_OK,
-			  json_pack("{s:[o], s:o}", "output",
-				    json_sprintf("%s/files/%s.mp4", req->api->base_url, render_id(req->render)),
-				    "poster",
-				    json_sprintf("%s/files/%s.jpg", req->api->base_url, render_id(req->render))));
+	return submit_reply_output(req);
 }
 
 static void render_ended_cb(struct render_waiter *w)

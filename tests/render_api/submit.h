@@ -19,4 +19,7 @@ enum MHD_Result submit_async(struct request *req);
 /* Answers the still or the video of req->render, spoilt if it was told to be. */
 enum MHD_Result submit_reply_clip(struct request *req, enum clip_kind kind);
 
+/* Answers where the video and the still of req->render are: {"output":[url],"poster":url}. */
+enum MHD_Result submit_reply_output(struct request *req);
+
 #endif
