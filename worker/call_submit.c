@@ -148,7 +148,10 @@ static void take_answer(struct call *c, json_t *body)
 		return;
 	}
 	scalar_text(pointer_find(body, c->upstream->submit.id), id, sizeof(id));
-	if (id[0])
+	/* One that filled the room was cut, and half an id is somebody else's. */
+	if (strlen(id) == sizeof(id) - 1)
+		senseless(c, body, "an id longer than any API's");
+	else if (id[0])
 		take_id(c, body, id);
 	else
 		senseless(c, body, "no id");

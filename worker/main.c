@@ -13,6 +13,7 @@
 #include "worker_options.h"
 #include "pool.h"
 #include "proto/base/log.h"
+#include "proto/base/stdio.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
 
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	struct worker_options o;
 	int status;
 
+	stdio_ensure();
 	if (worker_options_parse(argc, argv, &o) < 0)
 		return EXIT_USAGE;
 	if (o.help) {

@@ -153,6 +153,10 @@ static int init_headers(struct check *c, const struct raw_upstream *raw, struct 
 			return rc;
 		if (!raw->headers[i])
 			return check_fail(c, key, "it has no value");
+		/* A line break would begin a header of its own. */
+		for (const char *p = raw->headers[i]; *p; p++)
+			if ((unsigned char)*p < ' ' || *p == 0x7f)
+				return check_fail(c, key, "it holds a control character");
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "config_schema.h"
 #include "issue.h"
+#include "client/endpoint.h"
 #include "proto/base/buf.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
@@ -50,9 +51,13 @@ static int init_numbers(struct check *c, const struct raw_config *raw, struct wo
 
 static int init_words(struct check *c, const struct raw_config *raw, struct worker_config *config)
 {
+	struct error_info info = { 0 };
+	struct endpoint broker;
 	int rc;
 
 	rc = check_expand(c, "server", raw->server, false, &config->server);
+	if (rc == 0 && config->server && endpoint_parse(config->server, &broker, &info) < 0)
+		return check_fail(c, "server", "%s", info.message);
 	if (rc == 0)
 		rc = check_expand(c, "token", raw->token, true, &config->token);
 	if (rc == 0)

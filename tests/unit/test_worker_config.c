@@ -140,6 +140,16 @@ static void test_wrong_kinds_of_values(void **state)
 	(void)state;
 	assert_bad(SYNC "slots: many\n", 7, "slots", "many");
 	assert_bad(SYNC "slots: 0\n", 7, "slots", "from 1");
+	assert_bad(SYNC "server: 127.0.0.1:99999\n", 7, "server", "port");
+	assert_bad("queues: { q: u }\n"
+		   "upstreams:\n"
+		   "  u:\n"
+		   "    base_url: http://127.0.0.1:1\n"
+		   "    mode: sync\n"
+		   "    headers: { X-A: \"a\\r\\nB: c\" }\n"
+		   "    submit: { path: / }\n"
+		   "    result: { from: body }\n",
+		   6, "upstreams.u.headers.X-A", "control character");
 	assert_bad(SYNC "    timeouts: 5s\n", 7, "upstreams.up.timeouts", "MAPPING");
 	assert_bad(SYNC "    allow_private: maybe\n", 7, "upstreams.up.allow_private", "maybe");
 	assert_bad(SYNC "    timeouts: { connect: 5 }\n", 7, "upstreams.up.timeouts.connect", "duration");
