@@ -8,8 +8,8 @@
  * P(field, presence, lo, hi)            a map from str to str
  *
  * presence: REQUIRED; OPTIONAL (left out when absent); NULLABLE (nil when absent). Reading, nil is always "absent".
- * Types: STR UTF-8; NAME [A-Za-z0-9._:-]{1,128}; BYTES bin, or str taken as bytes; INT; FLOAT; BOOL; UUID; TOKEN;
- * RAW whatever stands there, for the reader to decode item by item.
+ * Types: STR UTF-8; ASCII printable ASCII; NAME [A-Za-z0-9._:-]{1,128} that is more than dots; BYTES bin, or str taken
+ * as bytes; INT; FLOAT; BOOL; UUID; TOKEN; RAW whatever stands there, for the reader to decode item by item.
  */
 #ifndef RAINCHECK_MESSAGE_TABLE_H
 #define RAINCHECK_MESSAGE_TABLE_H
@@ -45,8 +45,8 @@
 	F(FLOAT, jitter, OPTIONAL, 0, 1)
 
 /* Bytes with their media type: a preview in a put, a result in a completion. */
-#define FIELDS_media(F, E, S, L, N, P)               \
-	F(STR, content_type, REQUIRED, CONTENT_TYPE) \
+#define FIELDS_media(F, E, S, L, N, P)                 \
+	F(ASCII, content_type, REQUIRED, CONTENT_TYPE) \
 	F(BYTES, data, REQUIRED, BODY)
 
 #define FIELDS_limits(F, E, S, L, N, P)    \
@@ -96,7 +96,7 @@
 #define FIELDS_job_put(F, E, S, L, N, P)                       \
 	F(NAME, queue, REQUIRED, 1, 128)                       \
 	F(BYTES, payload, REQUIRED, BODY)                      \
-	F(STR, content_type, OPTIONAL, CONTENT_TYPE)           \
+	F(ASCII, content_type, OPTIONAL, CONTENT_TYPE)         \
 	F(INT, priority, OPTIONAL, 0, 9)                       \
 	F(INT, delay_ms, OPTIONAL, DURATION)                   \
 	F(INT, run_at_ms, OPTIONAL, MOMENT)                    \
@@ -283,22 +283,22 @@
 
 /* ---- artifacts ---- */
 
-#define FIELDS_artifact_put(F, E, S, L, N, P)        \
-	F(UUID, id, REQUIRED, ANY)                   \
-	F(TOKEN, lease, OPTIONAL, ANY)               \
-	F(NAME, name, REQUIRED, 1, 128)              \
-	F(STR, content_type, REQUIRED, CONTENT_TYPE) \
+#define FIELDS_artifact_put(F, E, S, L, N, P)          \
+	F(UUID, id, REQUIRED, ANY)                     \
+	F(TOKEN, lease, OPTIONAL, ANY)                 \
+	F(NAME, name, REQUIRED, 1, 128)                \
+	F(ASCII, content_type, REQUIRED, CONTENT_TYPE) \
 	F(BYTES, data, REQUIRED, BODY)
 
 #define FIELDS_artifact_stored(F, E, S, L, N, P) \
 	F(INT, size, REQUIRED, COUNT)            \
 	F(STR, sha256, REQUIRED, 64, 64)
 
-#define FIELDS_artifact_begin(F, E, S, L, N, P)      \
-	F(UUID, id, REQUIRED, ANY)                   \
-	F(TOKEN, lease, REQUIRED, ANY)               \
-	F(NAME, name, REQUIRED, 1, 128)              \
-	F(STR, content_type, REQUIRED, CONTENT_TYPE) \
+#define FIELDS_artifact_begin(F, E, S, L, N, P)        \
+	F(UUID, id, REQUIRED, ANY)                     \
+	F(TOKEN, lease, REQUIRED, ANY)                 \
+	F(NAME, name, REQUIRED, 1, 128)                \
+	F(ASCII, content_type, REQUIRED, CONTENT_TYPE) \
 	F(INT, size, OPTIONAL, COUNT)
 
 #define FIELDS_artifact_begin_result(F, E, S, L, N, P) F(TOKEN, upload, REQUIRED, ANY)

@@ -19,6 +19,7 @@
 
 enum field_type {
 	TYPE_STR,
+	TYPE_ASCII,
 	TYPE_NAME,
 	TYPE_BYTES,
 	TYPE_INT,
@@ -144,6 +145,16 @@ static bool as_str(const msgpack_object *o, struct slice *ret)
 	return o->type == MSGPACK_OBJECT_STR && as_bytes(o, ret);
 }
 
+static bool is_printable_ascii(struct slice s)
+{
+	const uint8_t *p = s.data;
+
+	for (size_t i = 0; i < s.size; i++)
+		if (p[i] < 0x20 || p[i] > 0x7e)
+			return false;
+	return true;
+}
+
 static int decode_text(struct decoder *d, const struct field *f, const msgpack_object *o, struct slice *ret)
 {
 	struct slice s;
@@ -152,9 +163,11 @@ static int decode_text(struct decoder *d, const struct field *f, const msgpack_o
 		return wrong_type(d, f, f->type == TYPE_BYTES ? "bin or str" : "a str");
 	if (f->type == TYPE_NAME && !name_valid(s))
 		return error_set(d->info, ERR_BAD_REQUEST, f->name,
-				 "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
+				 "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -, and not only dots");
 	if (f->type == TYPE_STR && !utf8_valid(s))
 		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is not UTF-8");
+	if (f->type == TYPE_ASCII && !is_printable_ascii(s))
+		return error_set(d->info, ERR_BAD_REQUEST, f->name, "has other characters than printable ASCII");
 	if (s.size < (uint64_t)f->low)
 		return error_set(d->info, ERR_BAD_REQUEST, f->name, "is shorter than %lld bytes", (long long)f->low);
 	if (s.size > (uint64_t)f->high)
@@ -362,6 +375,7 @@ static int decode_field(struct decoder *d, const struct field *f, const msgpack_
 
 	switch (f->type) {
 	case TYPE_STR:
+	case TYPE_ASCII:
 	case TYPE_NAME:
 	case TYPE_BYTES:
 		return decode_text(d, f, o, value);
@@ -540,7 +554,7 @@ static void encode_scalar(msgpack_packer *pk, const struct field *f, const void 
 	case TYPE_RAW:
 		msgpack_pack_object(pk, **(const msgpack_object *const *)value);
 		break;
-	default: /* STR and NAME */
+	default: /* STR, ASCII and NAME */
 		pack_slice(pk, *(const struct slice *)value);
 	}
 }

@@ -72,6 +72,7 @@ static inline bool job_state_final(int64_t s)
 /* The structs. Every field has its has_…: always true for a required one of a decoded message. Lists and maps have
  * their …_count. */
 #define MESSAGE_CTYPE_STR   struct slice
+#define MESSAGE_CTYPE_ASCII struct slice
 #define MESSAGE_CTYPE_NAME  struct slice
 #define MESSAGE_CTYPE_BYTES struct slice
 #define MESSAGE_CTYPE_INT   int64_t

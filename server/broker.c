@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -33,12 +34,17 @@
 
 #define GRACE_MS	  10000
 #define SWEEP_PATIENCE_S  5
-#define OTHER_DESCRIPTORS 256 /* beside connections: files, the store, what is being served */
+#define OTHER_DESCRIPTORS 128 /* the store, loops, listeners, what is read at the moment */
+#define MAX_UPLOADS	  10000
+#define ADDRESSES_MAX	  8192
+#define MIN_CONNECTIONS	  8
 
 struct broker {
 	const struct config *config;
-	bool insecure;
 	struct settings settings;
+	int rpc_connections;
+	int http_connections;
+	int uploads;
 	char public_url[320];
 
 	struct store *store;
@@ -65,20 +71,46 @@ static int report(int rc, const char *what, const struct error_info *info)
 
 /* ---- start ---- */
 
-/* Every peer is a descriptor: take as many as the system gives. */
-static void raise_descriptor_limit(const struct config *config)
+/* Every peer is a descriptor: take as many as the system gives. How many may be open at once. */
+static int64_t raise_descriptor_limit(void)
 {
 	struct rlimit limit;
-	int64_t wanted = config->limit_connections + OTHER_DESCRIPTORS;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
+		return INT64_MAX;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		log_warning("cannot raise the limit of open files: %s", strerror(errno));
-	if (limit.rlim_max != RLIM_INFINITY && (int64_t)limit.rlim_max < wanted)
-		log_warning("only %lld files may be open at once: not enough for %lld connections",
-			    (long long)limit.rlim_max, (long long)config->limit_connections);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return INT64_MAX;
+	return (int64_t)limit.rlim_cur;
+}
+
+static int64_t at_most(int64_t n, int64_t most)
+{
+	return n < most ? n : most;
+}
+
+static int connections_of(int64_t descriptors, int64_t wanted)
+{
+	return (int)at_most(wanted, descriptors > MIN_CONNECTIONS ? descriptors : MIN_CONNECTIONS);
+}
+
+/* So that strangers who connect cannot take the descriptors that files need: half is for RPC's connections, an eighth
+ * for uploads, which hold a file each, the rest for HTTP's connections, which may hold a file each besides. */
+static void share_descriptors(struct broker *b, int64_t limit)
+{
+	int64_t wanted = b->config->limit_connections;
+	int64_t left = limit > OTHER_DESCRIPTORS ? limit - OTHER_DESCRIPTORS : 0;
+
+	b->rpc_connections = connections_of(left / 2, wanted);
+	b->uploads = connections_of(left / 8, MAX_UPLOADS);
+	left -= b->rpc_connections + b->uploads;
+	b->http_connections = connections_of(left / 2, wanted);
+	if (b->rpc_connections < wanted || b->http_connections < wanted)
+		log_warning("only %lld files may be open at once (ulimit -n, LimitNOFILE=): instead of %lld "
+			    "connections (limits.connections) RPC takes %d and HTTP %d",
+			    (long long)limit, (long long)wanted, b->rpc_connections, b->http_connections);
 }
 
 static int open_data(struct broker *b, bool read_only)
@@ -105,7 +137,7 @@ static int bind_http(struct broker *b)
 	struct error_info info = { .code = 0 };
 	int rc;
 
-	rc = gateway_bind(c->http, b->insecure, &b->gateway, &info);
+	rc = gateway_bind(c->http, c->insecure, &b->gateway, &info);
 	if (rc < 0)
 		return report(rc, "cannot listen for HTTP", &info);
 	if (c->public_url)
@@ -161,7 +193,7 @@ static int listen_rpc(struct broker *b)
 	const struct net_options options = {
 		.listen = (const char *const *)c->listen,
 		.listen_count = c->listen_count,
-		.insecure = b->insecure,
+		.insecure = c->insecure,
 		.settings = &b->settings,
 		.store = b->store,
 		.blobs = b->blobs,
@@ -172,7 +204,8 @@ static int listen_rpc(struct broker *b)
 			    .payload = c->limit_payload_bytes,
 			    .depth = (uint32_t)c->limit_depth,
 			    .elements = (uint32_t)c->limit_elements,
-			    .connections = (int)c->limit_connections },
+			    .connections = b->rpc_connections,
+			    .uploads = b->uploads },
 	};
 	struct error_info info = { .code = 0 };
 	int rc = net_new(&b->loop, &options, &b->net, &info);
@@ -184,7 +217,7 @@ static int start_http(struct broker *b)
 {
 	const struct config *c = b->config;
 	struct gateway_options options = {
-		.connections = (int)c->limit_connections,
+		.connections = b->http_connections,
 		.settings = &b->settings,
 		.page = { .name = c->page_name, .accent = c->page_accent },
 		.store = b->store,
@@ -305,16 +338,27 @@ static bool end_sweep(struct broker *b)
 
 /* ---- the whole ---- */
 
+/* "rpc=… rpc=… http=…" */
+static void list_addresses(const struct broker *b, struct buf *out)
+{
+	const char *rpc;
+
+	for (size_t i = 0; (rpc = net_address(b->net, i)); i++)
+		buf_printf(out, "rpc=%s ", rpc);
+	buf_printf(out, "http=%s", gateway_address(b->gateway));
+}
+
 static void serve(struct broker *b)
 {
-	const char *rpc = net_address(b->net, 0);
-	const char *http = gateway_address(b->gateway);
+	_cleanup_(buf_done) struct buf addresses;
 
 	watch_signals(b);
-	if (printf("ready rpc=%s http=%s\n", rpc, http) < 0 || fflush(stdout) != 0)
+	buf_init(&addresses, ADDRESSES_MAX);
+	list_addresses(b, &addresses);
+	if (printf("ready %.*s\n", (int)addresses.size, (const char *)addresses.data) < 0 || fflush(stdout) != 0)
 		log_warning("cannot say \"ready\" on standard output: %s", strerror(errno));
-	log_info("raincheckd %s serves rpc=%s http=%s links=%s/r/ data=%s", RAINCHECK_VERSION, rpc, http, b->public_url,
-		 b->config->data);
+	log_info("raincheckd %s serves %.*s links=%s/r/ data=%s", RAINCHECK_VERSION, (int)addresses.size,
+		 (const char *)addresses.data, b->public_url, b->config->data);
 	broker_notify("READY=1");
 	start_sweep(b);
 	uv_run(&b->loop, UV_RUN_DEFAULT);
@@ -348,7 +392,7 @@ static bool end(struct broker *b, bool served)
 	return true;
 }
 
-int broker_run(const struct config *config, bool insecure)
+int broker_run(const struct config *config)
 {
 	struct broker *b = calloc(1, sizeof(*b));
 	int rc;
@@ -358,9 +402,8 @@ int broker_run(const struct config *config, bool insecure)
 		return ERR_NO_MEMORY;
 	}
 	b->config = config;
-	b->insecure = insecure;
 	signal(SIGPIPE, SIG_IGN);
-	raise_descriptor_limit(config);
+	share_descriptors(b, raise_descriptor_limit());
 	rc = start(b);
 	if (rc == 0)
 		serve(b);

@@ -5,13 +5,12 @@
 #ifndef RAINCHECK_SERVER_BROKER_H
 #define RAINCHECK_SERVER_BROKER_H
 
-#include <stdbool.h>
-
 struct config;
 
-/* Serves until SIGTERM or SIGINT. Prints the line "ready rpc=HOST:PORT http=HOST:PORT" on standard output when it
- * serves. 0 after an orderly end, else the error that kept it from starting. */
-int broker_run(const struct config *config, bool insecure);
+/* Serves until SIGTERM or SIGINT. Prints the line "ready rpc=ADDRESS http=HOST:PORT" on standard output when it
+ * serves, with a further rpc=ADDRESS for each further listener. 0 after an orderly end, else the error that kept it
+ * from starting. */
+int broker_run(const struct config *config);
 
 /* Proves the invariants of the data directory and prints each breach. 0: none; ERR_CORRUPT: some; else the error that
  * kept it from looking. */

@@ -7,8 +7,10 @@
 
 #include "proto/base/text.h"
 #include "proto/base/units.h"
-#include "proto/skim.h"
 #include "proto/error.h"
+#include "proto/skim.h"
+#include "server/http/gateway.h"
+#include "server/net/net.h"
 
 #define KiB 1024LL
 #define MiB (1024 * KiB)
@@ -26,13 +28,15 @@ enum kind {
 	KIND_LEVEL,
 	KIND_FORMAT,
 	KIND_COLOUR,
-	KIND_URL
+	KIND_URL,
+	KIND_HTTP,
+	KIND_YES_NO
 };
 
 struct key {
 	const char *name;
 	enum kind kind;
-	size_t offset; /* in struct config: a char * or an int64_t, as the kind says */
+	size_t offset; /* in struct config: a char *, an int64_t or a bool, as the kind says */
 	int64_t low, high;
 };
 
@@ -43,8 +47,9 @@ struct key {
 #define KEY_TEXT(key, words) KEY("page.texts." #key, TEXT, page_texts[PAGE_TEXT_##key], 1, 512),
 
 static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
-				   KEY("http", TEXT, http, 1, 256),
+				   KEY("http", HTTP, http, 1, 256),
 				   KEY("public_url", URL, public_url, 1, 256),
+				   KEY("insecure", YES_NO, insecure, 0, 0),
 				   KEY("log.level", LEVEL, log_level, 0, 0),
 				   KEY("log.format", FORMAT, log_format, 0, 0),
 				   KEY("store.max_bytes", SIZE, store_max_bytes, 16 * MiB, 64 * TiB),
@@ -204,6 +209,25 @@ static int set_word(const struct key *k, int64_t *at, const char *text, struct c
 	return 0;
 }
 
+static int set_yes_no(bool *at, const char *text, struct config_error *error)
+{
+	bool yes = strcmp(text, "true") == 0;
+
+	if (!yes && strcmp(text, "false") != 0)
+		return refuse(error, "\"%.40s\" is neither true nor false", text);
+	*at = yes;
+	return 0;
+}
+
+static int set_http(const struct key *k, char **at, const char *text, struct config_error *error)
+{
+	struct error_info why;
+
+	if (gateway_check_address(text, &why) < 0 && !is_null(text))
+		return refuse(error, "%s", why.message);
+	return set_text(k, at, text, error);
+}
+
 static int set_reserve(const struct key *k, int64_t *at, const char *text, struct config_error *error)
 {
 	if (strcmp(text, "auto") != 0)
@@ -223,6 +247,10 @@ static int set(struct config *c, const struct key *k, const char *text, struct c
 		return set_colour(at, text, error);
 	case KIND_URL:
 		return set_url(k, at, text, error);
+	case KIND_HTTP:
+		return set_http(k, at, text, error);
+	case KIND_YES_NO:
+		return set_yes_no(at, text, error);
 	case KIND_SIZE:
 		return set_size(k, at, text, error);
 	case KIND_RESERVE:
@@ -251,10 +279,13 @@ int config_set(struct config *c, const char *key, const char *text, struct confi
 int config_add_listen(struct config *c, const char *address, struct config_error *error)
 {
 	const struct key as_text = { .high = 256 };
+	struct error_info why;
 	int rc;
 
 	if (c->listen_count == CONFIG_LISTEN_MAX)
 		return refuse(error, "more than %d listeners", CONFIG_LISTEN_MAX);
+	if (net_check_address(address, &why) < 0 && !is_null(address))
+		return refuse(error, "%s", why.message);
 	rc = set_text(&as_text, &c->listen[c->listen_count], address, error);
 	if (rc < 0)
 		return rc;

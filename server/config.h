@@ -23,6 +23,7 @@ struct config {
 	size_t listen_count;
 	char *http;
 	char *public_url; /* NULL: made from the address that HTTP is bound to */
+	bool insecure;	  /* allow addresses beyond loopback without tokens and TLS */
 
 	int64_t log_level;  /* enum log_level */
 	int64_t log_format; /* enum log_format */

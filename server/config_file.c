@@ -16,7 +16,7 @@
 
 /* The file's shape. NULL for what it does not say. */
 struct raw {
-	char *data, *http, *public_url;
+	char *data, *http, *public_url, *insecure;
 	char **listen;
 	unsigned listen_count;
 	struct {
@@ -89,6 +89,7 @@ static const cyaml_schema_field_t top_fields[] = { TOP(data),
 									CONFIG_LISTEN_MAX),
 						   TOP(http),
 						   TOP(public_url),
+						   TOP(insecure),
 						   MAPPING(struct raw, log, log_fields),
 						   MAPPING(struct raw, store, store_fields),
 						   MAPPING(struct raw, limits, limits_fields),

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "proto/base/log.h"
+#include "proto/base/stdio.h"
 #include "proto/error.h"
 #include "server/broker.h"
 #include "server/config.h"
@@ -43,7 +44,7 @@ static int run(const struct options *o)
 		return rc;
 	}
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
-	rc = o->check ? broker_check(config) : broker_run(config, o->insecure);
+	rc = o->check ? broker_check(config) : broker_run(config);
 	return rc < 0 ? EXIT_FAILED : 0;
 }
 
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
 	struct config_error error;
 	struct options options;
 
+	stdio_ensure();
 	if (options_parse(argc, argv, &options, &error) < 0) {
 		fprintf(stderr, "raincheckd: %s\n\n", error.text);
 		options_print_usage(stderr);

@@ -147,6 +147,7 @@ int options_apply(const struct options *o, struct config *c, struct config_error
 	};
 	int rc = 0;
 
+	c->insecure = c->insecure || o->insecure;
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(values); i++)
 		rc = apply(c, values[i].flag, values[i].key, values[i].value, error);
 	if (rc == 0 && o->listen_count > 0)

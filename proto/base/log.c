@@ -9,12 +9,14 @@
 #include "../error.h"
 #include "buf.h"
 #include "clean.h"
+#include "clock.h"
 #include "text.h"
 
 /* Up to this size a write to a pipe is never mixed with another's (PIPE_BUF). */
 #define LINE_CAP       4096
 #define LINE_ROOM      (LINE_CAP - 8) /* for the quotation mark, bracket and line feed that end a line */
 #define LONGEST_ESCAPE 6
+#define PAUSE_MS       10000
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format line_format = LOG_TEXT;
@@ -53,9 +55,9 @@ int log_parse_format(const char *word, enum log_format *ret)
 	return 0;
 }
 
-/* Appends s until out holds limit bytes, escaped such that it is part of one JSON string and one line, and
- * does nothing to a terminal. */
-static void escape(struct buf *out, const char *s, size_t limit)
+/* Appends s until out holds limit bytes, escaped such that it is part of one line and does nothing to a terminal;
+ * quoted: and of one JSON string. */
+static void escape(struct buf *out, const char *s, bool quoted, size_t limit)
 {
 	size_t left = strlen(s);
 
@@ -65,7 +67,7 @@ static void escape(struct buf *out, const char *s, size_t limit)
 
 		if (n == 0)
 			buf_append_str(out, "\\ufffd");
-		else if (c == '"' || c == '\\')
+		else if ((c == '"' && quoted) || c == '\\')
 			buf_printf(out, "\\%c", c);
 		else if (c < 0x20 || c == 0x7f)
 			buf_printf(out, "\\u%04x", c);
@@ -100,7 +102,7 @@ static void compose(struct buf *line, enum log_level level, const struct log_fie
 	buf_printf(line, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"message\":\"" : "%s %-7s ", now,
 		   level_names[level]);
 	/* No message is so long that it leaves its fields no room. */
-	escape(line, message, LINE_ROOM / 2);
+	escape(line, message, json, LINE_ROOM / 2);
 	if (json)
 		buf_append_str(line, "\"");
 	for (size_t i = 0; i < count; i++) {
@@ -108,7 +110,7 @@ static void compose(struct buf *line, enum log_level level, const struct log_fie
 		if (!fields[i].value || line->size + strlen(fields[i].key) + 16 > LINE_ROOM)
 			continue;
 		buf_printf(line, json ? ",\"%s\":\"" : " %s=\"", fields[i].key);
-		escape(line, fields[i].value, LINE_ROOM);
+		escape(line, fields[i].value, true, LINE_ROOM);
 		buf_append_str(line, "\"");
 	}
 	if (json)
@@ -150,4 +152,20 @@ void log_event(enum log_level level, const struct log_field *fields, size_t coun
 	va_start(args, fmt);
 	emit(level, fields, count, fmt, args);
 	va_end(args);
+}
+
+bool log_after_pause(struct log_pause *p, struct log_unsaid *ret)
+{
+	long long last = atomic_load(&p->said_at_ms), now = clock_mono_ms(), unsaid;
+
+	/* Of several threads that come at once one says it. */
+	if ((last != 0 && now - last < PAUSE_MS) || !atomic_compare_exchange_strong(&p->said_at_ms, &last, now)) {
+		atomic_fetch_add(&p->unsaid, 1);
+		return false;
+	}
+	unsaid = atomic_exchange(&p->unsaid, 0);
+	ret->text[0] = '\0';
+	if (unsaid > 0)
+		snprintf(ret->text, sizeof(ret->text), " (and %lld more since the last such line)", unsaid);
+	return true;
 }

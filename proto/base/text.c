@@ -141,6 +141,7 @@ bool utf8_valid(struct slice text)
 bool name_valid(struct slice text)
 {
 	const char *p = text.data;
+	bool only_dots = true;
 
 	if (text.size < 1 || text.size > NAME_MAX_BYTES)
 		return false;
@@ -150,6 +151,8 @@ bool name_valid(struct slice text)
 		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
 		      c == '_' || c == ':' || c == '-'))
 			return false;
+		only_dots = only_dots && c == '.';
 	}
-	return true;
+	/* In an address these would lead elsewhere: browsers and proxies fold them away. */
+	return !only_dots;
 }

@@ -28,7 +28,8 @@ bool utf8_valid(struct slice text);
  * none. Reads no further than the first byte that does not belong. */
 size_t utf8_sequence(const void *p, size_t left);
 
-/* True for [A-Za-z0-9._:-]{1,128}: what a queue, a group, a limit, an artifact or a worker may be called. */
+/* True for [A-Za-z0-9._:-]{1,128} that is more than dots: what a queue, a group, a limit, an artifact or a worker may
+ * be called. */
 bool name_valid(struct slice text);
 
 #endif

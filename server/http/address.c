@@ -13,26 +13,31 @@
 #define FIELD	"http"
 #define BACKLOG 4096
 
+static int malformed(const char *address, struct error_info *info)
+{
+	return error_set(info, ERR_CONFIG, FIELD, "\"%.120s\" is not HOST:PORT", address);
+}
+
 /* "HOST:PORT" and "[IPV6]:PORT" into their two parts. */
-static int split(const char *address, char host[256], char port[8])
+static int split(const char *address, char host[256], char port[8], struct error_info *info)
 {
 	const char *colon = strrchr(address, ':');
 	size_t length = colon ? (size_t)(colon - address) : 0;
 
 	if (!colon || length == 0 || length >= 256 || strlen(colon + 1) == 0 || strlen(colon + 1) > 5)
-		return ERR_CONFIG;
+		return malformed(address, info);
 	if (address[0] == '[') {
 		if (address[length - 1] != ']' || length < 3)
-			return ERR_CONFIG;
+			return malformed(address, info);
 		address++;
 		length -= 2;
 	} else if (memchr(address, ':', length)) {
-		return ERR_CONFIG; /* IPv6 without brackets could be read in two ways */
+		return malformed(address, info); /* IPv6 without brackets could be read in two ways */
 	}
 	memcpy(host, address, length);
 	host[length] = '\0';
 	snprintf(port, 8, "%s", colon + 1);
-	return port[strspn(port, "0123456789")] || strtol(port, NULL, 10) > 65535 ? ERR_CONFIG : 0;
+	return port[strspn(port, "0123456789")] || strtol(port, NULL, 10) > 65535 ? malformed(address, info) : 0;
 }
 
 static bool is_loopback(const struct sockaddr *sa)
@@ -63,6 +68,13 @@ static int listen_on(const char *address, const struct addrinfo *ai, int *ret_fd
 			 strerror(failure));
 }
 
+int address_check(const char *address, struct error_info *info)
+{
+	char host[256], port[8];
+
+	return split(address, host, port, info);
+}
+
 int address_listen(const char *address, bool insecure, int *ret_fd, struct error_info *info)
 {
 	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
@@ -70,8 +82,9 @@ int address_listen(const char *address, bool insecure, int *ret_fd, struct error
 	char host[256], port[8];
 	int rc;
 
-	if (split(address, host, port) < 0)
-		return error_set(info, ERR_CONFIG, FIELD, "\"%.120s\" is not HOST:PORT", address);
+	rc = split(address, host, port, info);
+	if (rc < 0)
+		return rc;
 	rc = getaddrinfo(host, port, &hints, &found);
 	if (rc != 0)
 		return error_set(info, ERR_CONFIG, FIELD, "%.120s: %s", address, gai_strerror(rc));

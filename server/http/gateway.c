@@ -12,6 +12,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "server/http/address.h"
+#include "server/http/guests.h"
 #include "server/http/link_page.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
@@ -19,12 +20,14 @@
 
 #define THREADS			2
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
-#define IDLE_TIMEOUT_S		30u
+#define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
+#define HEAD_MS			10000
 
 struct gateway {
 	struct address_text address;
 	int listener; /* −1 once the daemon has it */
 	struct MHD_Daemon *daemon;
+	struct guests *guests;
 	struct site site;
 };
 
@@ -42,16 +45,18 @@ static bool has_body(struct MHD_Connection *c)
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {
+	struct gateway *g = user;
 	static char seen;
 
 	(void)version;
 	(void)data;
+	guests_heard(g->guests, c);
 	if (!*request && !has_body(c)) {
 		*request = &seen;
 		return MHD_YES;
 	}
 	*size = 0;
-	return router_serve(user, c, method, path);
+	return router_serve(&g->site, c, method, path);
 }
 
 /* Paths stay as they came: the router unescapes a part at a time. */
@@ -73,6 +78,11 @@ static void log_cb(void *user, const char *fmt, va_list args)
 	vsnprintf(line, sizeof(line), fmt, args);
 	line[strcspn(line, "\r\n")] = '\0';
 	log_debug("http: %s", line);
+}
+
+int gateway_check_address(const char *address, struct error_info *info)
+{
+	return address_check(address, info);
 }
 
 int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info)
@@ -102,20 +112,29 @@ const char *gateway_address(const struct gateway *g)
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 {
 	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
-	struct MHD_Daemon *daemon;
+
+	return MHD_start_daemon(flags, 0, NULL, NULL, access_cb, g, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
+				MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL,
+				MHD_OPTION_NOTIFY_CONNECTION, guests_connection_cb, g->guests,
+				MHD_OPTION_NOTIFY_COMPLETED, guests_answered_cb, g->guests, MHD_OPTION_END);
+}
+
+static int start_threads(struct gateway *g, const struct gateway_options *options)
+{
 	sigset_t all, before;
+	int rc;
 
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	daemon = MHD_start_daemon(flags, 0, NULL, NULL, access_cb, &g->site, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
-				  MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-				  MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections,
-				  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
-				  MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-				  MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL, MHD_OPTION_END);
+	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
+	if (rc == 0)
+		g->daemon = start_daemon(g, options->connections);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return daemon;
+	return g->daemon ? 0 : ERR_IO;
 }
 
 int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info)
@@ -130,9 +149,9 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	rc = link_page_make_fixed(&g->site);
 	if (rc < 0)
 		return error_set(info, rc, NULL, "cannot make the pages: %s", error_text(rc));
-	g->daemon = start_daemon(g, options->connections);
-	if (!g->daemon)
-		return error_set(info, ERR_IO, NULL, "cannot start the threads for %s", g->address.text);
+	rc = start_threads(g, options);
+	if (rc < 0)
+		return error_set(info, rc, NULL, "cannot start the threads for %s", g->address.text);
 	g->listener = -1;
 	return 0;
 }
@@ -160,6 +179,7 @@ void gateway_stop(struct gateway *g)
 		return;
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
+	guests_free(g->guests);
 	close_listener(g);
 	link_page_free_fixed(&g->site);
 	free(g);

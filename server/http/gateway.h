@@ -7,6 +7,7 @@
 #define RAINCHECK_HTTP_GATEWAY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proto/error.h"
 #include "server/http/page_texts.h"
@@ -19,6 +20,7 @@ struct writer;
 
 struct gateway_options {
 	int connections; /* at once */
+	int64_t head_ms; /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
 	const struct settings *settings;
 	struct page_settings page;
 	struct store *store;
@@ -26,6 +28,8 @@ struct gateway_options {
 	struct writer *writer;
 };
 
+/* ERR_CONFIG, and what is wrong, for text that is no address. Nothing is looked up. */
+int gateway_check_address(const char *address, struct error_info *info);
 /* Binds an address ("HOST:PORT" or "[IPV6]:PORT"; port 0 picks one) and nothing more, so that links can name the port
  * before anything else starts; nobody is answered yet. insecure: also beyond loopback, unencrypted. ERR_CONFIG for an
  * address that cannot be read, that leads beyond loopback without insecure, or that cannot be listened on; ERR_CONFLICT

@@ -78,6 +78,7 @@ static enum MHD_Result send_fixed(const struct request *r, int rc)
 					: status == MHD_HTTP_GONE    ? fixed->gone_page
 								     : fixed->broken_page;
 
+	response_log_failure(rc);
 	return MHD_queue_response(r->connection, status, response);
 }
 

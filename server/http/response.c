@@ -1,11 +1,15 @@
 #include "response.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/log.h"
 #include "proto/error.h"
+#include "server/store/store.h"
 
 static const char *const common_headers[][2] = {
 	{ "X-Content-Type-Options", "nosniff" },
@@ -137,11 +141,24 @@ unsigned response_status_of(int rc)
 	}
 }
 
+void response_log_failure(int rc)
+{
+	static struct log_pause failures;
+	const char *detail = rc == ERR_IO ? strerror(errno) : rc == ERR_STORE_ERROR ? store_error_detail() : "";
+	struct log_unsaid unsaid;
+
+	if (error_on_wire(rc) == ERR_STORE_ERROR && log_after_pause(&failures, &unsaid))
+		log_error("an HTTP request failed: %s%s%s%s", error_text(rc), detail[0] ? ": " : "", detail,
+			  unsaid.text);
+}
+
 enum MHD_Result response_error(struct MHD_Connection *c, int rc)
 {
 	unsigned status = response_status_of(rc);
-	struct MHD_Response *r = response_problem(status, error_name(error_on_wire(rc)), error_text(rc));
+	struct MHD_Response *r;
 
+	response_log_failure(rc);
+	r = response_problem(status, error_name(error_on_wire(rc)), error_text(rc));
 	if (status == MHD_HTTP_SERVICE_UNAVAILABLE)
 		response_header(r, "Retry-After", "5");
 	return response_send(c, status, r);

@@ -34,6 +34,9 @@ struct MHD_Response *response_problem(unsigned status, const char *code, const c
 enum MHD_Result response_refuse(struct MHD_Connection *c, unsigned status, const char *code, const char *detail);
 /* Makes and sends the one for an error of ours: 404, 410, 500 or 503. */
 enum MHD_Result response_error(struct MHD_Connection *c, int rc);
+/* Logs what the store did, for an error of it that is about to be told; on the thread that met it, and not each time.
+ */
+void response_log_failure(int rc);
 /* The status of an error of ours. */
 unsigned response_status_of(int rc);
 

@@ -28,6 +28,17 @@ static bool is_http(struct slice url)
 	       (url.size > 8 && strncasecmp(text, "https://", 8) == 0);
 }
 
+/* It goes into another server's request line and log. */
+static bool has_blank_or_control(struct slice url)
+{
+	const uint8_t *p = url.data;
+
+	for (size_t i = 0; i < url.size; i++)
+		if (p[i] <= 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && p[i + 1] <= 0xa0)) /* UTF-8 has a byte after c2 */
+			return true;
+	return false;
+}
+
 /* What no decoder of single fields can see. */
 static int check_put(const struct net *net, const struct msg_job_put *put, struct error_info *info)
 {
@@ -40,6 +51,8 @@ static int check_put(const struct net *net, const struct msg_job_put *put, struc
 		return error_set(info, ERR_BAD_REQUEST, "run_at_ms", "contradicts delay_ms: give one of them");
 	if (put->has_callback_url && !is_http(put->callback_url))
 		return error_set(info, ERR_BAD_REQUEST, "callback_url", "must begin with http:// or https://");
+	if (put->has_callback_url && has_blank_or_control(put->callback_url))
+		return error_set(info, ERR_BAD_REQUEST, "callback_url", "has a space or a control character in it");
 	if (put->has_preview && (int64_t)put->preview.data.size > o->settings->artifact_bytes)
 		return error_set(info, ERR_TOO_LARGE, "preview.data", "has %zu bytes, %lld are allowed",
 				 put->preview.data.size, (long long)o->settings->artifact_bytes);

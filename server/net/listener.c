@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <libgen.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +16,12 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
-#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "server/net/net_priv.h"
 #include "server/net/session.h"
 
-#define BACKLOG	     4096
-#define UNIX_PREFIX  "unix:"
-#define COMPLAINT_MS 10000
+#define BACKLOG	    4096
+#define UNIX_PREFIX "unix:"
 
 union any_stream {
 	uv_handle_t handle;
@@ -69,7 +68,7 @@ static int split(const char *address, char host[256], char port[6], struct error
 
 	if (!colon || strlen(colon + 1) < 1 || strlen(colon + 1) > 5 ||
 	    strspn(colon + 1, "0123456789") != strlen(colon + 1))
-		return error_set(info, ERR_CONFIG, "listen", "%s is not HOST:PORT or unix:PATH", address);
+		return error_set(info, ERR_CONFIG, "listen", "\"%s\" is not HOST:PORT or unix:PATH", address);
 	size = (size_t)(colon - from);
 	if (size >= 2 && from[0] == '[' && from[size - 1] == ']') {
 		from++;
@@ -79,7 +78,7 @@ static int split(const char *address, char host[256], char port[6], struct error
 				 address);
 	}
 	if (size >= 256 || atoi(colon + 1) > 65535)
-		return error_set(info, ERR_CONFIG, "listen", "%s is not HOST:PORT or unix:PATH", address);
+		return error_set(info, ERR_CONFIG, "listen", "\"%s\" is not HOST:PORT or unix:PATH", address);
 	memcpy(host, from, size);
 	host[size] = '\0';
 	strcpy(port, colon + 1);
@@ -151,15 +150,35 @@ static int connect_to(const struct sockaddr_un *at)
 	return status;
 }
 
+static int check_path(const char *path, struct error_info *info)
+{
+	const size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path);
+
+	if (strlen(path) > 0 && strlen(path) < room)
+		return 0;
+	return error_set(info, ERR_CONFIG, "listen", "unix:%s: the path must have 1 to %zu bytes", path, room - 1);
+}
+
+/* libuv says that access is denied where the directory is not there. */
+static int true_reason(const char *path, int status)
+{
+	_cleanup_free_ char *copy = strdup(path);
+
+	if (status != UV_EACCES || !copy || access(dirname(copy), F_OK) == 0)
+		return status;
+	return uv_translate_sys_error(errno);
+}
+
 /* Makes way: a socket that nobody listens on is what a broker left that died. */
 static int clear_path(const char *path, struct error_info *info)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	struct stat st;
+	int rc;
 
-	if (strlen(path) == 0 || strlen(path) >= sizeof(at.sun_path))
-		return error_set(info, ERR_CONFIG, "listen", "unix:%s: the path must have 1 to %zu bytes", path,
-				 sizeof(at.sun_path) - 1);
+	rc = check_path(path, info);
+	if (rc < 0)
+		return rc;
 	if (lstat(path, &st) < 0)
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
@@ -219,13 +238,12 @@ static void spill(struct listener *l)
 static void complain(struct listener *l, const char *why)
 {
 	struct net *net = l->net;
-	int64_t now = clock_mono_ms();
+	struct log_unsaid unsaid;
 
-	if (net->complained_at_ms && now - net->complained_at_ms < COMPLAINT_MS)
+	if (!log_after_pause(&net->refusals, &unsaid))
 		return;
-	net->complained_at_ms = now;
-	log_warning("%s: connections are refused: %s; %lld are open", l->address, why,
-		    (long long)net->stats.connections);
+	log_warning("%s: connections are refused: %s; %lld are open%s", l->address, why,
+		    (long long)net->stats.connections, unsaid.text);
 }
 
 static void take_connection(struct listener *l)
@@ -233,7 +251,7 @@ static void take_connection(struct listener *l)
 	int rc = session_open(l->net, &l->server.stream);
 
 	if (rc < 0) {
-		complain(l, rc == ERR_THROTTLED ? "limits.connections is reached" : error_text(rc));
+		complain(l, rc == ERR_THROTTLED ? "no more may be open at once" : error_text(rc));
 		spill(l);
 		return;
 	}
@@ -266,7 +284,7 @@ static int open_unix(struct listener *l, const char *address, struct error_info 
 	if (!l->address)
 		return ERR_NO_MEMORY;
 	rc = uv_pipe_bind(&l->server.pipe, path);
-	return rc < 0 ? cannot(info, address, "listen on", rc) : 0;
+	return rc < 0 ? cannot(info, address, "listen on", true_reason(path, rc)) : 0;
 }
 
 static int open_tcp(struct listener *l, const char *address, struct error_info *info)
@@ -297,6 +315,15 @@ static int start(struct listener *l, const char *address, bool is_unix, struct e
 	if (rc < 0)
 		return cannot(info, address, "listen on", rc);
 	return is_unix ? 0 : name_tcp(l);
+}
+
+int listener_check(const char *address, struct error_info *info)
+{
+	char host[256], port[6];
+
+	if (strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+		return check_path(address + strlen(UNIX_PREFIX), info);
+	return split(address, host, port, info);
 }
 
 int listener_open(struct net *net, const char *address, struct listener **ret, struct error_info *info)

@@ -9,6 +9,9 @@ struct error_info;
 struct listener;
 struct net;
 
+/* ERR_CONFIG for text that is no address; nothing is looked up. Any thread. */
+int listener_check(const char *address, struct error_info *info);
+
 /* Resolves, binds and listens. A Unix socket that nobody serves any more is replaced. Errors as net_new() tells. */
 int listener_open(struct net *net, const char *address, struct listener **ret, struct error_info *info);
 

@@ -22,6 +22,7 @@
 #define ELEMENTS    65536
 #define PAYLOAD	    (1 << 20)
 #define CONNECTIONS 10000
+#define UPLOADS	    10000
 #define IN_FLIGHT   1024
 #define UNSENT	    (16u << 20)
 #define HELLO_MS    10000
@@ -95,6 +96,7 @@ static void fill_in(struct net_limits *l)
 	l->elements = l->elements ? l->elements : ELEMENTS;
 	l->payload = l->payload ? l->payload : PAYLOAD;
 	l->connections = l->connections ? l->connections : CONNECTIONS;
+	l->uploads = l->uploads ? l->uploads : UPLOADS;
 	l->in_flight = l->in_flight ? l->in_flight : IN_FLIGHT;
 	l->unsent = l->unsent ? l->unsent : UNSENT;
 	l->hello_ms = l->hello_ms ? l->hello_ms : HELLO_MS;
@@ -193,6 +195,11 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 		return rc;
 	*ret = TAKE_PTR(net);
 	return 0;
+}
+
+int net_check_address(const char *address, struct error_info *info)
+{
+	return listener_check(address, info);
 }
 
 int net_new(uv_loop_t *loop, const struct net_options *options, struct net **ret, struct error_info *info)

@@ -26,6 +26,7 @@ struct net_limits {
 	uint32_t elements; /* of all arrays and maps of a message; 65,536 */
 	int64_t payload;   /* bytes of one job's payload; 1 MiB */
 	int connections;   /* at once; 10,000 */
+	int uploads;	   /* at once, each a file that is open; 10,000 */
 	int in_flight;	   /* requests of one connection that are not answered; 1,024 */
 	size_t unsent;	   /* bytes of one connection's requests and replies under way; 16 MiB */
 	int64_t hello_ms;  /* from a connection to its session.hello; 10,000 */
@@ -55,6 +56,9 @@ struct net;
 
 /* Called on the loop's thread when all is closed; net_free() may be called in it. */
 typedef void (*net_done_cb)(void *user);
+
+/* ERR_CONFIG, and what is wrong, for text that is no address. Nothing is looked up; any thread. */
+int net_check_address(const char *address, struct error_info *info);
 
 /* Binds and listens; connections are served once the loop runs. Subscribes to the writer, so before writer_start().
  * What options points to must outlive the net, but for the list of addresses. ERR_CONFIG for an address that cannot be

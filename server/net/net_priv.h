@@ -6,6 +6,7 @@
 #ifndef RAINCHECK_NET_PRIV_H
 #define RAINCHECK_NET_PRIV_H
 
+#include "proto/base/log.h"
 #include "proto/base/uuid.h"
 #include "server/net/mailbox.h"
 #include "server/net/net.h"
@@ -28,7 +29,8 @@ struct net {
 	struct session *dirty; /* those to be pumped before the loop waits again */
 	uint64_t last_session;
 	struct net_stats stats;
-	int64_t complained_at_ms; /* in the log, of connections refused; 0: never */
+	struct log_pause refusals; /* of connections */
+	struct log_pause failures; /* of the store */
 
 	struct request_pool pool;
 	struct uuid_gen blob_ids;

@@ -6,7 +6,6 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
-#include "proto/base/log.h"
 #include "server/engine/view.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
@@ -31,8 +30,6 @@ static void fail(struct request *req, int rc, const char *what)
 {
 	struct error_info info;
 
-	if (rc == ERR_STORE_ERROR || rc == ERR_CORRUPT || rc == ERR_IO)
-		log_error("%s: %s: %s", req->method->name, error_text(rc), store_error_detail());
 	if (rc == ERR_NOT_FOUND)
 		error_set(&info, rc, NULL, "there is no such %s", what);
 	else if (rc == ERR_GONE)

@@ -1,14 +1,18 @@
 #include "server/net/request.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <msgpack/zone.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/log.h"
 #include "proto/rpc.h"
 #include "server/net/net_priv.h"
 #include "server/net/session.h"
+#include "server/net/uploads.h"
+#include "server/store/store.h"
 #include "server/writer/writer.h"
 
 #define POOL_MAX 1024
@@ -160,8 +164,27 @@ void request_encode(struct request *req, const struct message *m, const void *re
 	}
 }
 
+/* What the system said, on the thread that it said it to. */
+static const char *detail_of(int code)
+{
+	return code == ERR_IO ? strerror(errno) : code == ERR_STORE_ERROR ? store_error_detail() : "";
+}
+
+/* Not for each: a disk that is gone fails every request. */
+static void log_failure(struct request *req, const struct error_info *info)
+{
+	const char *detail = detail_of(info->code);
+	struct log_unsaid unsaid;
+
+	if (log_after_pause(&req->net->failures, &unsaid))
+		log_error("%s failed: %s%s%s%s", req->method ? req->method->name : "a request", info->message,
+			  detail[0] ? ": " : "", detail, unsaid.text);
+}
+
 void request_encode_error(struct request *req, const struct error_info *info)
 {
+	if (error_on_wire(info->code) == ERR_STORE_ERROR)
+		log_failure(req, info);
 	buf_reset(&req->reply);
 	/* Without memory the reply stays empty, which session_send() takes for what it is. */
 	(void)rpc_write_error(&req->reply, req->id, info);
@@ -201,26 +224,29 @@ static void answer_cb(struct command *cmd, const struct message *m, const void *
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)
 {
-	request_encode_error(CONTAINER_OF(cmd, struct request, command), info);
+	struct error_info told = *info;
+
+	/* The bytes fitted, or they would not have come to the engine: it is their number that does not. */
+	if (told.code == ERR_TOO_LARGE && cmd->kind == COMMAND_ATTACH)
+		uploads_too_many(&told, "name");
+	request_encode_error(CONTAINER_OF(cmd, struct request, command), &told);
 }
 
+/* What was answered within a transaction that failed was never true. */
 static void release_cb(struct command *cmd, int rc)
 {
 	struct request *req = CONTAINER_OF(cmd, struct request, command);
 
 	req->released = rc;
+	if (rc < 0)
+		request_encode_code(req, rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc);
 	mailbox_push(&req->net->mailbox, &req->back);
 }
 
-/* What was answered within a transaction that failed was never true. */
 static void back_cb(struct mail *mail)
 {
 	struct request *req = CONTAINER_OF(mail, struct request, back);
 
-	if (req->released == ERR_CANCELED)
-		request_encode_code(req, ERR_SHUTTING_DOWN);
-	else if (req->released < 0)
-		request_encode_code(req, req->released);
 	if (req->settle)
 		req->settle(req);
 	request_done(req);

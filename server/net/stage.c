@@ -88,6 +88,8 @@ static int fill(struct request *req)
 static void run(struct request *req)
 {
 	req->released = fill(req);
+	if (req->released < 0)
+		request_encode_code(req, req->released);
 }
 
 /* ---- on the loop ---- */
@@ -110,7 +112,6 @@ static void filled(struct request *req)
 {
 	if (req->released < 0) {
 		settle(req);
-		request_encode_code(req, req->released);
 		request_done(req);
 		return;
 	}

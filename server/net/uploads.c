@@ -16,7 +16,6 @@
 #include "server/net/stage.h"
 #include "server/store/blob.h"
 
-#define UPLOADS_MAX 10000
 /* Of one session: each holds a file open. */
 #define SESSION_MAX 1024
 #define BUCKETS	    1024
@@ -67,10 +66,12 @@ static struct upload **bucket(struct uploads *all, const struct token *token)
 	return &all->buckets[hash % BUCKETS];
 }
 
-static struct upload *find(struct uploads *all, const struct token *token)
+/* Another session's is as good as none. */
+static struct upload *find(const struct request *req, const struct token *token)
 {
-	for (struct upload *u = *bucket(all, token); u; u = u->next)
-		if (gnutls_memcmp(u->token.bytes, token->bytes, sizeof(token->bytes)) == 0)
+	for (struct upload *u = *bucket(req->net->uploads, token); u; u = u->next)
+		if (u->session == req->session &&
+		    gnutls_memcmp(u->token.bytes, token->bytes, sizeof(token->bytes)) == 0)
 			return u;
 	return NULL;
 }
@@ -247,7 +248,7 @@ static void release(struct upload *u)
 static int enqueue(struct request *req, const struct token *token, request_cb run, request_cb then,
 		   struct error_info *info)
 {
-	struct upload *u = find(req->net->uploads, token);
+	struct upload *u = find(req, token);
 
 	if (!u)
 		return error_set(info, ERR_NOT_FOUND, "upload", "there is no such upload");
@@ -290,7 +291,19 @@ static void after(struct request *req)
 
 /* ---- begin ---- */
 
-static int check_lease(struct net *net, const struct upload *u)
+/* One more is refused before its bytes come: at the commit the engine looks again. */
+static int check_room(const struct job_view *view, const struct upload *u, struct error_info *info)
+{
+	if (view->job.artifacts_count < VIEW_ARTIFACTS)
+		return 0;
+	for (size_t i = 0; i < view->job.artifacts_count; i++)
+		if (slice_is(view->job.artifacts[i].name, u->name))
+			return 0;
+	return uploads_too_many(info, "name");
+}
+
+/* The lease holds, and the job has room. */
+static int check_begin(struct net *net, const struct upload *u, struct error_info *info)
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	int64_t now = clock_wall_ms();
@@ -298,30 +311,37 @@ static int check_lease(struct net *net, const struct upload *u)
 	int rc;
 
 	rc = store_begin_read(net->options.store, &t);
+	if (rc == 0)
+		rc = view_job(t, net->options.settings, now, &u->job, &view);
 	if (rc < 0)
-		return rc;
-	rc = view_job(t, net->options.settings, now, &u->job, &view);
-	if (rc < 0)
-		return rc;
+		return error_set(info, rc, NULL, "%s", error_text(rc));
 	if (view.record.state != JOB_RUNNING || view.record.lease_expires_at_ms <= now ||
 	    gnutls_memcmp(view.record.lease.bytes, u->lease.bytes, sizeof(u->lease.bytes)) != 0)
-		return ERR_LEASE_LOST;
-	return 0;
+		return error_set(info, ERR_LEASE_LOST, NULL, "%s", error_text(ERR_LEASE_LOST));
+	return check_room(&view, u, info);
+}
+
+static int open_blob(struct net *net, struct upload *u, struct error_info *info)
+{
+	int rc = blob_create(net->options.blobs, &u->blob, &u->writer);
+
+	return rc < 0 ? error_set(info, rc, NULL, "%s", error_text(rc)) : 0;
 }
 
 static void run_begin(struct request *req)
 {
 	struct msg_artifact_begin_result result = { .has_upload = true };
 	struct upload *u = req->upload;
+	struct error_info info;
 	int rc;
 
-	rc = check_lease(req->net, u);
+	rc = check_begin(req->net, u, &info);
 	if (rc == 0)
-		rc = blob_create(req->net->options.blobs, &u->blob, &u->writer);
+		rc = open_blob(req->net, u, &info);
 	req->released = rc;
 	result.upload = u->token;
 	if (rc < 0)
-		request_encode_code(req, rc);
+		request_encode_error(req, &info);
 	else
 		request_encode(req, &MSG_artifact_begin_result, &result);
 }
@@ -357,6 +377,11 @@ static int too_large(const struct request *req, const char *field, struct error_
 			 (long long)req->net->options.settings->artifact_bytes);
 }
 
+int uploads_too_many(struct error_info *info, const char *field)
+{
+	return error_set(info, ERR_TOO_LARGE, field, "a job has at most %d artifacts", VIEW_ARTIFACTS);
+}
+
 int uploads_begin(struct request *req, struct error_info *info)
 {
 	const struct msg_artifact_begin *params = req->params;
@@ -365,7 +390,7 @@ int uploads_begin(struct request *req, struct error_info *info)
 
 	if (params->has_size && params->size > req->net->options.settings->artifact_bytes)
 		return too_large(req, "size", info);
-	if (all->count >= UPLOADS_MAX || req->session->uploads >= SESSION_MAX)
+	if (all->count >= (size_t)req->net->options.limits.uploads || req->session->uploads >= SESSION_MAX)
 		return error_set(info, ERR_THROTTLED, NULL, "too many uploads are open");
 	u = create(req);
 	if (!u)
@@ -401,6 +426,9 @@ static int append(struct request *req, int64_t *ret_offset, struct error_info *i
 				 (long long)at);
 	if ((int64_t)params->data.size > req->net->options.settings->artifact_bytes - at)
 		return too_large(req, "data", info);
+	if (u->declared >= 0 && (int64_t)params->data.size > u->declared - at)
+		return error_set(info, ERR_TOO_LARGE, "data", "goes beyond the %lld bytes that were announced",
+				 (long long)u->declared);
 	rc = blob_append(u->writer, params->data);
 	if (rc < 0) {
 		req->released = rc;

@@ -28,6 +28,9 @@ int uploads_begin(struct request *req, struct error_info *info);
 int uploads_write(struct request *req, struct error_info *info);
 int uploads_commit(struct request *req, struct error_info *info);
 
+/* What whoever would add an artifact beyond the last is told. ERR_TOO_LARGE. Any thread. */
+int uploads_too_many(struct error_info *info, const char *field);
+
 /* Drops what the session began. */
 void uploads_drop(struct uploads *u, struct session *s);
 

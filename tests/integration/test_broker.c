@@ -1,5 +1,7 @@
 /* The broker as a program: what it refuses to start with, what it survives, how it ends, and what is there again after
  * a restart. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -7,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,6 +63,21 @@ static void put_one(struct raincheck *rc, const char *payload, struct raincheck_
 
 	if (raincheck_put(rc, &put, ret) < 0)
 		fail_msg("%s", raincheck_last_error(rc)->message);
+}
+
+static int raw_connect_to(const char *server)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", server + strlen("unix:"));
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static int raw_connect(void)
+{
+	return raw_connect_to(stack.server);
 }
 
 /* ---- what it refuses to start with ---- */
@@ -124,17 +142,115 @@ static void a_bad_flag_or_file_says_what_and_where(void **state)
 	expect_said(output, "max_bites");
 }
 
-/* ---- hostile peers ---- */
-
-static int raw_connect(void)
+static void an_address_that_is_none_is_wrong_usage(void **state)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	const char *listen[] = { "--listen", "nonsense", NULL }, *http[] = { "--http", "127.0.0.1:x", NULL };
+	const char *nowhere[] = { "--data", NULL, "--listen", "unix:/nonexistent/s", "--http", "127.0.0.1:0", NULL };
+	char output[4096], data[256];
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", stack.server + strlen("unix:"));
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	(void)state;
+	assert_int_equal(run_broker(output, sizeof(output), listen), 2);
+	expect_said(output, "--listen: \"nonsense\" is not");
+	assert_int_equal(run_broker(output, sizeof(output), http), 2);
+	expect_said(output, "--http: \"127.0.0.1:x\" is not");
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "other"));
+	nowhere[1] = data;
+	assert_int_equal(run_broker(output, sizeof(output), nowhere), 1);
+	expect_said(output, "unix:/nonexistent/s: no such file or directory");
+}
+
+/* ---- what it runs short of ---- */
+
+/* A broker of its own that may have only so many files open; its standard error is in its output. */
+static void start_cramped(struct process *broker, int files, char server[256])
+{
+	char program[512], script[2048], data[256];
+
+	snprintf(program, sizeof(program), "%s", process_program("raincheckd"));
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "cramped"));
+	snprintf(server, 256, "unix:%s", tempdir_file(&stack.dir, "cramped.sock"));
+	snprintf(script, sizeof(script), "ulimit -n %d; exec %s --data %s --listen %s --http 127.0.0.1:0", files,
+		 program, data, server);
+	process_start_heard(broker, (const char *const[]){ "/bin/sh", "-c", script, NULL });
+}
+
+static int tcp_connect(const char *address)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
 	return fd;
 }
+
+static void put_with_file(struct raincheck *rc)
+{
+	static char still[100000];
+	struct raincheck_put put = { .queue = "q",
+				     .payload = { "x", 1 },
+				     .preview = { "image/png", { still, sizeof(still) } } };
+
+	if (raincheck_put(rc, &put, NULL) < 0)
+		fail_msg("%s", raincheck_last_error(rc)->message);
+}
+
+static void connections_leave_room_for_files(void **state)
+{
+	enum { MANY = 600 };
+	const struct timeval patience = { .tv_sec = 60 };
+	char server[256], http[128], byte;
+	struct raincheck_options options = { .server = server };
+	struct process broker;
+	struct raincheck *rc;
+	int fds[2 * MANY];
+
+	(void)state;
+	start_cramped(&broker, 512, server);
+	assert_true(process_wait_words(&broker, "only 512 files may be open at once"));
+	assert_true(process_wait_line(&broker, "ready "));
+	process_line_word(&broker, "http=", http, sizeof(http));
+	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
+	put_with_file(rc);
+	for (int i = 0; i < MANY; i++) {
+		fds[i] = raw_connect_to(server);
+		fds[MANY + i] = tcp_connect(http);
+	}
+	/* the last one is refused, and by then all before it were taken */
+	setsockopt(fds[MANY - 1], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_true(recv(fds[MANY - 1], &byte, 1, 0) == 0);
+	put_with_file(rc);
+	raincheck_close(rc, NULL, NULL);
+	for (int i = 0; i < 2 * MANY; i++)
+		close(fds[i]);
+	process_stop(&broker);
+}
+
+static void a_failing_disk_is_in_the_log(void **state)
+{
+	char server[256], path[320];
+	static char bytes[100000];
+	struct raincheck_options options = { .server = server };
+	struct raincheck_put put = { .queue = "q",
+				     .payload = { "x", 1 },
+				     .preview = { "image/png", { bytes, sizeof(bytes) } } };
+	struct process broker;
+	struct raincheck *rc;
+
+	(void)state;
+	start_cramped(&broker, 1024, server);
+	assert_true(process_wait_line(&broker, "ready "));
+	snprintf(path, sizeof(path), "%s/blobs/tmp", tempdir_file(&stack.dir, "cramped"));
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
+	assert_true(raincheck_put(rc, &put, NULL) < 0);
+	assert_true(process_wait_words(&broker, "job.put failed: "));
+	expect_said(broker.line, "No such file or directory");
+	raincheck_close(rc, NULL, NULL);
+	process_stop(&broker);
+}
+
+/* ---- hostile peers ---- */
 
 /* Sends these bytes and reads until the broker closes the connection. */
 static void expect_closed(const void *bytes, size_t size)
@@ -250,7 +366,7 @@ static void links_are_the_same_after_a_restart(void **state)
 
 static void it_serves_tcp_and_several_addresses(void **state)
 {
-	char data[256], path[256], address[128];
+	char data[256], path[256], address[128], told[512];
 	struct raincheck_options options = { .server = address };
 	struct raincheck_ping_result *pong;
 	struct process broker;
@@ -264,6 +380,9 @@ static void it_serves_tcp_and_several_addresses(void **state)
 					     "--listen", path, "--http", "127.0.0.1:0", "--log-level", "error", NULL });
 	assert_true(process_wait_line(&broker, "ready "));
 	process_line_word(&broker, "rpc=", address, sizeof(address));
+	/* each is told, in the order of the flags */
+	snprintf(told, sizeof(told), "ready rpc=%s rpc=%s http=", address, path);
+	assert_memory_equal(broker.line, told, strlen(told));
 	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
 	assert_int_equal(raincheck_ping(rc, &pong), 0);
 	raincheck_free(pong);
@@ -280,10 +399,17 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(a_second_broker_on_the_directory_is_refused), T(beyond_loopback_only_with_insecure),
-		T(a_bad_flag_or_file_says_what_and_where),	T(hostile_bytes_cost_their_sender_only),
-		T(what_was_acknowledged_survives_kill_9),	T(sigterm_ends_it_with_leases_parked),
-		T(links_are_the_same_after_a_restart),		T(it_serves_tcp_and_several_addresses),
+		T(a_second_broker_on_the_directory_is_refused),
+		T(beyond_loopback_only_with_insecure),
+		T(a_bad_flag_or_file_says_what_and_where),
+		T(hostile_bytes_cost_their_sender_only),
+		T(what_was_acknowledged_survives_kill_9),
+		T(sigterm_ends_it_with_leases_parked),
+		T(an_address_that_is_none_is_wrong_usage),
+		T(connections_leave_room_for_files),
+		T(a_failing_disk_is_in_the_log),
+		T(links_are_the_same_after_a_restart),
+		T(it_serves_tcp_and_several_addresses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 
 enum kind {
 	KIND_STR,
+	KIND_ASCII,
 	KIND_NAME,
 	KIND_BYTES,
 	KIND_INT,

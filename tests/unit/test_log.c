@@ -152,6 +152,34 @@ static void test_a_line_of_text(void **state)
 	assert_string_equal(capture.line + 25, "error   and this");
 }
 
+/* Only what stands in quotes has its own escaped. */
+static void test_quotes_in_a_message_are_plain(void **state)
+{
+	const struct log_field field = { "file", "a \"b\"" };
+
+	(void)state;
+	log_init(LOG_INFO, LOG_TEXT);
+	log_event(LOG_INFO, &field, 1, "cannot say \"ready\"");
+	assert_one_line();
+	assert_string_equal(capture.line + 33, "cannot say \"ready\" file=\"a \\\"b\\\"\"");
+}
+
+static void test_what_happens_often_is_said_once(void **state)
+{
+	struct log_pause pause = { 0 };
+	struct log_unsaid unsaid;
+
+	(void)state;
+	assert_true(log_after_pause(&pause, &unsaid));
+	assert_string_equal(unsaid.text, "");
+	assert_false(log_after_pause(&pause, &unsaid));
+	assert_false(log_after_pause(&pause, &unsaid));
+	/* long ago */
+	atomic_store(&pause.said_at_ms, atomic_load(&pause.said_at_ms) - 3600000);
+	assert_true(log_after_pause(&pause, &unsaid));
+	assert_string_equal(unsaid.text, " (and 2 more since the last such line)");
+}
+
 static void test_a_line_of_json(void **state)
 {
 	const struct log_field fields[] = { { "queue", "videos" }, { "absent", NULL }, { "id", "7" } };
@@ -245,6 +273,8 @@ int main(void)
 		cmocka_unit_test(test_words),
 		cmocka_unit_test_setup_teardown(test_levels_above_the_threshold_are_not_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_line_of_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quotes_in_a_message_are_plain, setup, teardown),
+		cmocka_unit_test(test_what_happens_often_is_said_once),
 		cmocka_unit_test_setup_teardown(test_a_line_of_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_byte_forges_a_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_text_beyond_ascii_is_kept_and_its_controls_are_not, setup,

@@ -197,6 +197,7 @@ static void check_types(const struct rows *rows, const struct row *row)
 	static const size_t sizes[TYPES] = { 1, 1, 1, 5, 2, 3, 1, 5, 3 };
 	static const unsigned may_be[KINDS] = {
 		[KIND_STR] = 1 << T_STR,
+		[KIND_ASCII] = 1 << T_STR,
 		[KIND_NAME] = 1 << T_STR,
 		[KIND_BYTES] = 1 << T_STR | 1 << T_BIN,
 		[KIND_INT] = 1 << T_INT | 1 << T_NEGATIVE,
@@ -265,7 +266,7 @@ static void test_ids_tokens_and_words_have_one_shape(void **state)
 
 static void check_utf8(const struct rows *rows, const struct row *row)
 {
-	if (row->kind == KIND_STR || row->kind == KIND_NAME || row->kind == KIND_ENUM)
+	if (row->kind == KIND_STR || row->kind == KIND_ASCII || row->kind == KIND_NAME || row->kind == KIND_ENUM)
 		expect(rows, row->name, "\xa2\xc3\x28", 3, ERR_BAD_REQUEST);
 	if (row->kind == KIND_PAIRS) {
 		expect(rows, row->name, "\x81\xa1k\xa2\xc3\x28", 6, ERR_BAD_REQUEST);
@@ -277,6 +278,25 @@ static void test_text_is_utf8(void **state)
 {
 	(void)state;
 	each_row(check_utf8);
+}
+
+/* What goes into a header of HTTP must not be able to end it. */
+static void check_ascii(const struct rows *rows, const struct row *row)
+{
+	if (row->kind != KIND_ASCII)
+		return;
+	for (unsigned c = 0; c < 128; c++) {
+		const uint8_t text[] = { 0xa3, 'a', (uint8_t)c, 'b' };
+
+		expect(rows, row->name, text, sizeof(text), c < 0x20 || c == 0x7f ? ERR_BAD_REQUEST : 0);
+	}
+	expect(rows, row->name, "\xa2\xc3\xa9", 3, ERR_BAD_REQUEST);
+}
+
+static void test_ascii_is_printable(void **state)
+{
+	(void)state;
+	each_row(check_ascii);
 }
 
 /* ---- ranges ---- */
@@ -362,7 +382,7 @@ static void expect_length(const struct rows *rows, const struct row *row, int64_
 
 static void check_length(const struct rows *rows, const struct row *row)
 {
-	if (row->kind != KIND_STR && row->kind != KIND_NAME && row->kind != KIND_BYTES)
+	if (row->kind != KIND_STR && row->kind != KIND_ASCII && row->kind != KIND_NAME && row->kind != KIND_BYTES)
 		return;
 	expect_length(rows, row, row->low, 0);
 	if (row->low > 0)
@@ -485,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_every_field_refuses_other_types),
 		cmocka_unit_test(test_ids_tokens_and_words_have_one_shape),
 		cmocka_unit_test(test_text_is_utf8),
+		cmocka_unit_test(test_ascii_is_printable),
 		cmocka_unit_test(test_integers_at_and_beyond_both_ends),
 		cmocka_unit_test(test_floats_at_and_beyond_both_ends),
 		cmocka_unit_test(test_lengths_at_and_beyond_both_ends),

@@ -35,6 +35,10 @@ static void serve(void)
 
 static void a_put_is_checked(void **state)
 {
+	static const char *const bad_urls[] = {
+		"file:///etc/passwd",	     "https://example.test/a b",      "https://example.test/\r\nX: y",
+		"https://example.test/\x7f", "https://example.test/\xc2\x85", "https://example.test/\xc2\xa0"
+	};
 	char *payload = calloc(1, 2000);
 	struct msg_job_put put = put_of("q", payload, 1000);
 
@@ -52,9 +56,22 @@ static void a_put_is_checked(void **state)
 	put.has_callback_url = true;
 	put.callback_url = slice_str("file:///etc/passwd");
 	assert_refused(peer_call(&p, METHOD_job_put, &put, NULL), ERR_BAD_REQUEST, "callback_url");
+	for (size_t i = 0; i < ARRAY_SIZE(bad_urls); i++) {
+		put.callback_url = slice_str(bad_urls[i]);
+		assert_refused(peer_call(&p, METHOD_job_put, &put, NULL), ERR_BAD_REQUEST, "callback_url");
+	}
+	put.callback_url = slice_str("https://example.test/gr\xc3\xbc\xc3\x9f"
+				     "e");
+	assert_int_equal(peer_call(&p, METHOD_job_put, &put, NULL), 0);
+	put.has_content_type = true;
+	put.content_type = slice_str("text/html\r\nX: y");
+	assert_refused(peer_call(&p, METHOD_job_put, &put, NULL), ERR_BAD_REQUEST, "content_type");
+	put.has_content_type = false;
 	put.callback_url = slice_str("HTTPS://example.test/hook");
 	assert_int_equal(peer_call(&p, METHOD_job_put, &put, NULL), 0);
 	put = put_of("no name!", payload, 1);
+	assert_refused(peer_call(&p, METHOD_job_put, &put, NULL), ERR_BAD_REQUEST, "queue");
+	put = put_of("..", payload, 1);
 	assert_refused(peer_call(&p, METHOD_job_put, &put, NULL), ERR_BAD_REQUEST, "queue");
 	free(payload);
 }
@@ -493,7 +510,67 @@ static void artifacts_are_read_in_parts(void **state)
 	free(bytes);
 }
 
+static void a_seventeenth_artifact_says_which_limit(void **state)
+{
+	struct msg_artifact_put put;
+	struct token lease;
+	struct uuid id;
+	char name[16];
+
+	(void)state;
+	serve();
+	lease = peer_take(&p, "q", &id);
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "a%d", i);
+		put = artifact_of(&id, &lease, name, "x", 1);
+		assert_int_equal(peer_call(&p, METHOD_artifact_put, &put, NULL), 0);
+	}
+	put = artifact_of(&id, &lease, "one-more", "x", 1);
+	assert_refused(peer_call(&p, METHOD_artifact_put, &put, NULL), ERR_TOO_LARGE, "name");
+	assert_string_equal(p.info.message, "a job has at most 16 artifacts");
+	put = artifact_of(&id, &lease, "a5", "y", 1);
+	assert_int_equal(peer_call(&p, METHOD_artifact_put, &put, NULL), 0);
+	put = artifact_of(&id, &lease, "..", "y", 1);
+	assert_refused(peer_call(&p, METHOD_artifact_put, &put, NULL), ERR_BAD_REQUEST, "name");
+}
+
 /* ---- waits ---- */
+
+static void expect_waiting(int64_t count)
+{
+	assert_int_equal(peer_stats(&p).waiting_leases, count);
+}
+
+/* The writer takes commands in order, so whatever was answered after a lease began to wait has it counted. */
+static void leases_that_wait_are_counted(void **state)
+{
+	struct slice queue = slice_str("empty");
+	struct msg_job_lease lease = lease_of(&queue, 60000);
+	struct msg_empty nothing = { 0 };
+	struct peer worker;
+	uint64_t first, cancel;
+
+	(void)state;
+	serve();
+	peer_open(&worker, &rig);
+	expect_waiting(0);
+	first = peer_request(&worker, METHOD_job_lease, &lease);
+	peer_request(&worker, METHOD_job_lease, &lease);
+	peer_put(&worker, "other");
+	expect_waiting(2);
+	peer_put(&p, "empty");
+	assert_int_equal(peer_answer(&worker, first, METHOD_job_lease, NULL), 0);
+	expect_waiting(1);
+	cancel = peer_request(&worker, METHOD_job_lease_cancel, &nothing);
+	for (int i = 0; i < 2; i++) {
+		struct rpc_envelope e;
+
+		peer_read(&worker, &e);
+		assert_in_range(e.id, first + 1, cancel);
+	}
+	expect_waiting(0);
+	peer_close(&worker);
+}
 
 static void complete(struct peer *worker, const struct uuid *id, const struct token *lease)
 {
@@ -598,6 +675,8 @@ int main(void)
 		TEST(what_does_not_fit_a_message_is_an_error),
 		TEST(queues_and_the_server_are_read),
 		TEST(artifacts_are_read_in_parts),
+		TEST(a_seventeenth_artifact_says_which_limit),
+		TEST(leases_that_wait_are_counted),
 		TEST(a_wait_ends_with_the_job),
 		TEST(a_wait_that_is_over_tells_the_present),
 		TEST(no_end_is_missed),

@@ -64,6 +64,7 @@ static void bad_addresses_are_refused_by_name(void **state)
 	path[200] = '\0';
 	assert_int_equal(refused_one(path, &info), ERR_CONFIG);
 	assert_int_equal(refused_one("unix:/no/such/folder/socket", &info), ERR_CONFIG);
+	assert_non_null(strstr(info.message, ": no such file or directory"));
 }
 
 static void only_loopback_is_safe_without_tokens(void **state)

@@ -203,6 +203,70 @@ static void size_has_its_limit(void **state)
 	assert_int_equal(commit(upload, NULL), 0);
 }
 
+static void more_than_was_announced_is_refused_at_once(void **state)
+{
+	struct msg_artifact_begin params;
+	struct msg_artifact_begin_result result;
+
+	(void)state;
+	serve();
+	params = begin_of("video");
+	params.has_size = true;
+	params.size = 5000;
+	assert_int_equal(peer_call(&p, METHOD_artifact_begin, &params, &result), 0);
+	assert_int_equal(put_piece(result.upload, 0, 4000), 0);
+	assert_int_equal(put_piece(result.upload, 4000, 1001), ERR_TOO_LARGE);
+	assert_string_equal(p.info.field, "data");
+	assert_int_equal(put_piece(result.upload, 4000, 1000), 0);
+	assert_int_equal(commit(result.upload, NULL), 0);
+}
+
+static void a_seventeenth_artifact_is_refused_before_its_bytes(void **state)
+{
+	struct msg_artifact_begin params;
+	struct token early;
+	char name[16];
+
+	(void)state;
+	serve();
+	early = begin("early");
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "a%d", i);
+		assert_int_equal(commit(begin(name), NULL), 0);
+	}
+	params = begin_of("one-more");
+	assert_int_equal(peer_call(&p, METHOD_artifact_begin, &params, NULL), ERR_TOO_LARGE);
+	assert_string_equal(p.info.field, "name");
+	assert_string_equal(p.info.message, "a job has at most 16 artifacts");
+	/* in the place of another, always */
+	assert_int_equal(commit(begin("a3"), NULL), 0);
+	/* begun while there was room: only the engine can tell */
+	assert_int_equal(commit(early, NULL), ERR_TOO_LARGE);
+	assert_string_equal(p.info.field, "name");
+	assert_string_equal(p.info.message, "a job has at most 16 artifacts");
+}
+
+static void an_upload_is_its_connections_own(void **state)
+{
+	struct msg_artifact_commit end = { .has_upload = true };
+	struct msg_artifact_write more;
+	struct token upload;
+	struct peer other;
+
+	(void)state;
+	serve();
+	upload = begin("video");
+	peer_open(&other, &rig);
+	more = write_of(upload, 0, 1000);
+	assert_int_equal(peer_call(&other, METHOD_artifact_write, &more, NULL), ERR_NOT_FOUND);
+	assert_string_equal(other.info.field, "upload");
+	end.upload = upload;
+	assert_int_equal(peer_call(&other, METHOD_artifact_commit, &end, NULL), ERR_NOT_FOUND);
+	peer_close(&other);
+	assert_int_equal(put_piece(upload, 0, 1000), 0);
+	assert_int_equal(commit(upload, NULL), 0);
+}
+
 /* Only who has the job may add to it, when the upload begins and when it ends. */
 static void a_lease_is_needed_from_begin_to_commit(void **state)
 {
@@ -293,6 +357,19 @@ static void uploads_that_nobody_writes_go(void **state)
 	assert_int_equal(put_piece(upload, 0, 1000), ERR_NOT_FOUND);
 }
 
+static void all_sessions_may_have_only_so_many(void **state)
+{
+	struct msg_artifact_begin params;
+
+	(void)state;
+	rig.options.limits.uploads = 3;
+	serve();
+	params = begin_of("video");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(peer_call(&p, METHOD_artifact_begin, &params, NULL), 0);
+	assert_int_equal(peer_call(&p, METHOD_artifact_begin, &params, NULL), ERR_THROTTLED);
+}
+
 static void one_session_may_have_only_so_many(void **state)
 {
 	enum { ALLOWED = 1024 };
@@ -321,6 +398,10 @@ int main(void)
 		TEST(uploads_go_with_their_session),
 		TEST(uploads_that_nobody_writes_go),
 		TEST(one_session_may_have_only_so_many),
+		TEST(all_sessions_may_have_only_so_many),
+		TEST(more_than_was_announced_is_refused_at_once),
+		TEST(a_seventeenth_artifact_is_refused_before_its_bytes),
+		TEST(an_upload_is_its_connections_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

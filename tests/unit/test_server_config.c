@@ -44,6 +44,7 @@ static void test_without_a_file_there_are_defaults(void **state)
 	assert_string_equal(c->listen[0], "127.0.0.1:7246");
 	assert_string_equal(c->http, "127.0.0.1:7247");
 	assert_null(c->public_url);
+	assert_false(c->insecure);
 	assert_int_equal(c->store_max_bytes, 64LL << 30);
 	assert_int_equal(c->store_reserve_bytes, CONFIG_AUTO);
 	assert_int_equal(c->limit_message_bytes, 4 << 20);
@@ -69,6 +70,7 @@ static const char everything[] =
 	"listen: [127.0.0.1:1, \"unix:/run/r.sock\"]\n"
 	"http: 127.0.0.1:2\n"
 	"public_url: https://go.example.org/x/\n"
+	"insecure: true\n"
 	"log: { level: debug, format: json }\n"
 	"store: { max_bytes: 1GiB, reserve: 10MiB, inline_bytes: 0 }\n"
 	"limits: { message: 8MiB, payload: 2MiB, artifact: 100MiB, connections: 50, depth: 20,\n"
@@ -92,6 +94,7 @@ static void test_a_file_sets_everything(void **state)
 	assert_int_equal(c->listen_count, 2);
 	assert_string_equal(c->listen[1], "unix:/run/r.sock");
 	assert_string_equal(c->public_url, "https://go.example.org/x");
+	assert_true(c->insecure);
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_int_equal(c->log_format, LOG_JSON);
 	assert_int_equal(c->store_max_bytes, 1 << 30);
@@ -191,6 +194,10 @@ static const struct {
 	{ "data:\n", "r.yaml:1: data: must not be empty" },
 	{ "data: null\n", "r.yaml:1: data: must not be empty" },
 	{ "listen:\n  - 127.0.0.1:1\n  - ''\n", "r.yaml:3: listen.1: must not be empty" },
+	{ "listen:\n  - 127.0.0.1\n", "r.yaml:2: listen.0: \"127.0.0.1\" is not HOST:PORT or unix:PATH" },
+	{ "listen: [\"unix:\"]\n", "r.yaml:1: listen.0: unix:: the path must have 1 to" },
+	{ "http: 127.0.0.1:99999\n", "r.yaml:1: http: \"127.0.0.1:99999\" is not HOST:PORT" },
+	{ "insecure: perhaps\n", "r.yaml:1: insecure: \"perhaps\" is neither true nor false" },
 	{ "public_url: example.org\n", "r.yaml:1: public_url: \"example.org\" does not begin with http" },
 	{ "public_url: \"https://\"\n", "r.yaml:1: public_url: \"https://\" names no host" },
 	{ "public_url: \"https://a b\"\n", "r.yaml:1: public_url: \"https://a b\" has a character" },
@@ -321,6 +328,7 @@ static void test_flags_win_over_the_file(void **state)
 {
 	_cleanup_(config_freep) struct config *c = fresh();
 	const struct options o = { .data = "/other",
+				   .insecure = true,
 				   .http = "127.0.0.1:9",
 				   .listen = { "127.0.0.1:3", "127.0.0.1:4" },
 				   .listen_count = 2,
@@ -329,7 +337,9 @@ static void test_flags_win_over_the_file(void **state)
 
 	(void)state;
 	assert_int_equal(read_yaml(c, everything, &error), 0);
+	c->insecure = false;
 	assert_int_equal(options_apply(&o, c, &error), 0);
+	assert_true(c->insecure);
 	assert_string_equal(c->data, "/other");
 	assert_string_equal(c->http, "127.0.0.1:9");
 	assert_int_equal(c->listen_count, 2);
@@ -343,6 +353,7 @@ static void test_a_bad_value_names_its_flag(void **state)
 {
 	_cleanup_(config_freep) struct config *c = fresh();
 	const struct options level = { .log_level = "loud" }, url = { .public_url = "ftp://x" };
+	const struct options listen = { .listen = { "nonsense" }, .listen_count = 1 }, http = { .http = "::1:80" };
 	struct config_error error;
 
 	(void)state;
@@ -350,6 +361,10 @@ static void test_a_bad_value_names_its_flag(void **state)
 	assert_string_equal(error.text, "--log-level: \"loud\" is none of error, warning, info, debug");
 	assert_int_equal(options_apply(&url, c, &error), ERR_CONFIG);
 	assert_non_null(strstr(error.text, "--public-url: "));
+	assert_int_equal(options_apply(&listen, c, &error), ERR_CONFIG);
+	assert_string_equal(error.text, "--listen: \"nonsense\" is not HOST:PORT or unix:PATH");
+	assert_int_equal(options_apply(&http, c, &error), ERR_CONFIG);
+	assert_string_equal(error.text, "--http: \"::1:80\" is not HOST:PORT");
 }
 
 int main(void)

@@ -220,6 +220,12 @@ static void test_names(void **state)
 	assert_false(name_valid(slice_str("")));
 	assert_false(name_valid(slice_of(NULL, 0)));
 	assert_false(name_valid(slice_of("a\0b", 3)));
+	/* what a browser would fold away */
+	assert_false(name_valid(slice_str(".")));
+	assert_false(name_valid(slice_str("..")));
+	assert_false(name_valid(slice_str("...")));
+	assert_true(name_valid(slice_str("..a")));
+	assert_true(name_valid(slice_str(".:.")));
 	for (unsigned c = 0; c < 256; c++) {
 		char text[3] = { 'a', (char)c, 'b' };
 		bool allowed =

@@ -1,0 +1,266 @@
+/* The HTTP front without a store behind it: places, and how long one may be kept. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "proto/base/clean.h"
+#include "server/http/gateway.h"
+#include "server/http/guests.h"
+
+#define PATIENCE_SECONDS 60
+#define HOUR_MS		 3600000
+#define HEALTHZ		 "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+static struct gateway *gateway;
+static struct gateway_options options;
+
+static int setup(void **state)
+{
+	struct error_info info;
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	options = (struct gateway_options){
+		.connections = 32,
+		.head_ms = HOUR_MS,
+		.page = { .name = "Raincheck", .accent = "#3366ff" },
+	};
+	return gateway_bind("127.0.0.1:0", false, &gateway, &info);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	gateway_stop(TAKE_PTR(gateway));
+	return 0;
+}
+
+static void serve(void)
+{
+	struct error_info info;
+
+	assert_int_equal(gateway_start(gateway, &options, &info), 0);
+}
+
+static int dial_port(uint16_t port)
+{
+	const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	at.sin_port = htons(port);
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+static int dial(void)
+{
+	return dial_port((uint16_t)atoi(strrchr(gateway_address(gateway), ':') + 1));
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void expect_answer(int fd)
+{
+	char answer[4096] = "";
+	size_t size = 0;
+
+	while (!strstr(answer, "alive\n")) {
+		ssize_t n = recv(fd, answer + size, sizeof(answer) - size - 1, 0);
+
+		assert_true(n > 0);
+		size += (size_t)n;
+		answer[size] = '\0';
+	}
+	assert_memory_equal(answer, "HTTP/1.1 200", 12);
+}
+
+/* A byte now and then, until the other side has had enough. True where that happens before this side has. */
+static bool is_cut_off(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	for (int i = 0; i < PATIENCE_SECONDS * 20; i++) {
+		if (poll(&p, 1, 50) > 0)
+			return recv(fd, &byte, 1, 0) <= 0;
+		if (send(fd, "x", 1, MSG_NOSIGNAL) < 0)
+			return true;
+	}
+	return false;
+}
+
+static void a_head_has_its_time_however_it_comes(void **state)
+{
+	int fd;
+
+	(void)state;
+	options.head_ms = 300;
+	serve();
+	fd = dial();
+	say(fd, "GET / HTTP/1.1\r\nX: ");
+	assert_true(is_cut_off(fd));
+	close(fd);
+}
+
+static void so_has_the_head_after_an_answer(void **state)
+{
+	int fd;
+
+	(void)state;
+	options.head_ms = 1000;
+	serve();
+	fd = dial();
+	say(fd, HEALTHZ);
+	expect_answer(fd);
+	say(fd, HEALTHZ "GET / HTTP/1.1\r\nX: ");
+	expect_answer(fd);
+	assert_true(is_cut_off(fd));
+	close(fd);
+}
+
+static void who_asks_keeps_the_connection(void **state)
+{
+	int fd;
+
+	(void)state;
+	serve();
+	fd = dial();
+	for (int i = 0; i < 3; i++) {
+		say(fd, HEALTHZ);
+		expect_answer(fd);
+	}
+	close(fd);
+}
+
+/* However many keep silent, and however long they may. */
+static void those_who_ask_for_nothing_make_way(void **state)
+{
+	int slow[200], fd;
+
+	(void)state;
+	serve();
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+		slow[i] = dial();
+		(void)send(slow[i], "G", 1, MSG_NOSIGNAL);
+	}
+	for (int i = 0; i < 100; i++) {
+		fd = dial();
+		say(fd, HEALTHZ);
+		expect_answer(fd);
+		close(fd);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
+		close(slow[i]);
+}
+
+/* A daemon of its own, whose answer takes as long as the test wants. */
+static struct slow_daemon {
+	struct guests *guests;
+	struct MHD_Daemon *daemon;
+	struct MHD_Connection *asked;
+	sem_t heard;
+} slow_daemon;
+
+static enum MHD_Result slow_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
+			       const char *version, const char *data, size_t *size, void **request)
+{
+	static char text[] = "alive\n";
+	struct slow_daemon *d = user;
+	struct MHD_Response *r;
+	enum MHD_Result result;
+
+	(void)path, (void)method, (void)version, (void)data, (void)size;
+	guests_heard(d->guests, c);
+	if (!*request) {
+		*request = d;
+		d->asked = c;
+		MHD_suspend_connection(c);
+		sem_post(&d->heard);
+		return MHD_YES;
+	}
+	r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_PERSISTENT);
+	result = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static void who_is_being_served_makes_way_for_nobody(void **state)
+{
+	struct slow_daemon *d = &slow_daemon;
+	int served, silent[20];
+	uint16_t port;
+	char byte;
+
+	(void)state;
+	sem_init(&d->heard, 0, 0);
+	assert_int_equal(guests_new(8, HOUR_MS, &d->guests), 0);
+	d->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, slow_cb, d,
+				 MHD_OPTION_CONNECTION_LIMIT, 8u, MHD_OPTION_NOTIFY_CONNECTION, guests_connection_cb,
+				 d->guests, MHD_OPTION_NOTIFY_COMPLETED, guests_answered_cb, d->guests, MHD_OPTION_END);
+	assert_non_null(d->daemon);
+	port = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+	served = dial_port(port);
+	say(served, HEALTHZ);
+	sem_wait(&d->heard);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = dial_port(port);
+	assert_true(recv(silent[10], &byte, 1, 0) <= 0);
+	MHD_resume_connection(d->asked);
+	expect_answer(served);
+	close(served);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		close(silent[i]);
+	MHD_stop_daemon(d->daemon);
+	guests_free(d->guests);
+	sem_destroy(&d->heard);
+}
+
+static void it_ends_with_guests_in_every_state(void **state)
+{
+	int silent, served;
+
+	(void)state;
+	serve();
+	silent = dial();
+	say(silent, "GET");
+	served = dial();
+	say(served, HEALTHZ);
+	expect_answer(served);
+	gateway_quiesce(gateway);
+	gateway_stop(TAKE_PTR(gateway));
+	close(silent);
+	close(served);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_head_has_its_time_however_it_comes), TEST(so_has_the_head_after_an_answer),
+		TEST(who_asks_keeps_the_connection),	    TEST(those_who_ask_for_nothing_make_way),
+		TEST(it_ends_with_guests_in_every_state),   TEST(who_is_being_served_makes_way_for_nobody),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
