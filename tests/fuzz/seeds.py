@@ -19,8 +19,8 @@ WORDS = {
     "extend_status_names": "ok",
 }
 SHAPES = {"sha256": "ab" * 32, "progress": 0.5, "jitter": 0.5, "factor": 2.0}
-SCALARS = {"STR": "text", "ASCII": "video/mp4", "NAME": "videos", "BYTES": b"\x00\xc1bytes", "INT": 1, "FLOAT": 1.0, "BOOL": True,
-           "UUID": ID, "TOKEN": LEASE, "RAW": [{"queue": "videos", "payload": b"x"}, 5, None]}
+SCALARS = {"STR": "text", "ASCII": "video/mp4", "NAME": "videos", "BYTES": b"\x00\xc1bytes", "INT": 1, "FLOAT": 1.0,
+           "BOOL": True, "UUID": ID, "TOKEN": LEASE, "RAW": [{"queue": "videos", "payload": b"x"}, 5, None]}
 
 
 def read_table():
