@@ -30,9 +30,11 @@ static void read_back(const struct buf *message, msgpack_zone *zone, struct rpc_
 	struct skim s;
 	size_t found = 0;
 
-	/* What was left out comes back as nil where it may be: more elements, and longer, than what was read. */
+	/* What was left out comes back as nil where it may be: more elements, and longer, than what was read. And what
+	 * stood in a response stands one array deeper in a request. */
 	wide.max_bytes = CAP;
 	wide.max_elements = 8 * limits.max_elements;
+	wide.max_depth = limits.max_depth + 1;
 	skim_init(&s, &wide);
 	must(skim_feed(&s, message->data, message->size, &found) == 0 && found == message->size);
 	must(rpc_unpack(message->data, message->size, zone, ret, NULL) == 0);
