@@ -217,31 +217,6 @@ static void a_line_of_a_batch_without_payload_is_refused(void **state)
 	expect_said("line 1: payload");
 }
 
-static void ctrl_c_in_a_batch_says_how_far_it_came(void **state)
-{
-	char fifo[256], program[512];
-	struct process command;
-	int fd, status;
-
-	(void)state;
-	copy_path(fifo, sizeof(fifo), "fifo");
-	snprintf(program, sizeof(program), "%s", process_program("raincheck"));
-	assert_int_equal(mkfifo(fifo, 0600), 0);
-	process_start(&command, (const char *const[]){ program, "--server", stack.server, "put", "-q", "q", "--batch",
-						       fifo, NULL });
-	fd = open(fifo, O_WRONLY);
-	assert_true(fd >= 0);
-	assert_true(write(fd, "{\"payload\": \"x\"}\n", 17) == 17);
-	usleep(300000);
-	kill(command.pid, SIGINT);
-	usleep(300000);
-	close(fd);
-	status = process_finish(&command, output, sizeof(output));
-	if (WIFSIGNALED(status))
-		fail_msg("ended by signal %d without a word: \"%s\"", WTERMSIG(status), output);
-	expect_said("1 put");
-}
-
 /* ---- configuration ---- */
 
 static void every_flag_has_its_key(void **state)
@@ -278,13 +253,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_command_survives_closed_outputs),
-		T(the_broker_survives_a_closed_standard_error),
-		T(a_truncated_store_is_refused_with_words),
-		T(a_full_store_lets_the_backlog_drain),
-		T(a_line_of_a_batch_without_payload_is_refused),
-		T(ctrl_c_in_a_batch_says_how_far_it_came),
-		T(every_flag_has_its_key),
+		T(the_command_survives_closed_outputs),		  T(the_broker_survives_a_closed_standard_error),
+		T(a_truncated_store_is_refused_with_words),	  T(a_full_store_lets_the_backlog_drain),
+		T(a_line_of_a_batch_without_payload_is_refused),  T(every_flag_has_its_key),
 		T(a_bad_broker_address_of_the_worker_says_where),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
