@@ -211,10 +211,12 @@ bench: deps
 
 ALL_C := $(sort $(shell find server worker proto client tests bench -name '*.[ch]'))
 
-.PHONY: lint check-layers check-format check-tidy check-cppcheck format
-lint: check-layers check-format check-cppcheck check-tidy
+.PHONY: lint check-layers check-links check-format check-tidy check-cppcheck format
+lint: check-layers check-links check-format check-cppcheck check-tidy
 check-layers:
 	@tests/lint/check-layers
+check-links:
+	@tests/lint/check-links
 check-format:
 	@clang-format-14 --dry-run -Werror $(ALL_C)
 check-cppcheck:
