@@ -192,6 +192,32 @@
 	L(jobs, REQUIRED, job, 0, MAX_BATCH)     \
 	F(STR, cursor, NULLABLE, 1, 128)
 
+/* Which jobs: those for which all that is given holds. all must be said where nothing else is: no slip of the hand
+ * shall touch every job there is. */
+#define FIELDS_job_filter(F, E, S, L, N, P)    \
+	F(NAME, queue, OPTIONAL, 1, 128)       \
+	E(state, OPTIONAL, job_state_names)    \
+	F(NAME, group, OPTIONAL, 1, 128)       \
+	F(INT, before_at_ms, OPTIONAL, MOMENT) \
+	F(BOOL, all, OPTIONAL, ANY)
+
+/* Of job.cancel, job.retry and job.erase: one job or those of a filter; of these all, or about limit of them and then
+ * a cursor to go on from. */
+#define FIELDS_job_change(F, E, S, L, N, P) \
+	F(UUID, id, OPTIONAL, ANY)          \
+	S(filter, OPTIONAL, job_filter)     \
+	F(INT, limit, OPTIONAL, 1, 1000000) \
+	F(STR, cursor, OPTIONAL, 1, 128)
+
+/* cursor: absent when every job was looked at. */
+#define FIELDS_job_change_result(F, E, S, L, N, P) \
+	F(INT, count, REQUIRED, COUNT)             \
+	F(STR, cursor, OPTIONAL, 1, 128)
+
+/* ---- links ---- */
+
+#define FIELDS_link_result(F, E, S, L, N, P) F(STR, link, REQUIRED, LONG_TEXT)
+
 /* ---- jobs: workers ---- */
 
 #define FIELDS_job_lease(F, E, S, L, N, P)          \
@@ -281,6 +307,11 @@
 
 #define FIELDS_job_release_result(F, E, S, L, N, P) E(state, REQUIRED, job_state_names)
 
+/* The notification job.cancel. */
+#define FIELDS_job_cancel_notice(F, E, S, L, N, P) \
+	F(UUID, id, REQUIRED, ANY)                 \
+	F(TOKEN, lease, REQUIRED, ANY)
+
 /* ---- artifacts ---- */
 
 #define FIELDS_artifact_put(F, E, S, L, N, P)          \
@@ -328,22 +359,50 @@
 
 /* ---- queues and the server ---- */
 
+/* Settings first; nil is "the server's default", for max_jobs and max_bytes "no bound". bytes: payloads of the
+ * jobs that are not finished. */
 #define FIELDS_queue(F, E, S, L, N, P)                 \
 	F(NAME, queue, REQUIRED, 1, 128)               \
 	F(STR, title, NULLABLE, SHORT_TEXT)            \
 	F(BOOL, paused, REQUIRED, ANY)                 \
+	F(INT, max_jobs, NULLABLE, COUNT)              \
+	F(INT, max_bytes, NULLABLE, COUNT)             \
 	F(INT, max_attempts, REQUIRED, COUNT)          \
+	S(backoff, REQUIRED, backoff)                  \
 	F(INT, attempt_timeout_ms, NULLABLE, DURATION) \
 	F(INT, result_ttl_ms, NULLABLE, DURATION)      \
 	S(counts, REQUIRED, counts)                    \
+	F(INT, bytes, REQUIRED, COUNT)                 \
 	F(INT, put_total, REQUIRED, COUNT)             \
 	F(INT, oldest_ready_at_ms, NULLABLE, MOMENT)
 
 #define FIELDS_queue_list_result(F, E, S, L, N, P) L(queues, REQUIRED, queue, 0, 100000)
 
+#define FIELDS_queue_name(F, E, S, L, N, P) F(NAME, queue, REQUIRED, 1, 128)
+
+/* A key that is nil takes the setting back to its default; see message_was_nil(). */
+#define FIELDS_queue_set(F, E, S, L, N, P)                     \
+	F(NAME, queue, REQUIRED, 1, 128)                       \
+	F(STR, title, OPTIONAL, SHORT_TEXT)                    \
+	F(BOOL, paused, OPTIONAL, ANY)                         \
+	F(INT, max_jobs, OPTIONAL, COUNT)                      \
+	F(INT, max_bytes, OPTIONAL, COUNT)                     \
+	F(INT, max_attempts, OPTIONAL, 1, 1000)                \
+	S(backoff, OPTIONAL, backoff)                          \
+	F(INT, attempt_timeout_ms, OPTIONAL, 1, 3153600000000) \
+	F(INT, result_ttl_ms, OPTIONAL, DURATION)
+
+#define FIELDS_queue_purge_result(F, E, S, L, N, P) \
+	F(INT, count, REQUIRED, COUNT)              \
+	FIELDS_queue(F, E, S, L, N, P)
+
+/* full: puts are being refused. set_aside: jobs whose record is damaged. */
 #define FIELDS_store_stats(F, E, S, L, N, P)    \
 	F(INT, used_bytes, REQUIRED, COUNT)     \
 	F(INT, max_bytes, REQUIRED, COUNT)      \
+	F(INT, reserve_bytes, REQUIRED, COUNT)  \
+	F(BOOL, full, REQUIRED, ANY)            \
+	F(INT, set_aside, REQUIRED, COUNT)      \
 	F(INT, commits, REQUIRED, COUNT)        \
 	F(INT, commands, REQUIRED, COUNT)       \
 	F(INT, failed_commits, REQUIRED, COUNT) \
@@ -359,6 +418,27 @@
 	S(jobs, REQUIRED, counts)                    \
 	F(INT, put_total, REQUIRED, COUNT)           \
 	S(store, REQUIRED, store_stats)
+
+/* path: a directory on the broker's machine that is not there yet. */
+#define FIELDS_server_backup(F, E, S, L, N, P) F(STR, path, REQUIRED, 1, 4095)
+
+#define FIELDS_server_backup_result(F, E, S, L, N, P) \
+	F(STR, path, REQUIRED, 1, 4095)               \
+	F(INT, jobs, REQUIRED, COUNT)                 \
+	F(INT, artifacts, REQUIRED, COUNT)            \
+	F(INT, bytes, REQUIRED, COUNT)                \
+	F(INT, took_ms, REQUIRED, COUNT)
+
+#define FIELDS_breach(F, E, S, L, N, P) F(STR, text, REQUIRED, LONG_TEXT)
+
+/* breaches, set_aside: how many there are; the first of them stand in lines. */
+#define FIELDS_server_check_result(F, E, S, L, N, P) \
+	F(INT, jobs, REQUIRED, COUNT)                \
+	F(INT, artifacts, REQUIRED, COUNT)           \
+	F(INT, breaches, REQUIRED, COUNT)            \
+	F(INT, set_aside, REQUIRED, COUNT)           \
+	L(lines, REQUIRED, breach, 0, MAX_BATCH)     \
+	F(INT, took_ms, REQUIRED, COUNT)
 
 /* Every message above, parts before what uses them. */
 #define MESSAGE_TABLE(X)         \
@@ -385,6 +465,10 @@
 	X(job_payload_result)    \
 	X(job_list)              \
 	X(job_list_result)       \
+	X(job_filter)            \
+	X(job_change)            \
+	X(job_change_result)     \
+	X(link_result)           \
 	X(job_lease)             \
 	X(leased_job)            \
 	X(job_lease_result)      \
@@ -401,6 +485,7 @@
 	X(job_fail_result)       \
 	X(job_release)           \
 	X(job_release_result)    \
+	X(job_cancel_notice)     \
 	X(artifact_put)          \
 	X(artifact_stored)       \
 	X(artifact_begin)        \
@@ -412,8 +497,15 @@
 	X(artifact_read_result)  \
 	X(queue)                 \
 	X(queue_list_result)     \
+	X(queue_name)            \
+	X(queue_set)             \
+	X(queue_purge_result)    \
 	X(store_stats)           \
-	X(server_stats_result)
+	X(server_stats_result)   \
+	X(server_backup)         \
+	X(server_backup_result)  \
+	X(breach)                \
+	X(server_check_result)
 
 #define ROLES_ANY (ROLE_BIT(ROLE_PRODUCER) | ROLE_BIT(ROLE_WORKER) | ROLE_BIT(ROLE_ADMIN))
 #define ROLES_P	  (ROLE_BIT(ROLE_PRODUCER) | ROLE_BIT(ROLE_ADMIN))
@@ -438,12 +530,24 @@
 	X(job_wait, "job.wait", ROLES_P, job_wait, job)                                     \
 	X(job_payload, "job.payload", ROLES_P, job_id, job_payload_result)                  \
 	X(job_list, "job.list", ROLES_A, job_list, job_list_result)                         \
+	X(job_cancel, "job.cancel", ROLES_P, job_change, job_change_result)                 \
+	X(job_retry, "job.retry", ROLES_P, job_change, job_change_result)                   \
+	X(job_erase, "job.erase", ROLES_P, job_change, job_change_result)                   \
+	X(link_rotate, "link.rotate", ROLES_P, job_id, link_result)                         \
+	X(link_revoke, "link.revoke", ROLES_P, job_id, empty)                               \
 	X(artifact_put, "artifact.put", ROLES_PW, artifact_put, artifact_stored)            \
 	X(artifact_begin, "artifact.begin", ROLES_W, artifact_begin, artifact_begin_result) \
 	X(artifact_write, "artifact.write", ROLES_W, artifact_write, artifact_write_result) \
 	X(artifact_commit, "artifact.commit", ROLES_W, artifact_commit, artifact_stored)    \
 	X(artifact_read, "artifact.read", ROLES_P, artifact_read, artifact_read_result)     \
 	X(queue_list, "queue.list", ROLES_A, empty, queue_list_result)                      \
-	X(server_stats, "server.stats", ROLES_A, empty, server_stats_result)
+	X(queue_get, "queue.get", ROLES_A, queue_name, queue)                               \
+	X(queue_set, "queue.set", ROLES_A, queue_set, queue)                                \
+	X(queue_pause, "queue.pause", ROLES_A, queue_name, queue)                           \
+	X(queue_resume, "queue.resume", ROLES_A, queue_name, queue)                         \
+	X(queue_purge, "queue.purge", ROLES_A, queue_name, queue_purge_result)              \
+	X(server_stats, "server.stats", ROLES_A, empty, server_stats_result)                \
+	X(server_backup, "server.backup", ROLES_A, server_backup, server_backup_result)     \
+	X(server_check, "server.check", ROLES_A, empty, server_check_result)
 
 #endif

@@ -417,6 +417,12 @@ static const struct field *find_field(const struct field *fields, size_t count, 
 	return NULL;
 }
 
+/* nils is the first member of every message's struct. */
+static uint64_t nil_bit(ptrdiff_t index)
+{
+	return index < 64 ? UINT64_C(1) << index : 0;
+}
+
 static int decode_entries(struct decoder *d, const struct field *fields, size_t count, const msgpack_object_map *map,
 			  char *out)
 {
@@ -439,8 +445,12 @@ static int decode_entries(struct decoder *d, const struct field *fields, size_t 
 			}
 		}
 		f = find_field(fields, count, keys[i]);
-		if (!f || kv->val.type == MSGPACK_OBJECT_NIL)
+		if (!f)
 			continue;
+		if (kv->val.type == MSGPACK_OBJECT_NIL) {
+			*(uint64_t *)(void *)out |= nil_bit(f - fields);
+			continue;
+		}
 		rc = decode_field(d, f, &kv->val, out);
 		if (rc < 0)
 			return rc;
@@ -563,16 +573,18 @@ static void encode_map(msgpack_packer *pk, const struct message *m, const char *
 {
 	const struct field *fields;
 	size_t count = m->fields(&fields);
+	uint64_t nils = *(const uint64_t *)(const void *)in;
 	size_t present = 0;
 
 	for (size_t i = 0; i < count; i++)
-		present += fields[i].presence == NULLABLE || *(const bool *)(in + fields[i].has_offset);
+		present += fields[i].presence == NULLABLE || *(const bool *)(in + fields[i].has_offset) ||
+			   (nils & nil_bit((ptrdiff_t)i)) != 0;
 	msgpack_pack_map(pk, present);
 	for (size_t i = 0; i < count; i++) {
 		const struct field *f = &fields[i];
 		bool has = *(const bool *)(in + f->has_offset);
 
-		if (!has && f->presence != NULLABLE)
+		if (!has && f->presence != NULLABLE && !(nils & nil_bit((ptrdiff_t)i)))
 			continue;
 		pack_slice(pk, slice_of(f->name, f->name_size));
 		if (!has)
@@ -593,6 +605,28 @@ int message_encode(const struct message *m, const void *in, struct buf *out)
 	msgpack_packer_init(&pk, out, write_cb);
 	encode_map(&pk, m, in);
 	return buf_error(out);
+}
+
+static ptrdiff_t field_at(const struct message *m, size_t offset)
+{
+	const struct field *fields;
+	size_t count = m->fields(&fields);
+	size_t i = 0;
+
+	while (i < count && fields[i].offset != offset)
+		i++;
+	assert(i < count);
+	return (ptrdiff_t)i;
+}
+
+bool message_was_nil(const struct message *m, const void *in, size_t offset)
+{
+	return (*(const uint64_t *)in & nil_bit(field_at(m, offset))) != 0;
+}
+
+void message_set_nil(const struct message *m, void *out, size_t offset)
+{
+	*(uint64_t *)out |= nil_bit(field_at(m, offset));
 }
 
 struct msg_error error_message(const struct error_info *info)

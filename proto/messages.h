@@ -70,7 +70,7 @@ static inline bool job_state_final(int64_t s)
 }
 
 /* The structs. Every field has its has_…: always true for a required one of a decoded message. Lists and maps have
- * their …_count. */
+ * their …_count. nils has a bit for each of the first 64 fields: see message_was_nil(). */
 #define MESSAGE_CTYPE_STR   struct slice
 #define MESSAGE_CTYPE_ASCII struct slice
 #define MESSAGE_CTYPE_NAME  struct slice
@@ -105,7 +105,7 @@ static inline bool job_state_final(int64_t s)
 	struct pair *name;
 #define MESSAGE_STRUCT(message)                                                                                   \
 	struct msg_##message {                                                                                    \
-		char empty_; /* so that a message without fields is a struct all the same */                      \
+		uint64_t nils;                                                                                    \
 		FIELDS_##message(MESSAGE_MEMBER, MESSAGE_MEMBER_ENUM, MESSAGE_MEMBER_STRUCT, MESSAGE_MEMBER_LIST, \
 				 MESSAGE_MEMBER_NAMES, MESSAGE_MEMBER_PAIRS)                                      \
 	};
@@ -149,6 +149,13 @@ int message_decode(const struct message *m, const struct msgpack_object *object,
 /* Appends the struct at in as a map: optional fields that are not there are left out, nullable ones are nil.
  * The error of out (ERR_TOO_LARGE, ERR_NO_MEMORY). */
 int message_encode(const struct message *m, const void *in, struct buf *out);
+
+/* Whether the field whose value or pointer stands at offset was there, as nil; and makes an optional field that has no
+ * value go out as nil instead of being left out. */
+bool message_was_nil(const struct message *m, const void *in, size_t offset);
+void message_set_nil(const struct message *m, void *out, size_t offset);
+#define MESSAGE_WAS_NIL(message, in, field)  message_was_nil(&MSG_##message, in, offsetof(struct msg_##message, field))
+#define MESSAGE_SET_NIL(message, out, field) message_set_nil(&MSG_##message, out, offsetof(struct msg_##message, field))
 
 /* The message's struct as a wire error map: code, message, and field and retry_after_ms where they say something.
  * The slices point into info. */

@@ -24,7 +24,6 @@
 #include "server/broker_notify.h"
 #include "server/broker_secret.h"
 #include "server/config.h"
-#include "server/engine/check.h"
 #include "server/engine/settings.h"
 #include "server/http/gateway.h"
 #include "server/net/net.h"
@@ -113,12 +112,16 @@ static void share_descriptors(struct broker *b, int64_t limit)
 			    (long long)limit, (long long)wanted, b->rpc_connections, b->http_connections);
 }
 
-static int open_data(struct broker *b, bool read_only)
+static void notice_cb(void *user, const char *line)
+{
+	(void)user;
+	log_info("%s", line);
+}
+
+static int open_data(struct broker *b)
 {
 	const struct config *c = b->config;
-	const struct store_options options = { .dir = c->data,
-					       .max_bytes = c->store_max_bytes,
-					       .read_only = read_only };
+	const struct store_options options = { .dir = c->data, .max_bytes = c->store_max_bytes, .notice = notice_cb };
 	struct error_info info = { .code = 0 };
 	int rc;
 
@@ -171,7 +174,7 @@ static int prepare(struct broker *b)
 	struct error_info info = { .code = 0 };
 	int rc;
 
-	rc = open_data(b, false);
+	rc = open_data(b);
 	if (rc < 0)
 		return rc;
 	rc = broker_secret_load(b->store, b->settings.link_secret, &info);
@@ -412,29 +415,4 @@ int broker_run(const struct config *config)
 	if (rc == 0)
 		log_info("stopped");
 	return rc;
-}
-
-static void print_breach(void *user, const char *line)
-{
-	(void)user;
-	puts(line);
-}
-
-int broker_check(const struct config *config)
-{
-	struct broker b = { .config = config };
-	int64_t breaches = 0;
-	int rc;
-
-	rc = open_data(&b, true);
-	if (rc == 0) {
-		rc = check_run(b.store, b.blobs, print_breach, NULL, &breaches);
-		if (rc < 0)
-			log_error("the check could not be finished: %s: %s", error_text(rc), store_error_detail());
-	}
-	if (rc == 0)
-		printf("%s: %lld breaches\n", config->data, (long long)breaches);
-	blob_store_close(b.blobs);
-	store_close(b.store);
-	return rc == 0 && breaches > 0 ? ERR_CORRUPT : rc;
 }

@@ -12,8 +12,4 @@ struct config;
  * from starting. */
 int broker_run(const struct config *config);
 
-/* Proves the invariants of the data directory and prints each breach. 0: none; ERR_CORRUPT: some; else the error that
- * kept it from looking. */
-int broker_check(const struct config *config);
-
 #endif

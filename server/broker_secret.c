@@ -13,16 +13,13 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "server/store/keys.h"
+#include "server/store/layout.h"
 #include "server/store/store.h"
 
-#define SECRET_BYTES	  32
-#define FINGERPRINT_BYTES 8
-#define FINGERPRINT_CHARS ((size_t)16)
-#define META_KEY	  "link_secret"
-#define PATH_BYTES	  4200
+#define PATH_BYTES 4200
 
 struct fingerprint {
-	char text[FINGERPRINT_CHARS + 1];
+	char text[LINK_FINGERPRINT_CHARS + 1];
 };
 
 static void closep(int *fd)
@@ -36,22 +33,22 @@ static int io_error(struct error_info *info, const char *path)
 	return error_set(info, ERR_IO, "data", "%.160s: %s", path, strerror(errno));
 }
 
-static int fingerprint_of(const uint8_t secret[SECRET_BYTES], struct fingerprint *ret)
+static int fingerprint_of(const uint8_t secret[LINK_SECRET_BYTES], struct fingerprint *ret)
 {
 	uint8_t digest[32];
 
-	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, secret, SECRET_BYTES, digest) < 0)
+	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, secret, LINK_SECRET_BYTES, digest) < 0)
 		return ERR_INTERNAL;
-	hex_encode(digest, FINGERPRINT_BYTES, ret->text);
-	ret->text[FINGERPRINT_CHARS] = '\0';
+	hex_encode(digest, LINK_FINGERPRINT_CHARS / 2, ret->text);
+	ret->text[LINK_FINGERPRINT_CHARS] = '\0';
 	return 0;
 }
 
 /* ERR_NOT_FOUND where there is no file. */
-static int read_secret(const char *path, uint8_t ret[SECRET_BYTES], struct error_info *info)
+static int read_secret(const char *path, uint8_t ret[LINK_SECRET_BYTES], struct error_info *info)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	uint8_t bytes[SECRET_BYTES + 1];
+	uint8_t bytes[LINK_SECRET_BYTES + 1];
 	struct stat st;
 	ssize_t n;
 
@@ -64,9 +61,9 @@ static int read_secret(const char *path, uint8_t ret[SECRET_BYTES], struct error
 	n = read(fd, bytes, sizeof(bytes));
 	if (n < 0)
 		return io_error(info, path);
-	if (n != SECRET_BYTES)
-		return error_set(info, ERR_CONFIG, "data", "%.160s is no secret of %d bytes", path, SECRET_BYTES);
-	memcpy(ret, bytes, SECRET_BYTES);
+	if (n != LINK_SECRET_BYTES)
+		return error_set(info, ERR_CONFIG, "data", "%.160s is no secret of %d bytes", path, LINK_SECRET_BYTES);
+	memcpy(ret, bytes, LINK_SECRET_BYTES);
 	return 0;
 }
 
@@ -80,7 +77,8 @@ static int sync_dir(const char *dir, struct error_info *info)
 }
 
 /* Complete and on disk under its name, or not there at all. */
-static int write_secret(const char *dir, const char *path, const uint8_t secret[SECRET_BYTES], struct error_info *info)
+static int write_secret(const char *dir, const char *path, const uint8_t secret[LINK_SECRET_BYTES],
+			struct error_info *info)
 {
 	_cleanup_(closep) int fd = -1;
 	char temp[PATH_BYTES];
@@ -91,14 +89,14 @@ static int write_secret(const char *dir, const char *path, const uint8_t secret[
 	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return io_error(info, temp);
-	if (write(fd, secret, SECRET_BYTES) != SECRET_BYTES || fsync(fd) < 0 || rename(temp, path) < 0)
+	if (write(fd, secret, LINK_SECRET_BYTES) != LINK_SECRET_BYTES || fsync(fd) < 0 || rename(temp, path) < 0)
 		return io_error(info, temp);
 	return sync_dir(dir, info);
 }
 
-static int make_secret(const char *dir, const char *path, uint8_t ret[SECRET_BYTES], struct error_info *info)
+static int make_secret(const char *dir, const char *path, uint8_t ret[LINK_SECRET_BYTES], struct error_info *info)
 {
-	uint8_t secret[SECRET_BYTES];
+	uint8_t secret[LINK_SECRET_BYTES];
 	int rc;
 
 	if (gnutls_rnd(GNUTLS_RND_KEY, secret, sizeof(secret)) < 0)
@@ -106,7 +104,7 @@ static int make_secret(const char *dir, const char *path, uint8_t ret[SECRET_BYT
 	rc = write_secret(dir, path, secret, info);
 	if (rc < 0)
 		return rc;
-	memcpy(ret, secret, SECRET_BYTES);
+	memcpy(ret, secret, LINK_SECRET_BYTES);
 	return 0;
 }
 
@@ -119,7 +117,7 @@ static int store_failed(int rc, struct error_info *info)
 static int known_fingerprint(struct store *s, struct fingerprint *ret, struct error_info *info)
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
-	struct key key = key_word(META_KEY);
+	struct key key = key_word(META_LINK_SECRET);
 	struct slice value = { NULL, 0 };
 	int rc;
 
@@ -131,7 +129,7 @@ static int known_fingerprint(struct store *s, struct fingerprint *ret, struct er
 		return 0;
 	if (rc < 0)
 		return store_failed(rc, info);
-	if (value.size != FINGERPRINT_CHARS)
+	if (value.size != LINK_FINGERPRINT_CHARS)
 		return error_set(info, ERR_CORRUPT, "data", "the fingerprint of the link secret is damaged");
 	memcpy(ret->text, value.data, value.size);
 	return 0;
@@ -139,7 +137,7 @@ static int known_fingerprint(struct store *s, struct fingerprint *ret, struct er
 
 static int remember_fingerprint(struct store *s, const struct fingerprint *f, struct error_info *info)
 {
-	struct key key = key_word(META_KEY);
+	struct key key = key_word(META_LINK_SECRET);
 	struct store_txn *t;
 	int rc;
 
@@ -157,11 +155,11 @@ static int remember_fingerprint(struct store *s, const struct fingerprint *f, st
 int broker_secret_load(struct store *s, uint8_t ret_secret[32], struct error_info *info)
 {
 	struct fingerprint known, found;
-	uint8_t secret[SECRET_BYTES];
+	uint8_t secret[LINK_SECRET_BYTES];
 	char path[PATH_BYTES - 8];
 	int rc;
 
-	snprintf(path, sizeof(path), "%s/link.key", store_dir(s));
+	snprintf(path, sizeof(path), "%s/" LAYOUT_LINK_KEY, store_dir(s));
 	rc = known_fingerprint(s, &known, info);
 	if (rc < 0)
 		return rc;
@@ -183,6 +181,6 @@ int broker_secret_load(struct store *s, uint8_t ret_secret[32], struct error_inf
 		rc = remember_fingerprint(s, &found, info);
 	if (rc < 0)
 		return rc;
-	memcpy(ret_secret, secret, SECRET_BYTES);
+	memcpy(ret_secret, secret, LINK_SECRET_BYTES);
 	return 0;
 }

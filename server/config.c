@@ -18,6 +18,10 @@
 #define TiB (1024 * GiB)
 #define DAY (86400LL * 1000)
 
+/* What a job's payload shares its message with when it is leased: metadata (64 entries of up to 4.2 KiB), a checkpoint
+ * (64 KiB), names. One that does not fit could be put and never be leased. */
+#define BESIDE_PAYLOAD (400 * KiB)
+
 enum kind {
 	KIND_TEXT,
 	KIND_NONE,
@@ -55,7 +59,7 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("store.max_bytes", SIZE, store_max_bytes, 16 * MiB, 64 * TiB),
 				   KEY("store.reserve", RESERVE, store_reserve_bytes, 0, TiB),
 				   KEY("store.inline_bytes", SIZE, store_inline_bytes, 0, MiB),
-				   KEY("limits.message", SIZE, limit_message_bytes, 64 * KiB, GiB),
+				   KEY("limits.message", SIZE, limit_message_bytes, 512 * KiB, GiB),
 				   KEY("limits.payload", SIZE, limit_payload_bytes, 1, GiB),
 				   KEY("limits.artifact", SIZE, limit_artifact_bytes, MiB, 16 * TiB),
 				   KEY("limits.connections", COUNT, limit_connections, 8, 1000000),
@@ -304,10 +308,10 @@ void config_clear_listen(struct config *c)
 
 int config_check(const struct config *c, const char **ret_key, struct config_error *error)
 {
-	/* A payload travels in a message, beside the names and settings of its job. */
 	*ret_key = "limits.payload";
-	if (c->limit_payload_bytes > c->limit_message_bytes - 16 * KiB)
-		return refuse(error, "must be at least 16 KiB smaller than limits.message");
+	if (c->limit_payload_bytes > c->limit_message_bytes - BESIDE_PAYLOAD)
+		return refuse(error, "must be at least %s smaller than limits.message",
+			      units_format_size(BESIDE_PAYLOAD).text);
 	*ret_key = "retention.record";
 	if (c->record_ttl_ms < c->result_ttl_ms)
 		return refuse(error, "must not be shorter than retention.result");

@@ -5,6 +5,7 @@
 #include "proto/base/stdio.h"
 #include "proto/error.h"
 #include "server/broker.h"
+#include "server/broker_offline.h"
 #include "server/config.h"
 #include "server/options.h"
 
@@ -44,7 +45,14 @@ static int run(const struct options *o)
 		return rc;
 	}
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
-	rc = o->check ? broker_check(config) : broker_run(config);
+	if (o->check)
+		rc = broker_check(config);
+	else if (o->restore)
+		rc = broker_restore(config, o->restore);
+	else if (o->compact)
+		rc = broker_compact(config);
+	else
+		rc = broker_run(config);
 	return rc < 0 ? EXIT_FAILED : 0;
 }
 

@@ -15,6 +15,8 @@ enum flag {
 	FLAG_LOG_FORMAT,
 	FLAG_INSECURE,
 	FLAG_CHECK,
+	FLAG_COMPACT,
+	FLAG_RESTORE,
 	FLAG_VERSION,
 	FLAG_HELP
 };
@@ -29,6 +31,8 @@ static const struct option flags[] = {
 	{ "log-format", required_argument, NULL, FLAG_LOG_FORMAT },
 	{ "insecure", no_argument, NULL, FLAG_INSECURE },
 	{ "check", no_argument, NULL, FLAG_CHECK },
+	{ "compact", no_argument, NULL, FLAG_COMPACT },
+	{ "restore", required_argument, NULL, FLAG_RESTORE },
 	{ "version", no_argument, NULL, FLAG_VERSION },
 	{ "help", no_argument, NULL, FLAG_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -38,7 +42,7 @@ void options_print_usage(FILE *out)
 {
 	fputs("Usage: raincheckd [--config FILE] [--data DIR] [--listen ADDR:PORT|unix:PATH]… [--http ADDR:PORT]\n"
 	      "                  [--public-url URL] [--log-level L] [--log-format text|json] [--insecure]\n"
-	      "                  [--check] [--version] [--help]\n"
+	      "                  [--check | --compact | --restore BACKUP] [--version] [--help]\n"
 	      "\n"
 	      "  --config FILE      settings in YAML; the other flags win over it\n"
 	      "  --data DIR         where everything is kept (./raincheck-data)\n"
@@ -48,7 +52,9 @@ void options_print_usage(FILE *out)
 	      "  --log-level L      error, warning, info or debug (info)\n"
 	      "  --log-format F     text or json (text)\n"
 	      "  --insecure         allow addresses beyond loopback without tokens and TLS\n"
-	      "  --check            prove the invariants of the data directory, and exit\n",
+	      "  --check            prove the invariants of the data directory, and exit\n"
+	      "  --compact          write its records anew without what is free or erased, and exit\n"
+	      "  --restore BACKUP   copy a backup to the data directory, which must be new or empty, and exit\n",
 	      out);
 }
 
@@ -90,6 +96,12 @@ static int take(struct options *o, int flag, char *value, struct config_error *e
 	case FLAG_CHECK:
 		o->check = true;
 		return 0;
+	case FLAG_COMPACT:
+		o->compact = true;
+		return 0;
+	case FLAG_RESTORE:
+		o->restore = value;
+		return 0;
 	case FLAG_VERSION:
 		o->version = true;
 		return 0;
@@ -117,6 +129,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct config_erro
 	}
 	if (optind < argc)
 		return refuse(error, "this was not expected", argv[optind]);
+	if (o.check + o.compact + (o.restore != NULL) > 1)
+		return refuse(error, "one at a time", "--check, --compact, --restore");
 	*ret = o;
 	return 0;
 }

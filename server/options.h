@@ -19,7 +19,10 @@ struct options {
 	const char *log_level;
 	const char *log_format;
 	bool insecure;
+	/* Instead of serving; one of them at most. */
 	bool check;
+	bool compact;
+	const char *restore; /* the backup */
 	bool version;
 	bool help;
 };

@@ -70,7 +70,7 @@ void buf_commit(struct buf *b, size_t size)
 	b->size += size;
 }
 
-int buf_append(struct buf *b, const void *data, size_t size)
+int buf_append_growing(struct buf *b, const void *data, size_t size)
 {
 	uint8_t *room;
 

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "slice.h"
 
@@ -26,8 +27,16 @@ void buf_done(struct buf *b);
 /* Empties without freeing and forgets an error. */
 void buf_reset(struct buf *b);
 
-/* 0, ERR_TOO_LARGE or ERR_NO_MEMORY. */
-int buf_append(struct buf *b, const void *data, size_t size);
+int buf_append_growing(struct buf *b, const void *data, size_t size);
+/* 0, ERR_TOO_LARGE or ERR_NO_MEMORY. Inline, because records and messages are written in pieces of a few bytes. */
+static inline int buf_append(struct buf *b, const void *data, size_t size)
+{
+	if (b->error || size == 0 || size > b->capacity - b->size)
+		return buf_append_growing(b, data, size);
+	memcpy(b->data + b->size, data, size);
+	b->size += size;
+	return 0;
+}
 int buf_append_str(struct buf *b, const char *s);
 /* Needs room for a NUL besides, which is not held. */
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

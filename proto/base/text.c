@@ -4,17 +4,6 @@
 
 #define NAME_MAX_BYTES 128
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 void hex_encode(const uint8_t *data, size_t size, char *ret)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -25,19 +14,25 @@ void hex_encode(const uint8_t *data, size_t size, char *ret)
 	}
 }
 
+/* The value of each digit and one more, so that 0 is no digit. */
+static const uint8_t hex_value[256] = {
+	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,	['6'] = 7,  ['7'] = 8,
+	['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
+
 int hex_decode(struct slice text, uint8_t *ret, size_t size)
 {
-	const char *in = text.data;
+	const uint8_t *in = text.data;
 
 	if (text.size != 2 * size)
 		return ERR_BAD_REQUEST;
 	for (size_t i = 0; i < size; i++) {
-		int high = hex_digit(in[2 * i]);
-		int low = hex_digit(in[2 * i + 1]);
+		unsigned high = hex_value[in[2 * i]], low = hex_value[in[2 * i + 1]];
 
-		if (high < 0 || low < 0)
+		if (high == 0 || low == 0)
 			return ERR_BAD_REQUEST;
-		ret[i] = (uint8_t)(high << 4 | low);
+		ret[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	return 0;
 }

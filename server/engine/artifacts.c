@@ -85,7 +85,7 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 	return rc;
 }
 
-int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job)
+int artifacts_drop(struct engine *e, const struct uuid *id)
 {
 	struct key from = key_job(id);
 
@@ -111,6 +111,5 @@ int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job)
 		if (rc < 0)
 			return rc;
 	}
-	job->artifacts = 0;
 	return 0;
 }

@@ -1,20 +1,53 @@
 /* check.h: proves the invariants from the files alone.
  *
- * Reads everything in one read transaction and changes nothing; no broker may be running on the directory, or it must
- * be a copy. What is proved: every record and every blob by its checksum; the invariants at the head of job.c; that
- * every job has its input and nothing stands without its job; that every blob is there, whole, and named once; that
- * every idempotency key leads to the job it was used for.
+ * What is proved: every record and every file of an artifact by its checksum; the invariants at the head of job.c; that
+ * every job has its input and nothing stands without its job; that the ready and due indexes, the queues' counts and
+ * bytes, the names, the idempotency keys and the list of files say what the jobs' records say, entry by entry; that
+ * every file is there, whole, and named once. Nothing is changed.
+ *
+ * The records are read in one read transaction, the files after it, held against removal: so it may run beside a
+ * broker's writer, on any other thread. It takes as long as it takes to read everything.
  */
 #ifndef RAINCHECK_ENGINE_CHECK_H
 #define RAINCHECK_ENGINE_CHECK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/store/blob.h"
 #include "server/store/store.h"
 
-/* report is called with one line a breach, without a newline. *ret_breaches is how many there are; 0 is clean.
- * Negative only where the check itself could not go on: the store's errors, ERR_NO_MEMORY. */
+enum check_kind {
+	CHECK_BREACH,	 /* something is not as it must be */
+	CHECK_SET_ASIDE, /* a job whose record is damaged, which the broker has found and set aside */
+	CHECK_NOTICE	 /* nothing is wrong, but somebody may want to know: a file that no record names */
+};
+
+struct check_options {
+	struct store *store;
+	struct blob_store *blobs;
+	/* Told each finding, one line without a newline. May be NULL. */
+	void (*report)(void *user, enum check_kind kind, const char *line);
+	/* Told now and then how far it is. May be NULL. */
+	void (*progress)(void *user, const char *what, int64_t done, int64_t total);
+	/* Asked often: true makes it give up. May be NULL. */
+	bool (*canceled)(void *user);
+	void *user;
+};
+
+struct check_result {
+	int64_t jobs;
+	int64_t artifacts;
+	int64_t breaches;
+	int64_t set_aside;
+	int64_t notices;
+};
+
+/* *ret.breaches is 0 where all is well. Negative only where the check itself could not go on: the store's errors,
+ * ERR_NO_MEMORY, ERR_CANCELED. */
+int check_store(const struct check_options *options, struct check_result *ret);
+
+/* The same for whoever wants the breaches alone. */
 int check_run(struct store *s, struct blob_store *bs, void (*report)(void *user, const char *line), void *user,
 	      int64_t *ret_breaches);
 

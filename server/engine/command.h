@@ -30,7 +30,13 @@ enum command_kind {
 	COMMAND_FAIL,	    /* struct msg_job_fail → MSG_job_fail_result */
 	COMMAND_RELEASE,    /* struct msg_job_release → MSG_job_release_result */
 	COMMAND_ATTACH,	    /* struct command_attach → MSG_artifact_stored */
-	COMMAND_FORGET,	    /* none → MSG_empty; the session waits no more: its parked leases answer with nothing */
+	COMMAND_CHANGE, /* struct command_change → MSG_job_change_result, or MSG_queue_purge_result; one with a filter
+			 * may stay with the engine for several batches */
+	COMMAND_QUEUE,	/* struct command_queue → MSG_queue */
+	COMMAND_LINK,	/* struct command_link → MSG_link_result, or MSG_empty of a revoked one */
+	COMMAND_LEASE_CANCEL, /* none → MSG_empty; the session waits for no job any more: its parked leases answer with
+			       * nothing */
+	COMMAND_FORGET,	      /* the same, and its changes by filter stop where they are: the session is at its end */
 	COMMAND_KINDS
 };
 
@@ -78,6 +84,38 @@ struct command_attach {
 	bool has_lease; /* false: a producer's, allowed before the first lease */
 	struct slice name;
 	struct staged staged;
+};
+
+enum change_action { CHANGE_CANCEL, CHANGE_RETRY, CHANGE_ERASE, CHANGE_PURGE };
+
+/* One job, or every job of a filter, looked at from the oldest to the youngest there is when it begins. What cannot be
+ * changed so (a job that is finished cannot be canceled) is passed over where a filter found it, refused where it was
+ * named. */
+struct command_change {
+	enum change_action action;
+	bool has_id;
+	struct uuid id;
+	struct msg_job_filter filter; /* CHANGE_PURGE: of its queue, those that wait */
+	int64_t limit;		      /* stop after about so many and answer with a cursor; 0: never */
+	bool has_after;		      /* go on behind this one: a cursor */
+	struct uuid after;
+
+	/* The engine's: */
+	struct uuid until; /* the youngest job when it began */
+	bool begun;
+	int64_t count;
+};
+
+enum queue_action { QUEUE_SET, QUEUE_PAUSE, QUEUE_RESUME };
+
+struct command_queue {
+	enum queue_action action;
+	struct msg_queue_set set; /* besides its queue: for QUEUE_SET */
+};
+
+struct command_link {
+	struct uuid id;
+	bool revoke; /* else a new link takes the place of the present one */
 };
 
 struct command {

@@ -4,8 +4,17 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/terms.h"
 
 #define DUE_PER_BATCH 1000 /* the rest is due in the next batch, right after this one's commit */
+
+/* An entry of TABLE_DUE. */
+struct due {
+	struct uuid id;
+	int64_t at_ms;
+	struct index_word word; /* what it says of its job, where known; a tombstone's says nothing */
+	bool known;
+};
 
 static bool passed(const struct engine *e, int64_t at_ms)
 {
@@ -24,8 +33,9 @@ static int expire(struct engine *e, const struct uuid *id, struct job *job, cons
 static int lose_lease(struct engine *e, const struct uuid *id, struct job *job)
 {
 	static const char why[] = "the worker's lease ended before the job did";
+	const struct queue *q = queues_get(e->queues, job->queue);
 
-	if (job->attempt >= job->max_attempts)
+	if (job->attempt >= terms_max_attempts(job, &q->record))
 		return attempt_failed(e, id, job, FAIL_TIMEOUT, slice_str(why), 0);
 	job->error_kind = FAIL_TIMEOUT;
 	job->error_at_ms = e->now_ms;
@@ -64,72 +74,84 @@ static int due_finished(struct engine *e, const struct uuid *id, struct job *job
 
 	if (job->artifacts_gone)
 		return job_forget(e, id, job);
-	rc = artifacts_drop(e, id, job);
+	rc = artifacts_drop(e, id);
 	if (rc < 0)
 		return rc;
+	job->artifacts = 0;
 	job->artifacts_gone = true;
 	job->expires_at_ms = forget_at > e->now_ms ? forget_at : e->now_ms;
 	return job_save(e, id, job);
 }
 
-/* An entry that no job's moment stands for: a tombstone whose time is over, or damage, which is taken out of the way.
- */
-static int due_without_job(struct engine *e, const struct key *due, const struct uuid *id)
+/* The entry of a tombstone whose time is over, or one that leads nowhere: damage, which is taken out of the way. */
+static int due_without_job(struct engine *e, const struct due *due)
 {
-	struct key key = key_job(id);
+	struct key key = key_job(&due->id);
+	struct key entry = key_due(due->at_ms, &due->id);
 	int rc;
 
-	rc = store_delete(e->txn, TABLE_TOMBSTONES, key_slice(&key));
-	if (rc < 0 && rc != ERR_NOT_FOUND)
-		return rc;
-	return store_delete(e->txn, TABLE_DUE, key_slice(due));
+	rc = delete_if_there(e, TABLE_TOMBSTONES, &key);
+	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
 }
 
-static int due_one(struct engine *e, const struct key *due, const struct uuid *id, int64_t at_ms)
+static int due_damaged(struct engine *e, const struct due *due)
+{
+	struct key entry = key_due(due->at_ms, &due->id);
+	int rc = set_aside(e, &due->id, due->known ? &due->word : NULL);
+
+	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
+}
+
+static int due_one(struct engine *e, const struct due *due)
 {
 	struct job job;
 	int rc;
 
-	rc = job_load(e, id, &job);
-	if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT || (rc == 0 && job.due_at_ms != at_ms))
-		return due_without_job(e, due, id);
+	rc = job_load(e, &due->id, &job);
+	if (rc == ERR_CORRUPT || (rc == ERR_NOT_FOUND && due->known))
+		return due_damaged(e, due);
+	if (rc == ERR_NOT_FOUND || (rc == 0 && job.due_at_ms != due->at_ms))
+		return due_without_job(e, due);
 	if (rc < 0)
 		return rc;
 	switch ((enum job_state)job.state) {
 	case JOB_SCHEDULED:
 	case JOB_READY:
-		return due_waiting(e, id, &job);
+		return due_waiting(e, &due->id, &job);
 	case JOB_RUNNING:
-		return due_running(e, id, &job);
+		return due_running(e, &due->id, &job);
 	default:
-		return due_finished(e, id, &job);
+		return due_finished(e, &due->id, &job);
 	}
+}
+
+/* The first. ERR_NOT_FOUND where there is none; ERR_CORRUPT for what is no entry at all, with its key. */
+static int first_due(struct engine *e, struct due *ret, struct key *ret_key)
+{
+	struct slice key, value;
+	int rc;
+
+	rc = store_seek(e->txn, TABLE_DUE, slice_of(NULL, 0), &key, &value);
+	if (rc < 0)
+		return rc;
+	*ret_key = key_copy(key);
+	ret->known = due_value_read(value, &ret->word.queue, &ret->word.state, &ret->word.priority) == 0;
+	return key_read_due(key, &ret->at_ms, &ret->id);
 }
 
 int due_run(struct engine *e)
 {
 	for (int i = 0; i < DUE_PER_BATCH; i++) {
-		struct slice key, value;
-		struct uuid id;
-		struct key due;
-		int64_t at_ms;
-		int rc;
+		struct due due;
+		struct key key;
+		int rc = first_due(e, &due, &key);
 
-		rc = store_seek(e->txn, TABLE_DUE, slice_of(NULL, 0), &key, &value);
-		if (rc < 0)
-			return rc == ERR_NOT_FOUND ? 0 : rc;
-		/* What is no entry at all must not hold up the others. */
-		if (key_read_due(key, &at_ms, &id) < 0) {
-			due = key_copy(key);
-			rc = store_delete(e->txn, TABLE_DUE, key_slice(&due));
-			if (rc < 0)
-				return rc;
-			continue;
-		}
-		if (at_ms > e->now_ms)
+		if (rc == ERR_NOT_FOUND || (rc == 0 && due.at_ms > e->now_ms))
 			return 0;
-		due = key_due(at_ms, &id);
-		rc = due_one(e, &due, &id, at_ms);
+		if (rc == 0)
+			rc = due_one(e, &due);
+		else if (rc == ERR_CORRUPT) /* it must not hold up the others */
+			rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));
 		if (rc < 0)
 			return rc;
 	}

@@ -1,57 +1,14 @@
 #include "server/engine/engine.h"
 
 #include <assert.h>
-#include <gnutls/crypto.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/link.h"
 
 /* Bytes of a record besides the payload: metadata, title and the like at their most. */
 #define BESIDE_PAYLOAD (1 << 20)
-
-int refuse(struct command *cmd, int code, const char *field, const char *fmt, ...)
-{
-	struct error_info info;
-	char text[sizeof(info.message)];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	error_set(&info, code, field, "%s", text);
-	cmd->refuse(cmd, &info);
-	return 0;
-}
-
-bool is_refusal(int rc)
-{
-	return rc == ERR_NOT_FOUND || rc == ERR_LEASE_LOST || rc == ERR_INVALID_STATE || rc == ERR_TOO_LARGE ||
-	       rc == ERR_CORRUPT || rc == ERR_GONE;
-}
-
-void engine_draw(const uint8_t seed[32], uint32_t n, uint8_t ret[32])
-{
-	uint8_t text[36];
-
-	memcpy(text, seed, 32);
-	memcpy(text + 32, &n, sizeof(n));
-	/* It fails only where the library is broken; going on would make leases that anybody can guess. */
-	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, text, sizeof(text), ret) < 0)
-		abort();
-}
-
-double engine_draw_unit(struct engine *e)
-{
-	uint8_t drawn[32];
-	uint64_t n;
-
-	engine_draw(e->random, e->draws++, drawn);
-	memcpy(&n, drawn, sizeof(n));
-	return (double)(n >> 11) / 9007199254740992.0; /* 2^53 */
-}
 
 /* ---- life ---- */
 
@@ -78,27 +35,43 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 				     BESIDE_PAYLOAD);
 	command_list_init(&e->parked);
 	command_list_init(&e->answered);
+	command_list_init(&e->sweeps);
 	rc = queues_new(&e->queues);
+	if (rc == 0)
+		rc = link_signer_new(settings->link_secret, &e->links);
 	if (rc == 0)
 		rc = load_queues(e);
 	if (rc < 0) {
 		engine_free(e);
 		return rc;
 	}
+	e->parked_until_ms = INT64_MAX;
 	/* The first batch looks for what came due while nobody ran. */
 	e->due_ms = 0;
 	*ret = e;
 	return 0;
 }
 
+const char *engine_repaired(const struct engine *e, size_t n)
+{
+	struct queue *q;
+
+	for (uint32_t i = 0; (q = queues_get(e->queues, i)); i++)
+		if (q->repaired && n-- == 0)
+			return q->name;
+	return NULL;
+}
+
 void engine_free(struct engine *e)
 {
 	if (!e)
 		return;
-	assert(e->parked.count == 0);
+	assert(e->parked.count == 0 && e->sweeps.count == 0);
 	queues_free(e->queues);
 	free(e->events.items);
 	free(e->garbage.items);
+	lease_room_free(e->lease_room);
+	link_signer_free(e->links);
 	buf_done(&e->record);
 	free(e);
 }
@@ -145,10 +118,21 @@ static int apply_lease(struct engine *e, struct command *cmd, bool *ret_parked)
 	return 0;
 }
 
-int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
+static int apply_forget(struct engine *e, struct command *cmd)
 {
 	struct msg_empty nothing = { 0 };
+	int rc = 0;
 
+	parked_forget(e, cmd->session);
+	if (cmd->kind == COMMAND_FORGET)
+		rc = sweep_forget(e, cmd->session);
+	if (rc == 0)
+		cmd->answer(cmd, &MSG_empty, &nothing);
+	return rc;
+}
+
+int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
+{
 	*ret_parked = false;
 	switch (cmd->kind) {
 	case COMMAND_PUT:
@@ -167,10 +151,15 @@ int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
 		return command_release(e, cmd);
 	case COMMAND_ATTACH:
 		return command_attach(e, cmd);
+	case COMMAND_CHANGE:
+		return command_change(e, cmd, ret_parked);
+	case COMMAND_QUEUE:
+		return command_queue(e, cmd);
+	case COMMAND_LINK:
+		return command_link(e, cmd);
+	case COMMAND_LEASE_CANCEL:
 	case COMMAND_FORGET:
-		parked_forget(e, cmd->session);
-		cmd->answer(cmd, &MSG_empty, &nothing);
-		return 0;
+		return apply_forget(e, cmd);
 	case COMMAND_KINDS:
 		break;
 	}
@@ -197,7 +186,9 @@ int engine_finish(struct engine *e)
 {
 	int rc;
 
-	rc = parked_serve(e);
+	rc = sweep_run(e);
+	if (rc == 0)
+		rc = parked_serve(e);
 	if (rc == 0)
 		rc = queues_save(e->queues, e->txn, &e->record);
 	if (rc == 0)
@@ -208,6 +199,7 @@ int engine_finish(struct engine *e)
 void engine_committed(struct engine *e, struct command **ret_answered)
 {
 	e->txn = NULL;
+	e->swept = NULL;
 	*ret_answered = command_list_take(&e->answered);
 }
 
@@ -218,7 +210,13 @@ void engine_aborted(struct engine *e, struct command **ret_answered)
 	e->garbage.count = 0;
 	/* Whatever was believed about what is due may be wrong: look again. */
 	e->due_ms = 0;
-	e->more_ready = true;
+	e->serve_all = true;
+	e->gained = NULL;
+	/* What the batch did of it is undone, and how far it was before is not known any more. */
+	if (e->swept) {
+		(void)command_list_pop(&e->sweeps);
+		command_list_push(&e->answered, TAKE_PTR(e->swept));
+	}
 	*ret_answered = command_list_take(&e->answered);
 	/* A cache that cannot be read again is empty, and the next batch fails on it instead of guessing. */
 	e->stale = load_queues(e) < 0;
@@ -240,6 +238,8 @@ int64_t engine_next_ms(const struct engine *e)
 {
 	int64_t parked = parked_next_ms(e);
 
+	if (e->sweeps.count > 0)
+		return 0;
 	return parked < e->due_ms ? parked : e->due_ms;
 }
 
@@ -250,5 +250,7 @@ size_t engine_parked(const struct engine *e)
 
 struct command *engine_stop(struct engine *e)
 {
+	while (e->sweeps.count > 0)
+		command_list_push(&e->parked, command_list_pop(&e->sweeps));
 	return command_list_take(&e->parked);
 }

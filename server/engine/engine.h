@@ -10,8 +10,10 @@
  *   store_commit(txn)
  *   engine_committed() or engine_aborted()
  *
+ * A change of many jobs by filter goes on over several batches, a bounded piece in each, so that nobody waits for long.
+ *
  * A negative answer of begin, apply or finish means that the store failed: abort the transaction, call
- * engine_aborted(), release every command of the batch that engine_apply() did not park with the error. Refusing a
+ * engine_aborted(), release every command of the batch that engine_apply() did not keep with the error. Refusing a
  * command is not a failure.
  */
 #ifndef RAINCHECK_ENGINE_H
@@ -30,22 +32,29 @@ struct engine;
 /* Something outside may want to look at this job again. */
 struct job_event {
 	struct uuid id;
-	bool final; /* it reached a final state */
+	bool final;	    /* it reached a final state, or is gone */
+	uint64_t holder;    /* the session whose lease was taken from it by a cancel or an erase; 0: none was */
+	struct token lease; /* which */
+	const char *damage; /* what of the job was found damaged, a word for the log; NULL: nothing */
 };
 
 /* settings must outlive the engine. Reads the queues. ERR_NO_MEMORY, the store's errors, ERR_CORRUPT. */
 int engine_new(const struct settings *settings, struct store *s, struct engine **ret);
-/* Parked commands must have been taken out by engine_stop(). NULL is taken. */
+/* The name of the n-th queue whose record was found damaged and repaired when the queues were last read, for the log;
+ * NULL past the last. */
+const char *engine_repaired(const struct engine *e, size_t n);
+/* Kept commands must have been taken out by engine_stop(). NULL is taken. */
 void engine_free(struct engine *e);
 
 int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const uint8_t random[32]);
-/* *ret_parked: the engine keeps it, a lease that waits; else it was answered or refused. */
+/* *ret_parked: the engine keeps it, a lease that waits or a change by filter; else it was answered or refused. */
 int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked);
 int engine_finish(struct engine *e);
 
 /* How the transaction fared. Aborted: caches are read again, and nothing happened but for the answers given: those
- * commands must be released with the error. Either way *ret_answered is the parked commands that this batch answered, a
- * list by next, to be released with the same outcome as the batch's own. Where the caches cannot be read again the next
+ * commands must be released with the error. Either way *ret_answered is the kept commands that this batch answered, a
+ * list by next, to be released with the same outcome as the batch's own; of an aborted one also the change by filter
+ * that it went on with. Where the caches cannot be read again the next
  * engine_begin() tries once more. */
 void engine_committed(struct engine *e, struct command **ret_answered);
 void engine_aborted(struct engine *e, struct command **ret_answered);
@@ -53,12 +62,13 @@ void engine_aborted(struct engine *e, struct command **ret_answered);
 const struct job_event *engine_events(const struct engine *e, size_t *ret_count);
 const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count);
 
-/* When there is work without a command: the earliest due job or parked lease whose wait ends. INT64_MAX for never.
+/* When there is work without a command: the earliest due job, parked lease whose wait ends, or change by filter to go
+ * on with. INT64_MAX for never.
  * Valid after engine_committed(). */
 int64_t engine_next_ms(const struct engine *e);
-/* How many commands are parked. */
+/* How many leases are parked. */
 size_t engine_parked(const struct engine *e);
-/* Takes out every parked command, as a list by next, for the caller to release. */
+/* Takes out every command that is kept, as a list by next, for the caller to release. */
 struct command *engine_stop(struct engine *e);
 
 #endif

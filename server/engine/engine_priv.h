@@ -55,26 +55,38 @@ struct engine {
 	struct store_txn *txn;
 	int64_t now_ms;
 	uint8_t random[32];
-	uint32_t draws;	    /* of random, so far */
-	int64_t room_bytes; /* what puts of this batch may still take; −1: not asked yet */
-	bool more_ready;    /* some queue has gained a ready job since the parked leases were last served */
+	uint32_t draws;	      /* of random, so far */
+	int64_t room_bytes;   /* what puts of this batch may still take; −1: not asked yet */
+	struct queue *gained; /* queues that may have more to give since the parked leases were last served */
 	struct event_list events;
 	struct uuid_list garbage;
-	struct command_list answered; /* parked ones, answered in this batch */
+	struct command_list answered; /* parked ones and sweeps, answered in this batch */
+	struct command *swept;	      /* the sweep that this batch has gone on with, and that is not at its end */
 
 	struct command_list parked;
-	uint32_t turn;	   /* which of its queues a lease begins with */
-	int64_t due_ms;	   /* the first entry of TABLE_DUE after the batch */
-	struct buf record; /* for encoding */
+	int64_t parked_until_ms;    /* none of the parked leases' waits is over before */
+	bool serve_all;		    /* the list of queues that gained is not complete */
+	struct command_list sweeps; /* changes by filter that are not at their end; the first is gone on with */
+	uint32_t turn;		    /* which of its queues a lease begins with */
+	int64_t due_ms;		    /* the first entry of TABLE_DUE after the batch */
+	struct buf record;	    /* for encoding */
+	struct lease_room *lease_room;
+	struct link_signer *links;
 	struct loaded_texts texts;
 };
 
 void command_list_init(struct command_list *l);
 void command_list_push(struct command_list *l, struct command *cmd);
 struct command *command_list_take(struct command_list *l);
+/* The first; there must be one. */
+struct command *command_list_pop(struct command_list *l);
+
+/* ---- draw.c ---- */
 
 /* Bytes drawn from a command's or a batch's randomness, the n-th draw of it. */
-void engine_draw(const uint8_t seed[32], uint32_t n, uint8_t ret[32]);
+void engine_draw(const uint8_t seed[16], uint32_t n, uint8_t ret[32]);
+/* The token of the n-th job that a command leases; unguessable also for whoever knows the others. */
+struct token engine_draw_token(const uint8_t seed[32], uint32_t n);
 /* A number from 0 up to, but not including, 1; the batch's next draw. */
 double engine_draw_unit(struct engine *e);
 
@@ -82,6 +94,8 @@ double engine_draw_unit(struct engine *e);
 
 /* ERR_NOT_FOUND, ERR_CORRUPT, the store's. note and error_message are good until the next job_load(). */
 int job_load(struct engine *e, const struct uuid *id, struct job *ret);
+/* The same for whoever has to be told why: ERR_GONE for one that left a tombstone. */
+int job_find(struct engine *e, const struct uuid *id, struct job *ret);
 /* A new job in its first state. */
 int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state);
 /* Moves it to another state with every index and count that goes with it, and writes it. The job's other members may
@@ -89,8 +103,35 @@ int job_create(struct engine *e, const struct uuid *id, struct job *job, enum jo
 int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to);
 /* Writes it as it is, its due entry included; the state has not changed. */
 int job_save(struct engine *e, const struct uuid *id, struct job *job);
-/* Removes it with all that belongs to it and leaves a tombstone. */
+/* Removes a final one with all that belongs to it and leaves a tombstone. */
 int job_forget(struct engine *e, const struct uuid *id, struct job *job);
+/* The same for one that stands in no index and no count; job's queue, where its idempotency key is, and its link's
+ * members are all that is looked at. */
+int job_remove(struct engine *e, const struct uuid *id, const struct job *job);
+/* Tells the fronts. ERR_NO_MEMORY. */
+int event_add(struct engine *e, const struct job_event *event);
+/* Puts under a key that is almost always above all others of the table. */
+int put_newest(struct engine *e, enum store_table table, const struct key *key, struct slice value);
+/* Deletes where there may be nothing. */
+int delete_if_there(struct engine *e, enum store_table table, const struct key *key);
+
+/* ---- set_aside.c: jobs whose record is damaged ---- */
+
+/* What an index says of the job that it led to. */
+struct index_word {
+	uint32_t queue;
+	uint8_t state;
+	uint8_t priority;
+};
+
+/* Enters the job as damaged and takes it out of its queue's counts, unless that was done before. The index entry that
+ * led to it is the caller's to remove. what: a word for the log. */
+int set_aside(struct engine *e, const struct uuid *id, const struct index_word *word);
+/* Removes all that is left of a job whose record cannot be read, wherever its entries are: reads the whole of both
+ * indexes. Leaves a tombstone. */
+int set_aside_erase(struct engine *e, const struct uuid *id);
+/* Tells that a part of a job which goes on is damaged. */
+int report_damage(struct engine *e, const struct uuid *id, const char *what);
 
 /* ---- artifacts.c ---- */
 
@@ -98,7 +139,7 @@ int job_forget(struct engine *e, const struct uuid *id, struct job *job);
  * writes the job. ERR_TOO_LARGE when it has VIEW_ARTIFACTS already. */
 int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, struct slice name, struct staged *staged);
 /* Removes all of a job's artifacts; what is damaged goes with the rest, its file stays, for the checker to name. */
-int artifacts_drop(struct engine *e, const struct uuid *id, struct job *job);
+int artifacts_drop(struct engine *e, const struct uuid *id);
 
 /* ---- one function a command; each answers or refuses it ---- */
 
@@ -108,12 +149,31 @@ int room_take(struct engine *e, int64_t bytes, bool *ret_fits);
 int command_put(struct engine *e, struct command *cmd);
 /* Grants what there is; *ret_granted is how many. Does not answer when there is nothing. */
 int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted);
+/* NULL is taken. */
+void lease_room_free(struct lease_room *room);
 int command_extend(struct engine *e, struct command *cmd);
 int command_checkpoint(struct engine *e, struct command *cmd);
 int command_complete(struct engine *e, struct command *cmd);
 int command_fail(struct engine *e, struct command *cmd);
 int command_release(struct engine *e, struct command *cmd);
 int command_attach(struct engine *e, struct command *cmd);
+/* *ret_kept: it has a filter, and the engine goes on with it in this batch and the next ones. */
+int command_change(struct engine *e, struct command *cmd, bool *ret_kept);
+int command_queue(struct engine *e, struct command *cmd);
+int command_link(struct engine *e, struct command *cmd);
+
+/* ---- changes.c ---- */
+
+/* Does to one job what the action says. ERR_NOT_FOUND, ERR_GONE, ERR_CORRUPT, ERR_INVALID_STATE where it cannot be done
+ * to this one, the store's. *ret_changed: false where it was so already. */
+int change_one(struct engine *e, const struct uuid *id, enum change_action action, bool *ret_changed);
+
+/* ---- sweep.c ---- */
+
+/* Goes on with the first change by filter, a bounded piece of it. */
+int sweep_run(struct engine *e);
+/* Ends a session's where they are. */
+int sweep_forget(struct engine *e, uint64_t session);
 
 /* An attempt that failed: back in line after a while, or dead. kind: enum failure_kind. */
 int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,
@@ -122,6 +182,8 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 /* ---- parked.c ---- */
 
 int parked_add(struct engine *e, struct command *cmd);
+/* The queue may have something to give to those who wait. */
+void parked_gained(struct engine *e, struct queue *q);
 /* Gives what became ready to those who wait. */
 int parked_serve(struct engine *e);
 /* Answers with nothing whose wait is over. */
@@ -143,10 +205,14 @@ static inline int64_t moment_after(int64_t at_ms, int64_t ms)
 	return ms < MOMENT_MAX - at_ms ? at_ms + ms : MOMENT_MAX;
 }
 
+/* ---- refusal.c ---- */
+
 /* Refuses a command for what it asks. Always 0: refusing is no failure. */
 int refuse(struct command *cmd, int code, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* True for the errors that concern this job alone, not the store: the command is refused and the batch goes on. */
 bool is_refusal(int rc);
+/* For the end of a command function: a refusal is told, a failure of the store goes up. */
+int settle(struct command *cmd, int rc);
 
 #endif

@@ -52,3 +52,10 @@ bool estimate_done(const struct queue_record *q, int64_t now_ms, int64_t positio
 	*ret_ms = ms > 0 ? (int64_t)ms : 0;
 	return true;
 }
+
+int64_t estimate_gap_ms(const struct queue_record *q, int64_t now_ms)
+{
+	double rate = decayed(q, now_ms);
+
+	return rate < TOO_SLOW ? 0 : (int64_t)(1 / rate) + 1;
+}

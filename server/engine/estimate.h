@@ -21,4 +21,7 @@ void estimate_succeeded(struct queue_record *q, int64_t run_ms);
 bool estimate_done(const struct queue_record *q, int64_t now_ms, int64_t position, int64_t started_at_ms,
 		   int64_t *ret_ms);
 
+/* Milliseconds from one lease to the next, at the present rate; 0 while there is none. */
+int64_t estimate_gap_ms(const struct queue_record *q, int64_t now_ms);
+
 #endif

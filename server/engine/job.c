@@ -7,13 +7,16 @@
  *      SCHEDULED, READY ── deadline ──▶ EXPIRED
  *      SCHEDULED, READY, RUNNING ── cancel ──▶ CANCELED        DEAD ── retry ──▶ READY
  *      READY ── its input is damaged ──▶ DEAD
+ *      a final one ── its time is over, or it is erased ──▶ gone, and a tombstone in its place
  *
  * Invariants, proved from the file by check.c:
  *   1. A READY job has exactly one entry in TABLE_READY, under its own queue, priority and tag; no other job has one.
  *   2. A job with due_at_ms has exactly one entry in TABLE_DUE, at that moment; no other job has one.
  *   3. due_at_ms is the first moment at which time alone changes something (job_due()). SCHEDULED, RUNNING and final
  *      jobs always have one: nothing is stuck.
- *   4. A queue's counts are the number of its jobs in each state.
+ *   4. A queue's counts are the number of its jobs in each state; its bytes are the sum of its unfinished jobs' bytes.
+ *   5. The value of a job's entry in TABLE_DUE is due_value_make() of the job.
+ * A job that is set aside (set_aside.c) has no entries and is in no count.
  *
  * Where damage has taken an index entry away, the next move sets things right instead of failing on it for ever.
  */
@@ -24,6 +27,7 @@
 #include "server/engine/engine_priv.h"
 #include "server/engine/estimate.h"
 #include "server/engine/job_due.h"
+#include "server/engine/terms.h"
 
 #define BIT(n) (1u << (n))
 
@@ -61,6 +65,18 @@ int job_load(struct engine *e, const struct uuid *id, struct job *ret)
 	return queues_get(e->queues, ret->queue) ? 0 : ERR_CORRUPT;
 }
 
+int job_find(struct engine *e, const struct uuid *id, struct job *ret)
+{
+	struct key key = key_job(id);
+	struct slice value;
+	int rc = job_load(e, id, ret);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	rc = store_get(e->txn, TABLE_TOMBSTONES, key_slice(&key), &value);
+	return rc == 0 ? ERR_GONE : rc;
+}
+
 static int64_t earliest(int64_t a, int64_t b)
 {
 	if (a == 0 || b == 0)
@@ -85,15 +101,17 @@ int64_t job_due(const struct job *job)
 	}
 }
 
-static int move_due(struct engine *e, const struct uuid *id, struct job *job)
+/* moved: the state has changed, and so what the entry says. */
+static int move_due(struct engine *e, const struct uuid *id, struct job *job, bool moved)
 {
+	struct due_value value = due_value_make(job);
 	int64_t due = job_due(job);
 	struct key key;
 	int rc;
 
-	if (due == job->due_at_ms)
+	if (due == job->due_at_ms && !moved)
 		return 0;
-	if (job->due_at_ms != 0) {
+	if (job->due_at_ms != 0 && job->due_at_ms != due) {
 		key = key_due(job->due_at_ms, id);
 		rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));
 		if (rc < 0 && rc != ERR_NOT_FOUND)
@@ -103,10 +121,19 @@ static int move_due(struct engine *e, const struct uuid *id, struct job *job)
 	if (due == 0)
 		return 0;
 	key = key_due(due, id);
-	return store_put(e->txn, TABLE_DUE, key_slice(&key), slice_of(NULL, 0));
+	return store_put(e->txn, TABLE_DUE, key_slice(&key), slice_of(value.bytes, sizeof(value.bytes)));
 }
 
-static int write_job(struct engine *e, const struct uuid *id, const struct job *job)
+int put_newest(struct engine *e, enum store_table table, const struct key *key, struct slice value)
+{
+	int rc = store_append(e->txn, table, key_slice(key), value);
+
+	/* Ids count up, but a restart with a clock that was set back begins below the last. */
+	return rc == ERR_CORRUPT ? store_put(e->txn, table, key_slice(key), value) : rc;
+}
+
+/* fresh: there is none yet. */
+static int write_job(struct engine *e, const struct uuid *id, const struct job *job, bool fresh)
 {
 	struct key key = key_job(id);
 	int rc;
@@ -115,6 +142,8 @@ static int write_job(struct engine *e, const struct uuid *id, const struct job *
 	rc = record_write_job(&e->record, job);
 	if (rc < 0)
 		return rc;
+	if (fresh)
+		return put_newest(e, TABLE_JOBS, &key, buf_slice(&e->record));
 	return store_put(e->txn, TABLE_JOBS, key_slice(&key), buf_slice(&e->record));
 }
 
@@ -124,12 +153,14 @@ static void prove(struct engine *e, const struct uuid *id, const struct job *job
 #ifdef RAINCHECK_CHECKED
 	struct key ready = key_ready(job->queue, job->priority, job->tag, id);
 	struct key due = key_due(job->due_at_ms, id);
+	struct due_value expected = due_value_make(job);
 	struct slice value;
 
 	assert((store_get(e->txn, TABLE_READY, key_slice(&ready), &value) == 0) == (job->state == JOB_READY));
 	assert(job->due_at_ms == job_due(job));
 	assert(job->due_at_ms != 0 || job->state == JOB_READY);
-	assert(job->due_at_ms == 0 || store_get(e->txn, TABLE_DUE, key_slice(&due), &value) == 0);
+	assert(job->due_at_ms == 0 || (store_get(e->txn, TABLE_DUE, key_slice(&due), &value) == 0 &&
+				       slice_equal(value, slice_of(expected.bytes, sizeof(expected.bytes)))));
 #else
 	(void)e;
 	(void)id;
@@ -139,9 +170,9 @@ static void prove(struct engine *e, const struct uuid *id, const struct job *job
 
 int job_save(struct engine *e, const struct uuid *id, struct job *job)
 {
-	int rc = move_due(e, id, job);
+	int rc = move_due(e, id, job, false);
 
-	return rc < 0 ? rc : write_job(e, id, job);
+	return rc < 0 ? rc : write_job(e, id, job, false);
 }
 
 static int enter_ready(struct engine *e, const struct uuid *id, struct job *job, struct queue *q)
@@ -153,7 +184,7 @@ static int enter_ready(struct engine *e, const struct uuid *id, struct job *job,
 		job->tag = ++q->record.next_tag;
 	key = key_ready(job->queue, job->priority, job->tag, id);
 	q->record.ready[job->priority]++;
-	e->more_ready = true;
+	parked_gained(e, q);
 	return store_put(e->txn, TABLE_READY, key_slice(&key), slice_of(NULL, 0));
 }
 
@@ -167,19 +198,7 @@ static int leave_ready(struct engine *e, const struct uuid *id, const struct job
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-static int64_t result_ttl(struct engine *e, const struct uuid *id)
-{
-	struct key key = key_job(id);
-	struct job_input input;
-	struct slice bytes;
-
-	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) == 0 && record_read_input(bytes, &input) == 0 &&
-	    input.result_ttl_ms >= 0)
-		return input.result_ttl_ms;
-	return e->settings->result_ttl_ms;
-}
-
-static int note_event(struct engine *e, const struct uuid *id, bool final)
+int event_add(struct engine *e, const struct job_event *event)
 {
 	struct event_list *l = &e->events;
 
@@ -192,12 +211,13 @@ static int note_event(struct engine *e, const struct uuid *id, bool final)
 		l->items = items;
 		l->capacity = capacity;
 	}
-	l->items[l->count++] = (struct job_event){ .id = *id, .final = final };
+	l->items[l->count++] = *event;
 	return 0;
 }
 
 /* Puts the job into a state: what every state needs besides its indexes. */
-static int enter(struct engine *e, const struct uuid *id, struct job *job, struct queue *q, enum job_state to)
+static int enter(struct engine *e, const struct uuid *id, struct job *job, struct queue *q, enum job_state to,
+		 bool fresh)
 {
 	int rc;
 
@@ -208,18 +228,19 @@ static int enter(struct engine *e, const struct uuid *id, struct job *job, struc
 		job->lease_expires_at_ms = job->attempt_deadline_at_ms = 0;
 	if (job_state_final(to)) {
 		job->finished_at_ms = e->now_ms;
-		job->expires_at_ms = moment_after(e->now_ms, result_ttl(e, id));
+		job->expires_at_ms = moment_after(e->now_ms, terms_result_ttl_ms(job, &q->record, e->settings));
 	} else {
 		job->finished_at_ms = job->expires_at_ms = 0;
+		q->record.bytes += job->bytes;
 	}
 	if (to == JOB_READY) {
 		rc = enter_ready(e, id, job, q);
 		if (rc < 0)
 			return rc;
 	}
-	rc = move_due(e, id, job);
+	rc = move_due(e, id, job, true);
 	if (rc == 0)
-		rc = write_job(e, id, job);
+		rc = write_job(e, id, job, fresh);
 	if (rc == 0)
 		prove(e, id, job);
 	return rc;
@@ -231,13 +252,14 @@ int job_create(struct engine *e, const struct uuid *id, struct job *job, enum jo
 
 	assert(state == JOB_SCHEDULED || state == JOB_READY);
 	q->record.put_total++;
-	return enter(e, id, job, q, state);
+	return enter(e, id, job, q, state, true);
 }
 
 int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
 	enum job_state from = job->state;
+	struct job_event event = { .id = *id, .final = job_state_final(to) };
 	int rc;
 
 	assert(may_become[from] & BIT(to));
@@ -247,65 +269,91 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 			return rc;
 	}
 	q->record.counts[from]--;
+	if (!job_state_final(from))
+		q->record.bytes -= job->bytes;
+	if (from == JOB_RUNNING && to == JOB_CANCELED) {
+		event.holder = job->holder;
+		event.lease = job->lease;
+	}
+	/* Only a cancel leaves the lease that it took where it was: job.extend tells whoever held it. */
+	if (from == JOB_RUNNING && to != JOB_CANCELED)
+		job->lease = (struct token){ 0 };
 	if (to == JOB_RUNNING)
 		estimate_leased(&q->record, e->now_ms);
 	if (to == JOB_SUCCEEDED)
 		estimate_succeeded(&q->record, e->now_ms - job->started_at_ms);
-	rc = note_event(e, id, job_state_final(to));
-	return rc < 0 ? rc : enter(e, id, job, q, to);
+	rc = event_add(e, &event);
+	return rc < 0 ? rc : enter(e, id, job, q, to, false);
 }
 
-/* Deletes where there may be nothing. */
-static int delete_if_there(struct engine *e, enum store_table table, const struct key *key)
+int delete_if_there(struct engine *e, enum store_table table, const struct key *key)
 {
 	int rc = store_delete(e->txn, table, key_slice(key));
 
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-static int forget_idempotency(struct engine *e, const struct uuid *id, const struct job *job)
+static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t queue)
 {
 	struct key key = key_job(id);
 	struct job_input input;
 	struct slice bytes;
+	int rc;
 
-	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0 ||
-	    input.idempotency_key.size == 0)
+	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	/* Where damage hides the key it stays: it leads nowhere then, and a put with it takes it over. */
+	if (record_read_input(bytes, &input) < 0 || input.idempotency_key.size == 0)
 		return 0;
-	key = key_idempotency(job->queue, input.idempotency_key);
+	key = key_idempotency(queue, input.idempotency_key);
 	return delete_if_there(e, TABLE_IDEMPOTENCY, &key);
 }
 
-int job_forget(struct engine *e, const struct uuid *id, struct job *job)
+int job_remove(struct engine *e, const struct uuid *id, const struct job *job)
 {
-	struct queue *q = queues_get(e->queues, job->queue);
 	struct key key = key_job(id);
-	struct key due = key_due(job->due_at_ms, id);
-	int64_t until = moment_after(e->now_ms, e->settings->tombstone_ttl_ms);
-	struct key until_key = key_due(until, id);
+	struct tombstone stone = {
+		.until_ms = moment_after(e->now_ms, e->settings->tombstone_ttl_ms),
+		.link_generation = job->link_generation,
+		.link_revoked = job->link_revoked,
+	};
+	struct key until_key = key_due(stone.until_ms, id);
 	int rc;
 
-	assert(job_state_final(job->state));
-	q->record.counts[job->state]--;
-	q->dirty = true;
-	rc = forget_idempotency(e, id, job);
+	rc = forget_idempotency(e, id, job->queue);
 	if (rc == 0)
-		rc = artifacts_drop(e, id, job);
+		rc = artifacts_drop(e, id);
 	if (rc == 0)
 		rc = delete_if_there(e, TABLE_CHECKPOINTS, &key);
 	if (rc == 0)
 		rc = delete_if_there(e, TABLE_INPUTS, &key);
 	if (rc == 0)
 		rc = delete_if_there(e, TABLE_JOBS, &key);
-	if (rc == 0)
-		rc = delete_if_there(e, TABLE_DUE, &due);
 	if (rc < 0)
 		return rc;
 	/* The tombstone says "gone" in the place of "unknown", until its own entry comes due. */
 	buf_reset(&e->record);
-	buf_append(&e->record, &until, sizeof(until));
-	rc = store_put(e->txn, TABLE_TOMBSTONES, key_slice(&key), buf_slice(&e->record));
+	rc = record_write_tombstone(&e->record, &stone);
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_TOMBSTONES, key_slice(&key), buf_slice(&e->record));
 	if (rc == 0)
 		rc = store_put(e->txn, TABLE_DUE, key_slice(&until_key), slice_of(NULL, 0));
 	return rc;
+}
+
+int job_forget(struct engine *e, const struct uuid *id, struct job *job)
+{
+	struct queue *q = queues_get(e->queues, job->queue);
+	struct job_event event = { .id = *id, .final = true };
+	struct key due = key_due(job->due_at_ms, id);
+	int rc;
+
+	assert(job_state_final(job->state));
+	q->record.counts[job->state]--;
+	q->dirty = true;
+	rc = delete_if_there(e, TABLE_DUE, &due);
+	if (rc == 0)
+		rc = job_remove(e, id, job);
+	return rc < 0 ? rc : event_add(e, &event);
 }

@@ -3,9 +3,11 @@
  * Two passes, since reading payloads gives pointers that the next write takes away: all jobs are moved first, then all
  * are read and the command answered.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/terms.h"
 
 #define BESIDE_INPUT 512 /* bytes of a leased job on the wire besides its input and checkpoint */
 
@@ -19,6 +21,47 @@ struct grant {
 struct grant_texts {
 	struct pair metadata[MAX_METADATA];
 };
+
+/* For the jobs of one answer, kept from lease to lease. */
+struct lease_room {
+	struct grant *grants;
+	struct msg_leased_job *jobs;
+	struct grant_texts *texts;
+	size_t capacity;
+};
+
+void lease_room_free(struct lease_room *room)
+{
+	if (!room)
+		return;
+	free(room->grants);
+	free(room->jobs);
+	free(room->texts);
+	free(room);
+}
+
+/* In place of the present one, where that is too small. What it holds need not be kept. */
+static int room_for(struct engine *e, size_t capacity)
+{
+	struct lease_room *room = e->lease_room;
+
+	if (room && room->capacity >= capacity)
+		return 0;
+	room = calloc(1, sizeof(*room));
+	if (!room)
+		return ERR_NO_MEMORY;
+	room->capacity = capacity;
+	room->grants = calloc(capacity, sizeof(*room->grants));
+	room->jobs = calloc(capacity, sizeof(*room->jobs));
+	room->texts = calloc(capacity, sizeof(*room->texts));
+	if (!room->grants || !room->jobs || !room->texts) {
+		lease_room_free(room);
+		return ERR_NO_MEMORY;
+	}
+	lease_room_free(e->lease_room);
+	e->lease_room = room;
+	return 0;
+}
 
 /* The first entry of a queue's line. */
 struct entry {
@@ -47,57 +90,53 @@ static int first_entry(struct engine *e, const struct queue *q, struct entry *re
 	return 0;
 }
 
-/* Bytes that the job adds to an answer. */
-static int64_t weight(struct engine *e, const struct uuid *id)
-{
-	struct key key = key_job(id);
-	struct slice bytes;
-	int64_t size = BESIDE_INPUT;
+/* What the job's input and checkpoint have to say before it is taken. */
+struct probe {
+	int64_t timeout_ms;
+	int64_t bytes; /* that the job adds to an answer */
+};
 
-	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) == 0)
-		size += (int64_t)bytes.size;
-	if (store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes) == 0)
-		size += (int64_t)bytes.size;
-	return size;
-}
-
-/* Reads what the answer will need. ERR_CORRUPT where the job's input or checkpoint is damaged or gone. */
-static int probe(struct engine *e, const struct uuid *id, int64_t *ret_timeout_ms)
+/* ERR_CORRUPT where the job's input or checkpoint is damaged or gone. */
+static int probe(struct engine *e, const struct uuid *id, const struct queue *q, struct probe *ret)
 {
 	struct key key = key_job(id);
 	struct job_input input;
-	struct slice bytes;
+	struct slice bytes = { 0 };
 	int rc;
 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	ret->bytes = BESIDE_INPUT + (int64_t)bytes.size;
 	if (rc == 0)
 		rc = record_read_input(bytes, &input);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
-	*ret_timeout_ms = input.attempt_timeout_ms;
+	ret->timeout_ms = terms_attempt_timeout_ms(&input, &q->record);
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
-	if (rc == 0)
-		rc = record_read_bytes(bytes, &bytes);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	ret->bytes += (int64_t)bytes.size;
+	return record_read_bytes(bytes, &bytes);
 }
 
 /* Nobody can work on a job whose input is damaged: it ends dead, with the reason. */
 static int bury(struct engine *e, struct grant *g)
 {
+	int rc;
+
 	g->job.error_kind = FAIL_INTERNAL;
 	g->job.error_at_ms = e->now_ms;
 	g->job.error_message = slice_str("the job's input or checkpoint is damaged in the store");
-	return job_move(e, &g->id, &g->job, JOB_DEAD);
+	rc = job_move(e, &g->id, &g->job, JOB_DEAD);
+	return rc < 0 ? rc : report_damage(e, &g->id, "input or checkpoint");
 }
 
-/* An entry whose job's record cannot be read is taken out of the line, so that it does not hold up the others; the
- * record stays as it is, for the checker to name. */
-static int set_aside(struct engine *e, struct queue *q, const struct entry *entry)
+/* An entry whose job's record cannot be read is taken out of the line, so that it does not hold up the others. */
+static int pass_over(struct engine *e, const struct queue *q, const struct entry *entry)
 {
-	q->record.ready[entry->priority]--;
-	q->record.counts[JOB_READY]--;
-	q->dirty = true;
-	return store_delete(e->txn, TABLE_READY, key_slice(&entry->key));
+	struct index_word word = { .queue = q->number, .state = JOB_READY, .priority = entry->priority };
+	int rc = set_aside(e, &entry->id, &word);
+
+	return rc < 0 ? rc : store_delete(e->txn, TABLE_READY, key_slice(&entry->key));
 }
 
 /* Whether this entry is the job's place in line. One that is not was counted for no job. */
@@ -111,14 +150,13 @@ static bool stands_for(const struct entry *entry, const struct job *job)
 static int grant_one(struct engine *e, struct command *cmd, struct grant *g, size_t n, int64_t timeout_ms)
 {
 	const struct msg_job_lease *lease = cmd->params;
-	uint8_t drawn[32];
 
-	engine_draw(cmd->random, (uint32_t)n, drawn);
-	memcpy(g->job.lease.bytes, drawn, sizeof(g->job.lease.bytes));
+	g->job.lease = engine_draw_token(cmd->random, (uint32_t)n);
 	g->job.attempt++;
 	g->job.started_at_ms = e->now_ms;
 	g->job.has_progress = false;
 	g->job.note.size = 0;
+	g->job.holder = cmd->session;
 	g->job.lease_expires_at_ms = e->now_ms + (lease->has_lease_ms ? lease->lease_ms : DEFAULT_LEASE_MS);
 	g->job.attempt_deadline_at_ms = timeout_ms ? e->now_ms + timeout_ms : 0;
 	return job_move(e, &g->id, &g->job, JOB_RUNNING);
@@ -126,7 +164,7 @@ static int grant_one(struct engine *e, struct command *cmd, struct grant *g, siz
 
 /* The first job of one queue that can be worked on; what is damaged before it is taken out of the line.
  * ERR_NOT_FOUND where there is none. */
-static int next_sound(struct engine *e, struct queue *q, struct grant *g, int64_t *ret_timeout_ms)
+static int next_sound(struct engine *e, struct queue *q, struct grant *g, struct probe *ret)
 {
 	for (;;) {
 		struct entry entry;
@@ -138,11 +176,11 @@ static int next_sound(struct engine *e, struct queue *q, struct grant *g, int64_
 		g->id = entry.id;
 		rc = entry.whole ? job_load(e, &g->id, &g->job) : 0;
 		if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT) {
-			rc = set_aside(e, q, &entry);
+			rc = pass_over(e, q, &entry);
 		} else if (rc == 0 && !(entry.whole && stands_for(&entry, &g->job))) {
 			rc = store_delete(e->txn, TABLE_READY, key_slice(&entry.key));
 		} else if (rc == 0) {
-			rc = probe(e, &g->id, ret_timeout_ms);
+			rc = probe(e, &g->id, q, ret);
 			if (rc == 0)
 				return 0;
 			if (rc == ERR_CORRUPT)
@@ -166,22 +204,21 @@ static int take_from(struct engine *e, struct command *cmd, struct queue *q, str
 		     int64_t *bytes, bool *ret_taken)
 {
 	struct grant *g = &grants[*count];
-	int64_t timeout_ms = 0, more;
+	struct probe found = { 0 };
 	int rc;
 
 	*ret_taken = false;
 	if (q->record.counts[JOB_READY] <= 0 || q->record.paused)
 		return 0;
-	rc = next_sound(e, q, g, &timeout_ms);
+	rc = next_sound(e, q, g, &found);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	more = weight(e, &g->id);
-	if (*count > 0 && *bytes + more > answer_bytes(e))
+	if (*count > 0 && *bytes + found.bytes > answer_bytes(e))
 		return 0;
-	rc = grant_one(e, cmd, g, *count, timeout_ms);
+	rc = grant_one(e, cmd, g, *count, found.timeout_ms);
 	if (rc < 0)
 		return rc;
-	*bytes += more;
+	*bytes += found.bytes;
 	(*count)++;
 	*ret_taken = true;
 	return 0;
@@ -256,16 +293,13 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-static int answer(struct engine *e, struct command *cmd, const struct grant *grants, size_t count)
+static int answer(struct engine *e, struct command *cmd, size_t count)
 {
-	_cleanup_free_ struct msg_leased_job *jobs = calloc(count, sizeof(*jobs));
-	_cleanup_free_ struct grant_texts *texts = calloc(count, sizeof(*texts));
-	struct msg_job_lease_result result = { .has_jobs = true, .jobs = jobs, .jobs_count = count };
+	struct lease_room *room = e->lease_room;
+	struct msg_job_lease_result result = { .has_jobs = true, .jobs = room->jobs, .jobs_count = count };
 
-	if (!jobs || !texts)
-		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < count; i++) {
-		int rc = describe(e, &grants[i], &texts[i], &jobs[i]);
+		int rc = describe(e, &room->grants[i], &room->texts[i], &room->jobs[i]);
 
 		if (rc < 0)
 			return rc;
@@ -278,7 +312,6 @@ int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted)
 {
 	const struct msg_job_lease *lease = cmd->params;
 	size_t max = lease->has_max ? (size_t)lease->max : 1;
-	_cleanup_free_ struct grant *grants = NULL;
 	int64_t ready = 0;
 	int rc;
 
@@ -292,11 +325,10 @@ int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted)
 		return 0;
 	if ((int64_t)max > ready)
 		max = (size_t)ready;
-	grants = calloc(max, sizeof(*grants));
-	if (!grants)
-		return ERR_NO_MEMORY;
-	rc = take(e, cmd, grants, max, ret_granted);
+	rc = room_for(e, max);
+	if (rc == 0)
+		rc = take(e, cmd, e->lease_room->grants, max, ret_granted);
 	if (rc == 0 && *ret_granted > 0)
-		rc = answer(e, cmd, grants, *ret_granted);
+		rc = answer(e, cmd, *ret_granted);
 	return rc;
 }

@@ -9,32 +9,88 @@
 
 #define MAC_SIZE 16
 
+#define LABEL "raincheck link"
+
+/* What is signed. */
+struct claim {
+	uint8_t bytes[sizeof(LABEL) + 16 + 2];
+};
+
+static struct claim claim_of(const struct uuid *job, uint16_t generation)
+{
+	struct claim c;
+
+	memcpy(c.bytes, LABEL, sizeof(LABEL));
+	memcpy(c.bytes + sizeof(LABEL), job->bytes, sizeof(job->bytes));
+	c.bytes[sizeof(c.bytes) - 2] = (uint8_t)(generation >> 8);
+	c.bytes[sizeof(c.bytes) - 1] = (uint8_t)generation;
+	return c;
+}
+
 static void compute_mac(const uint8_t secret[32], const struct uuid *job, uint16_t generation, uint8_t ret[MAC_SIZE])
 {
-	static const char label[] = "raincheck link";
-	uint8_t text[sizeof(label) + sizeof(job->bytes) + 2];
+	struct claim claim = claim_of(job, generation);
 	uint8_t mac[32] = { 0 };
 
-	memcpy(text, label, sizeof(label));
-	memcpy(text + sizeof(label), job->bytes, sizeof(job->bytes));
-	text[sizeof(text) - 2] = (uint8_t)(generation >> 8);
-	text[sizeof(text) - 1] = (uint8_t)generation;
 	/* It fails only where the library is broken; going on would make links that anybody can guess. */
-	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, 32, text, sizeof(text), mac) < 0)
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, 32, claim.bytes, sizeof(claim.bytes), mac) < 0)
 		abort();
 	memcpy(ret, mac, MAC_SIZE);
 }
 
-struct link_token link_make(const uint8_t secret[32], const struct uuid *job, uint16_t generation)
+static struct link_token token_of(const struct uuid *job, const uint8_t mac[MAC_SIZE])
 {
-	uint8_t bytes[32];
+	uint8_t bytes[16 + MAC_SIZE];
 	struct link_token t;
 
 	memcpy(bytes, job->bytes, 16);
-	compute_mac(secret, job, generation, bytes + 16);
+	memcpy(bytes + 16, mac, MAC_SIZE);
 	base64url_encode(bytes, sizeof(bytes), t.text);
 	t.text[LINK_TOKEN_SIZE] = '\0';
 	return t;
+}
+
+struct link_token link_make(const uint8_t secret[32], const struct uuid *job, uint16_t generation)
+{
+	uint8_t mac[MAC_SIZE];
+
+	compute_mac(secret, job, generation, mac);
+	return token_of(job, mac);
+}
+
+struct link_signer {
+	gnutls_hmac_hd_t hmac;
+};
+
+int link_signer_new(const uint8_t secret[32], struct link_signer **ret)
+{
+	struct link_signer *signer = calloc(1, sizeof(*signer));
+
+	if (!signer || gnutls_hmac_init(&signer->hmac, GNUTLS_MAC_SHA256, secret, 32) < 0) {
+		free(signer);
+		return ERR_NO_MEMORY;
+	}
+	*ret = signer;
+	return 0;
+}
+
+void link_signer_free(struct link_signer *signer)
+{
+	if (!signer)
+		return;
+	gnutls_hmac_deinit(signer->hmac, NULL);
+	free(signer);
+}
+
+struct link_token link_sign(struct link_signer *signer, const struct uuid *job, uint16_t generation)
+{
+	struct claim claim = claim_of(job, generation);
+	uint8_t mac[32];
+
+	if (gnutls_hmac(signer->hmac, claim.bytes, sizeof(claim.bytes)) < 0)
+		abort();
+	gnutls_hmac_output(signer->hmac, mac);
+	return token_of(job, mac);
 }
 
 int link_claim(struct slice token, struct uuid *ret_job)

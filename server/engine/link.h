@@ -2,7 +2,7 @@
  *
  * token = base64url(job id ‖ first 16 bytes of HMAC-SHA256(secret, "raincheck link" ‖ job id ‖ generation)): 128 bits
  * that nobody can guess, bound to one job, revoked by counting the generation up, and stored nowhere.
- * Any thread; no state.
+ * Any thread; only a link_signer is used by one thread at a time.
  */
 #ifndef RAINCHECK_ENGINE_LINK_H
 #define RAINCHECK_ENGINE_LINK_H
@@ -21,6 +21,13 @@ struct link_token {
 };
 
 struct link_token link_make(const uint8_t secret[32], const struct uuid *job, uint16_t generation);
+/* The same for many: keeps the keyed hash at the ready, where link_make() prepares it for each. */
+struct link_signer;
+/* ERR_NO_MEMORY. */
+int link_signer_new(const uint8_t secret[32], struct link_signer **ret);
+/* NULL is taken. */
+void link_signer_free(struct link_signer *signer);
+struct link_token link_sign(struct link_signer *signer, const struct uuid *job, uint16_t generation);
 /* The job that token claims to be for; nothing is proved by it. ERR_NOT_FOUND where it is not even shaped like one. */
 int link_claim(struct slice token, struct uuid *ret_job);
 /* True where token is the link of that job and generation; takes the same time either way. */

@@ -6,8 +6,14 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/terms.h"
 
 #define RESULT "result"
+
+static bool is_lease_of(const struct token *lease, const struct job *job)
+{
+	return gnutls_memcmp(job->lease.bytes, lease->bytes, sizeof(lease->bytes)) == 0;
+}
 
 /* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
 static int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
@@ -16,15 +22,18 @@ static int load_leased(struct engine *e, const struct uuid *id, const struct tok
 
 	if (rc < 0)
 		return rc;
-	if (ret->state != JOB_RUNNING || gnutls_memcmp(ret->lease.bytes, lease->bytes, sizeof(lease->bytes)) != 0)
+	/* One whose time is over has lost it, also while its turn among many others that are due has not come yet. */
+	if (ret->state != JOB_RUNNING || !is_lease_of(lease, ret) || ret->due_at_ms <= e->now_ms)
 		return ERR_LEASE_LOST;
 	return 0;
 }
 
-/* For the end of a command function: a refusal is told, a failure of the store goes up. */
-static int settle(struct command *cmd, int rc)
+/* Whether it was a cancel that took this lease. */
+static bool was_canceled(const struct token *lease, const struct job *job)
 {
-	return is_refusal(rc) ? refuse(cmd, rc, NULL, "%s", error_text(rc)) : rc;
+	static const struct token none;
+
+	return job->state == JOB_CANCELED && memcmp(&job->lease, &none, sizeof(none)) != 0 && is_lease_of(lease, job);
 }
 
 /* ---- complete ---- */
@@ -87,8 +96,9 @@ int command_complete(struct engine *e, struct command *cmd)
 
 /* ---- fail ---- */
 
-static int read_backoff(struct engine *e, const struct uuid *id, struct backoff *ret)
+static int read_backoff(struct engine *e, const struct uuid *id, const struct job *job, struct backoff *ret)
 {
+	const struct queue *q = queues_get(e->queues, job->queue);
 	struct key key = key_job(id);
 	struct job_input input;
 	struct slice bytes;
@@ -98,7 +108,7 @@ static int read_backoff(struct engine *e, const struct uuid *id, struct backoff 
 	if (rc == 0)
 		rc = record_read_input(bytes, &input);
 	if (rc == 0)
-		*ret = input.backoff;
+		*ret = terms_backoff(&input.backoff, &q->record);
 	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 }
 
@@ -120,6 +130,7 @@ static int64_t backoff_delay(struct engine *e, const struct backoff *b, uint32_t
 int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,
 		   int64_t retry_after_ms)
 {
+	const struct queue *q = queues_get(e->queues, job->queue);
 	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
 	struct backoff backoff;
 	int64_t delay;
@@ -131,9 +142,9 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	/* The API asked to wait: that was no attempt of the job's. */
 	if (throttled)
 		job->attempt--;
-	if (kind == FAIL_REJECTED || (!throttled && job->attempt >= job->max_attempts))
+	if (kind == FAIL_REJECTED || (!throttled && job->attempt >= terms_max_attempts(job, &q->record)))
 		return job_move(e, id, job, JOB_DEAD);
-	rc = read_backoff(e, id, &backoff);
+	rc = read_backoff(e, id, job, &backoff);
 	if (rc == ERR_CORRUPT) {
 		job->error_message = slice_str("the job's input is damaged in the store");
 		return job_move(e, id, job, JOB_DEAD);
@@ -201,7 +212,7 @@ static int extend_one(struct engine *e, const struct msg_extend_item *item, int6
 	int rc;
 
 	rc = load_leased(e, &item->id, &item->lease, &job);
-	if (rc == ERR_LEASE_LOST && job.state == JOB_CANCELED) {
+	if (rc == ERR_LEASE_LOST && was_canceled(&item->lease, &job)) {
 		*ret_status = EXTEND_CANCEL;
 		return 0;
 	}

@@ -20,6 +20,18 @@ void command_list_push(struct command_list *l, struct command *cmd)
 	l->count++;
 }
 
+struct command *command_list_pop(struct command_list *l)
+{
+	struct command *cmd = l->head;
+
+	assert(cmd);
+	l->head = cmd->next;
+	if (!l->head)
+		l->tail = &l->head;
+	l->count--;
+	return cmd;
+}
+
 struct command *command_list_take(struct command_list *l)
 {
 	struct command *head = l->head;
@@ -33,6 +45,8 @@ int parked_add(struct engine *e, struct command *cmd)
 	const struct msg_job_lease *lease = cmd->params;
 
 	cmd->wait_until_ms = e->now_ms + lease->wait_ms;
+	if (cmd->wait_until_ms < e->parked_until_ms)
+		e->parked_until_ms = cmd->wait_until_ms;
 	command_list_push(&e->parked, cmd);
 	return 0;
 }
@@ -44,54 +58,78 @@ static void answer_empty(struct command *cmd)
 	cmd->answer(cmd, &MSG_job_lease_result, &nothing);
 }
 
-/* Goes through the parked ones; keep says what becomes of each. Those not kept go to the list of the answered. */
-static int sift(struct engine *e, int (*keep)(struct engine *e, struct command *cmd, bool *ret_keep))
+void parked_gained(struct engine *e, struct queue *q)
 {
-	struct command *cmd = command_list_take(&e->parked);
-	int rc = 0;
-
-	while (cmd) {
-		struct command *next = cmd->next;
-		bool stays = true;
-
-		if (rc == 0)
-			rc = keep(e, cmd, &stays);
-		command_list_push(stays ? &e->parked : &e->answered, cmd);
-		cmd = next;
-	}
-	return rc;
+	if (q->gained)
+		return;
+	q->gained = true;
+	q->next_gained = e->gained;
+	e->gained = q;
 }
 
-static int keep_ungranted(struct engine *e, struct command *cmd, bool *ret_keep)
+/* Whether it is worth asking the next one. */
+static bool something_ready(const struct engine *e)
 {
-	size_t granted = 0;
-	int rc = command_lease(e, cmd, &granted);
+	if (e->serve_all)
+		return true;
+	for (const struct queue *q = e->gained; q; q = q->next_gained)
+		if (q->record.counts[JOB_READY] > 0 && !q->record.paused)
+			return true;
+	return false;
+}
 
-	*ret_keep = granted == 0;
+/* Asks those who wait, in the order of their coming, for as long as there is something to give. */
+static int serve(struct engine *e)
+{
+	struct command_list waiting = e->parked;
+	int rc = 0;
+
+	if (waiting.count == 0)
+		return 0;
+	command_list_init(&e->parked);
+	while (rc == 0 && waiting.head && something_ready(e)) {
+		struct command *cmd = command_list_pop(&waiting);
+		size_t granted = 0;
+
+		rc = command_lease(e, cmd, &granted);
+		command_list_push(granted > 0 ? &e->answered : &e->parked, cmd);
+	}
+	while (waiting.head)
+		command_list_push(&e->parked, command_list_pop(&waiting));
 	return rc;
 }
 
 int parked_serve(struct engine *e)
 {
-	if (!e->more_ready || e->parked.count == 0)
-		return 0;
-	e->more_ready = false;
-	return sift(e, keep_ungranted);
-}
+	int rc = something_ready(e) ? serve(e) : 0;
 
-static int keep_waiting(struct engine *e, struct command *cmd, bool *ret_keep)
-{
-	*ret_keep = cmd->wait_until_ms > e->now_ms;
-	if (!*ret_keep)
-		answer_empty(cmd);
-	return 0;
+	for (struct queue *q = e->gained; q; q = q->next_gained)
+		q->gained = false;
+	e->gained = NULL;
+	e->serve_all = false;
+	return rc;
 }
 
 int parked_expire(struct engine *e)
 {
-	if (parked_next_ms(e) > e->now_ms)
+	struct command *cmd;
+
+	if (e->parked_until_ms > e->now_ms)
 		return 0;
-	return sift(e, keep_waiting);
+	e->parked_until_ms = INT64_MAX;
+	cmd = command_list_take(&e->parked);
+	while (cmd) {
+		struct command *next = cmd->next;
+		bool over = cmd->wait_until_ms <= e->now_ms;
+
+		if (over)
+			answer_empty(cmd);
+		else if (cmd->wait_until_ms < e->parked_until_ms)
+			e->parked_until_ms = cmd->wait_until_ms;
+		command_list_push(over ? &e->answered : &e->parked, cmd);
+		cmd = next;
+	}
+	return 0;
 }
 
 void parked_forget(struct engine *e, uint64_t session)
@@ -113,14 +151,11 @@ void parked_shift(struct engine *e, int64_t ms)
 {
 	for (struct command *cmd = e->parked.head; cmd; cmd = cmd->next)
 		cmd->wait_until_ms += ms;
+	if (e->parked_until_ms != INT64_MAX)
+		e->parked_until_ms += ms;
 }
 
 int64_t parked_next_ms(const struct engine *e)
 {
-	int64_t next = INT64_MAX;
-
-	for (const struct command *cmd = e->parked.head; cmd; cmd = cmd->next)
-		if (cmd->wait_until_ms < next)
-			next = cmd->wait_until_ms;
-	return next;
+	return e->parked_until_ms;
 }

@@ -1,9 +1,11 @@
 /* job.put and job.put_many: each job checked, then written with its payload, its place in line and its preview. */
 #include <stdio.h>
+#include <string.h>
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/estimate.h"
 #include "server/engine/link.h"
+#include "server/engine/view.h"
 
 #define DEFAULT_PRIORITY     5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
@@ -11,8 +13,8 @@
 #define JOB_COST	     8192	 /* bytes of pages that a job takes besides its own */
 #define ROOM_KNOWN	     (1LL << 30) /* more room than this need not be known exactly */
 #define FULL_RETRY_MS	     5000
-
-static const struct backoff default_backoff = { .base_ms = 1000, .max_ms = 300000, .factor = 2, .jitter = 1 };
+#define RETRY_MIN_MS	     1000
+#define RETRY_MAX_MS	     60000
 
 /* The answer to one item, with the room that its link needs. */
 struct put_answer {
@@ -36,8 +38,7 @@ static void fill_input(const struct msg_job_put *put, struct job_input *ret)
 		.callback_url = put->callback_url,
 		.traceparent = put->traceparent,
 		.attempt_timeout_ms = put->has_attempt_timeout_ms ? put->attempt_timeout_ms : 0,
-		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
-		.backoff = default_backoff,
+		.backoff = { .base_ms = -1, .max_ms = -1, .factor = -1, .jitter = -1 },
 		.metadata = put->metadata,
 		.metadata_count = put->metadata_count,
 		.payload = put->payload,
@@ -61,7 +62,9 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 	*ret = (struct job){
 		.queue = q->number,
 		.priority = put->has_priority ? (uint8_t)put->priority : DEFAULT_PRIORITY,
-		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : DEFAULT_MAX_ATTEMPTS,
+		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : 0,
+		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
+		.bytes = (int64_t)put->payload.size,
 		.created_at_ms = e->now_ms,
 		.run_at_ms = run_at > e->now_ms ? run_at : e->now_ms,
 		.start_deadline_at_ms = put->has_start_deadline_ms ? e->now_ms + put->start_deadline_ms : 0,
@@ -69,13 +72,14 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 	};
 }
 
-static void describe(struct engine *e, const struct uuid *id, const struct job *job, bool created,
-		     struct put_answer *ret)
+static int describe(struct engine *e, const struct uuid *id, const struct job *job, bool created,
+		    struct put_answer *ret)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
-	struct link_token token = link_make(e->settings->link_secret, id, job->link_generation);
+	struct link_token token = link_sign(e->links, id, job->link_generation);
 	struct msg_job_put_result *r = &ret->result;
-	int64_t ahead = 0;
+	int64_t position = 0;
+	int rc;
 
 	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", e->settings->public_url, token.text);
 	r->has_id = r->has_created = r->has_state = true;
@@ -85,13 +89,17 @@ static void describe(struct engine *e, const struct uuid *id, const struct job *
 	r->has_link = !job->link_revoked;
 	r->link = slice_str(ret->link);
 	if (job->state != JOB_READY)
-		return;
-	/* A new job is the last of its priority; of one put earlier this is the most there can be before it. */
-	for (int p = 0; p <= job->priority; p++)
-		ahead += q->record.ready[p];
+		return 0;
+	/* A new job is the last of its priority. */
+	for (int p = 0; created && p <= job->priority; p++)
+		position += q->record.ready[p];
+	rc = created ? 0 : view_position(e->txn, &q->record, job, &position);
+	if (rc < 0)
+		return rc;
 	r->has_position = true;
-	r->position = ahead;
-	r->has_eta_ms = estimate_done(&q->record, e->now_ms, ahead, 0, &r->eta_ms);
+	r->position = position;
+	r->has_eta_ms = estimate_done(&q->record, e->now_ms, position, 0, &r->eta_ms);
+	return 0;
 }
 
 /* A put whose idempotency key is known: the first job again, or a conflict. *ret_known is false for a new key. */
@@ -125,8 +133,7 @@ static int find_known(struct engine *e, const struct queue *q, struct put_item *
 	*ret_known = true;
 	if (!slice_equal(input.payload, item->put.payload))
 		return refuse_item(item, ERR_CONFLICT, "idempotency_key", "the key was used with another payload");
-	describe(e, &id, &job, false, answer);
-	return 0;
+	return describe(e, &id, &job, false, answer);
 }
 
 /* ---- room ---- */
@@ -149,6 +156,34 @@ int room_take(struct engine *e, int64_t bytes, bool *ret_fits)
 	if (*ret_fits)
 		e->room_bytes -= cost;
 	return 0;
+}
+
+/* When the queue may have given one away. */
+static int64_t retry_after(struct engine *e, const struct queue *q)
+{
+	int64_t ms = estimate_gap_ms(&q->record, e->now_ms);
+
+	if (ms == 0)
+		return FULL_RETRY_MS;
+	return ms < RETRY_MIN_MS ? RETRY_MIN_MS : ms > RETRY_MAX_MS ? RETRY_MAX_MS : ms;
+}
+
+/* Refuses the item where its queue has as much as it may. */
+static void check_bounds(struct engine *e, const struct queue *q, struct put_item *item)
+{
+	const struct queue_record *r = &q->record;
+	int64_t jobs = r->counts[JOB_SCHEDULED] + r->counts[JOB_READY] + r->counts[JOB_RUNNING];
+	int64_t bytes = r->bytes + (int64_t)item->put.payload.size;
+
+	if (r->max_jobs >= 0 && jobs >= r->max_jobs)
+		error_set(&item->error, ERR_QUEUE_FULL, "queue", "the queue holds %lld jobs, as many as it may",
+			  (long long)jobs);
+	else if (r->max_bytes >= 0 && bytes > r->max_bytes)
+		error_set(&item->error, ERR_QUEUE_FULL, "queue", "the queue would hold %lld bytes, %lld are allowed",
+			  (long long)bytes, (long long)r->max_bytes);
+	else
+		return;
+	item->error.retry_after_ms = retry_after(e, q);
 }
 
 /* Refuses the item where it does not fit any more. */
@@ -177,7 +212,7 @@ static int write_input(struct engine *e, const struct uuid *id, const struct msg
 	buf_reset(&e->record);
 	rc = record_write_input(&e->record, &input);
 	if (rc == 0)
-		rc = store_put(e->txn, TABLE_INPUTS, key_slice(&key), buf_slice(&e->record));
+		rc = put_newest(e, TABLE_INPUTS, &key, buf_slice(&e->record));
 	return rc;
 }
 
@@ -199,9 +234,7 @@ static int write_new(struct engine *e, const struct uuid *id, struct queue *q, s
 	}
 	if (rc == 0)
 		rc = job_create(e, id, &job, job.run_at_ms > e->now_ms ? JOB_SCHEDULED : JOB_READY);
-	if (rc == 0)
-		describe(e, id, &job, true, answer);
-	return rc;
+	return rc < 0 ? rc : describe(e, id, &job, true, answer);
 }
 
 static int put_one(struct engine *e, const struct uuid *id, struct put_item *item, struct put_answer *answer)
@@ -224,6 +257,10 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 		if (rc < 0 || known)
 			return rc;
 	}
+	if (q)
+		check_bounds(e, q, item);
+	if (item->error.code < 0)
+		return 0;
 	rc = find_room(e, item, &fits);
 	if (rc < 0 || !fits)
 		return rc;
@@ -250,13 +287,33 @@ static void answer_many(struct command *cmd, const struct command_put *put, stru
 	cmd->answer(cmd, &MSG_job_put_many_result, &many);
 }
 
+static int put_single(struct engine *e, struct command *cmd, const struct command_put *put)
+{
+	struct put_answer answer;
+	int rc;
+
+	memset(&answer.result, 0, sizeof(answer.result));
+	rc = put_one(e, &cmd->first_id, &put->items[0], &answer);
+	if (rc < 0)
+		return rc;
+	if (put->items[0].error.code < 0)
+		cmd->refuse(cmd, &put->items[0].error);
+	else
+		cmd->answer(cmd, &MSG_job_put_result, &answer.result);
+	return 0;
+}
+
 int command_put(struct engine *e, struct command *cmd)
 {
 	const struct command_put *put = cmd->params;
-	_cleanup_free_ struct put_answer *answers = calloc(put->count + 1, sizeof(*answers));
-	_cleanup_free_ struct msg_job_put_result *results = calloc(put->count + 1, sizeof(*results));
+	_cleanup_free_ struct put_answer *answers = NULL;
+	_cleanup_free_ struct msg_job_put_result *results = NULL;
 	struct uuid id = cmd->first_id;
 
+	if (!put->many)
+		return put_single(e, cmd, put);
+	answers = calloc(put->count + 1, sizeof(*answers));
+	results = calloc(put->count + 1, sizeof(*results));
 	if (!answers || !results)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < put->count; i++) {
@@ -266,11 +323,6 @@ int command_put(struct engine *e, struct command *cmd)
 			return rc;
 		uuid_next(&id, &id);
 	}
-	if (put->many)
-		answer_many(cmd, put, answers, results);
-	else if (put->items[0].error.code < 0)
-		cmd->refuse(cmd, &put->items[0].error);
-	else
-		cmd->answer(cmd, &MSG_job_put_result, &answers[0].result);
+	answer_many(cmd, put, answers, results);
 	return 0;
 }

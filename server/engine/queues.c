@@ -6,6 +6,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "server/engine/queues_repair.h"
+#include "server/engine/terms.h"
 #include "server/store/keys.h"
 
 #define BUCKETS 16384 /* a power of two above QUEUES_MAX */
@@ -119,7 +121,7 @@ static int insert(struct queues *qs, const struct queue_record *record, struct q
 
 int queues_add(struct queues *qs, struct slice name, struct queue **ret)
 {
-	struct queue_record record = { .name = name };
+	struct queue_record record = terms_new_queue(name);
 	int rc;
 
 	assert(!queues_find(qs, name));
@@ -127,31 +129,91 @@ int queues_add(struct queues *qs, struct slice name, struct queue **ret)
 		return ERR_QUEUE_FULL;
 	rc = insert(qs, &record, ret);
 	if (rc == 0)
-		(*ret)->dirty = true;
+		(*ret)->dirty = (*ret)->unnamed = true;
 	return rc;
+}
+
+int queues_set_title(struct queue *q, struct slice title)
+{
+	char *copy = copy_text(title);
+
+	if (!copy)
+		return ERR_NO_MEMORY;
+	free(q->title);
+	q->title = copy;
+	q->record.title = slice_of(copy, title.size);
+	q->dirty = true;
+	return 0;
+}
+
+static int load_damaged(struct queues *qs, struct store_txn *t)
+{
+	char room[QUEUE_NAME_SIZE];
+	struct queue_record record;
+	struct queue *q;
+	bool named;
+	int rc;
+
+	rc = queues_repair_record(t, (uint32_t)qs->count, room, &record, &named);
+	if (rc == 0)
+		rc = insert(qs, &record, &q);
+	if (rc < 0)
+		return rc;
+	q->repaired = q->dirty = true;
+	q->unnamed = !named;
+	return 0;
+}
+
+/* Numbers are given from 0 up without a gap, so a gap is damage too. */
+static int load_one(struct queues *qs, struct store_txn *t, uint32_t number, struct slice value)
+{
+	struct queue_record record;
+	struct queue *q;
+	int rc = 0;
+
+	while (rc == 0 && qs->count < number)
+		rc = load_damaged(qs, t);
+	if (rc < 0)
+		return rc;
+	return record_read_queue(value, &record) < 0 ? load_damaged(qs, t) : insert(qs, &record, &q);
 }
 
 int queues_load(struct queues *qs, struct store_txn *t)
 {
 	struct slice key, value;
+	bool repaired = false;
 	int rc;
 
 	clear(qs);
 	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
-		struct queue_record record;
-		struct queue *q;
 		uint32_t number;
 
-		/* Numbers are given from 0 up without a gap, so a gap is damage too. */
-		if (key_read_queue(key, &number) < 0 || number != qs->count || number >= QUEUES_MAX ||
-		    record_read_queue(value, &record) < 0)
-			return ERR_CORRUPT;
-		rc = insert(qs, &record, &q);
+		if (key_read_queue(key, &number) < 0 || number >= QUEUES_MAX)
+			continue;
+		rc = load_one(qs, t, number, value);
 		if (rc < 0)
 			return rc;
 	}
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	for (size_t i = 0; i < qs->count; i++)
+		repaired |= qs->items[i]->repaired;
+	if (rc == ERR_NOT_FOUND)
+		rc = repaired ? queues_repair_counts(qs, t) : 0;
+	return rc;
+}
+
+static int save_name(struct store_txn *t, struct queue *q)
+{
+	struct key name = key_name(q->record.name);
+	struct key number = key_queue(q->number);
+	int rc;
+
+	if (!q->unnamed)
+		return 0;
+	rc = store_put(t, TABLE_NAMES, key_slice(&name), key_slice(&number));
+	if (rc == 0)
+		q->unnamed = false;
+	return rc;
 }
 
 int queues_save(struct queues *qs, struct store_txn *t, struct buf *scratch)
@@ -168,6 +230,8 @@ int queues_save(struct queues *qs, struct store_txn *t, struct buf *scratch)
 		rc = record_write_queue(scratch, &q->record);
 		if (rc == 0)
 			rc = store_put(t, TABLE_QUEUES, key_slice(&key), buf_slice(scratch));
+		if (rc == 0)
+			rc = save_name(t, q);
 		if (rc < 0)
 			return rc;
 		q->dirty = false;

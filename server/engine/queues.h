@@ -16,6 +16,10 @@
 struct queue {
 	uint32_t number;
 	bool dirty;
+	bool unnamed;  /* its name is not yet in TABLE_NAMES */
+	bool repaired; /* its record was found damaged when the queues were read, see queues_repair.h */
+	bool gained;   /* it is in the engine's list of those that may have a job for a parked lease */
+	struct queue *next_gained;
 	char *name;
 	char *title;
 	struct queue_record record; /* its slices point to name and title */
@@ -27,7 +31,7 @@ int queues_new(struct queues **ret);
 /* NULL is taken. */
 void queues_free(struct queues *qs);
 
-/* Throws the cache away and reads every record. ERR_CORRUPT, ERR_NO_MEMORY, the store's. */
+/* Throws the cache away and reads every record; a damaged one is repaired. ERR_NO_MEMORY, the store's. */
 int queues_load(struct queues *qs, struct store_txn *t);
 /* Writes those that changed. */
 int queues_save(struct queues *qs, struct store_txn *t, struct buf *scratch);
@@ -37,5 +41,7 @@ struct queue *queues_find(struct queues *qs, struct slice name);
 struct queue *queues_get(struct queues *qs, uint32_t number);
 /* Makes one. ERR_QUEUE_FULL when there are QUEUES_MAX, ERR_NO_MEMORY. */
 int queues_add(struct queues *qs, struct slice name, struct queue **ret);
+/* ERR_NO_MEMORY. */
+int queues_set_title(struct queue *q, struct slice title);
 
 #endif

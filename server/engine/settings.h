@@ -6,11 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEFAULT_MAX_ATTEMPTS 5 /* of a job that does not say */
-
 struct settings {
 	const char *public_url;	  /* what links begin with; no slash at the end */
-	uint8_t link_secret[32];  /* kept in the data directory, see link.h */
+	uint8_t link_secret[32];  /* kept in the data directory, see link.h; cursors are signed with it too */
 	int64_t inline_bytes;	  /* artifacts up to this size live in the map, larger ones in files */
 	int64_t payload_bytes;	  /* of one job, at most */
 	int64_t artifact_bytes;	  /* of one uploaded artifact, at most */

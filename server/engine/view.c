@@ -7,9 +7,12 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "server/engine/estimate.h"
+#include "server/engine/filter.h"
+#include "server/engine/terms.h"
 #include "server/store/keys.h"
 
-#define POSITION_STEPS 1000  /* counted exactly up to here; beyond, told as a bound */
+#define POSITION_STEPS 1000 /* counted exactly up to here; beyond, told as a bound */
+#define LIST	       "job.list"
 #define LIST_STEPS     20000 /* records that one page of a list may look at */
 
 static int read_queue(struct store_txn *t, uint32_t number, struct queue_record *ret)
@@ -26,13 +29,11 @@ static int read_queue(struct store_txn *t, uint32_t number, struct queue_record 
 
 /* ---- place in line ---- */
 
-/* The place of a ready job, itself included: those of better priority, and those before it in its own. Exact up to
- * POSITION_STEPS in its own priority; from there on the most it can be, by the tags, which count up. */
-static int64_t position_of(struct store_txn *t, const struct queue_record *q, const struct job *job)
+int view_position(struct store_txn *t, const struct queue_record *q, const struct job *job, int64_t *ret)
 {
 	struct key from = key_ready_from(job->queue, job->priority);
 	struct slice key, value;
-	uint64_t first_tag = 0;
+	uint64_t first_tag = 0, tag = 0;
 	int64_t better = 0, own = 0;
 	int rc;
 
@@ -43,34 +44,36 @@ static int64_t position_of(struct store_txn *t, const struct queue_record *q, co
 		struct uuid id;
 		uint32_t queue;
 		uint8_t priority;
-		uint64_t tag;
 
 		if (key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != job->queue ||
 		    priority != job->priority)
 			break;
-		own++;
-		if (own == 1)
+		if (++own == 1)
 			first_tag = tag;
 		if (tag >= job->tag)
-			return better + own;
+			break;
 	}
-	if (own == POSITION_STEPS && job->tag > first_tag) {
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (own == POSITION_STEPS && job->tag > tag) {
 		int64_t by_tag = (int64_t)(job->tag - first_tag) + 1;
 
 		own = by_tag < q->ready[job->priority] ? by_tag : q->ready[job->priority];
 	}
-	return better + (own > 0 ? own : 1);
+	*ret = better + (own > 0 ? own : 1);
+	return 0;
 }
 
-static void fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
-		       struct msg_job *job)
+static int fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
+		      struct msg_job *job)
 {
 	int64_t waiting = 0;
+	int rc = 0;
 
 	switch ((enum job_state)r->state) {
 	case JOB_READY:
 		job->has_position = true;
-		job->position = position_of(t, q, r);
+		rc = view_position(t, q, r, &job->position);
 		job->has_eta_ms = estimate_done(q, now_ms, job->position, 0, &job->eta_ms);
 		break;
 	case JOB_RUNNING:
@@ -87,16 +90,17 @@ static void fill_place(struct store_txn *t, const struct queue_record *q, int64_
 	default:
 		break;
 	}
+	return rc;
 }
 
 /* ---- jobs ---- */
 
-static void fill_record(const struct job *r, struct msg_job *job)
+static void fill_record(const struct job *r, const struct queue_record *q, struct msg_job *job)
 {
 	job->has_state = job->has_attempt = job->has_max_attempts = true;
 	job->state = r->state;
 	job->attempt = r->attempt;
-	job->max_attempts = r->max_attempts;
+	job->max_attempts = terms_max_attempts(r, q);
 	job->has_priority = job->has_created_at_ms = true;
 	job->priority = r->priority;
 	job->created_at_ms = r->created_at_ms;
@@ -179,6 +183,23 @@ static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* What is still known of a job that is gone: its link. ERR_GONE, ERR_NOT_FOUND where it never was. */
+static int load_tombstone(struct store_txn *t, const struct key *key, struct job *ret)
+{
+	struct tombstone stone;
+	struct slice bytes;
+	int rc;
+
+	rc = store_get(t, TABLE_TOMBSTONES, key_slice(key), &bytes);
+	if (rc == 0)
+		rc = record_read_tombstone(bytes, &stone);
+	if (rc < 0)
+		return rc;
+	ret->link_generation = stone.link_generation;
+	ret->link_revoked = stone.link_revoked;
+	return ERR_GONE;
+}
+
 static int load(struct store_txn *t, const struct uuid *id, struct job_view *ret)
 {
 	struct key key = key_job(id);
@@ -187,7 +208,7 @@ static int load(struct store_txn *t, const struct uuid *id, struct job_view *ret
 
 	rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
 	if (rc == ERR_NOT_FOUND)
-		return store_get(t, TABLE_TOMBSTONES, key_slice(&key), &bytes) == 0 ? ERR_GONE : ERR_NOT_FOUND;
+		return load_tombstone(t, &key, &ret->record);
 	if (rc == 0)
 		rc = record_read_job(bytes, &ret->record);
 	if (rc == 0)
@@ -214,9 +235,11 @@ int view_job(struct store_txn *t, const struct settings *settings, int64_t now_m
 	ret->job.id = *id;
 	ret->job.has_queue = true;
 	ret->job.queue = q.name;
-	fill_record(&ret->record, &ret->job);
+	fill_record(&ret->record, &q, &ret->job);
 	fill_input(ret);
-	fill_place(t, &q, now_ms, &ret->record, &ret->job);
+	rc = fill_place(t, &q, now_ms, &ret->record, &ret->job);
+	if (rc < 0)
+		return rc;
 	token = link_make(settings->link_secret, id, ret->record.link_generation);
 	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", settings->public_url, token.text);
 	ret->job.has_link = !ret->record.link_revoked;
@@ -237,8 +260,6 @@ int view_link(struct store_txn *t, const struct settings *settings, int64_t now_
 	ret->record.link_revoked = false;
 	ret->record.artifacts_gone = false;
 	rc = view_job(t, settings, now_ms, ret_id, ret);
-	if (rc == ERR_NOT_FOUND || rc == ERR_GONE)
-		ret->record.link_generation = 0;
 	if (!link_matches(settings->link_secret, token, ret_id, ret->record.link_generation) || !shaped ||
 	    ret->record.link_revoked)
 		return ERR_NOT_FOUND;
@@ -279,82 +300,64 @@ int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payl
 
 /* ---- lists ---- */
 
-int view_list_begin(const struct msg_job_list *params, struct list_filter *ret, struct error_info *info)
+int view_list_begin(const struct settings *settings, const struct msg_job_list *params, struct list_place *ret,
+		    struct error_info *info)
 {
-	*ret = (struct list_filter){ .params = params };
+	*ret = (struct list_place){
+		.filter = { .has_queue = params->has_queue,
+			    .queue = params->queue,
+			    .has_state = params->has_state,
+			    .state = params->state,
+			    .has_group = params->has_group,
+			    .group = params->group },
+		.has_after = params->has_cursor,
+	};
 	if (!params->has_cursor)
 		return 0;
-	ret->has_after = true;
-	if (uuid_parse(params->cursor, &ret->after) < 0)
-		return error_set(info, ERR_BAD_REQUEST, "cursor", "is not one that job.list gave");
-	return 0;
+	return cursor_read(settings->link_secret, LIST, &ret->filter, params->cursor, &ret->after, info);
 }
 
-/* The number of the queue that is asked for. ERR_NOT_FOUND where there is none of that name. */
-static int find_queue(struct store_txn *t, struct slice name, uint32_t *ret)
+struct cursor_text view_list_cursor(const struct settings *settings, const struct list_place *place)
 {
-	struct slice key, value;
-	int rc;
-
-	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
-	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
-		struct queue_record q;
-
-		if (record_read_queue(value, &q) == 0 && slice_equal(q.name, name))
-			return key_read_queue(key, ret);
-	}
-	return rc;
-}
-
-/* Whether a job is asked for, from as little of it as tells: most of those looked at are not. */
-static bool matches(struct store_txn *t, const struct msg_job_list *p, uint32_t queue, const struct uuid *id,
-		    const struct job *job)
-{
-	struct key key = key_job(id);
-	struct job_input input;
-	struct slice bytes;
-
-	if ((p->has_queue && job->queue != queue) || (p->has_state && job->state != p->state))
-		return false;
-	if (!p->has_group)
-		return true;
-	return store_get(t, TABLE_INPUTS, key_slice(&key), &bytes) == 0 && record_read_input(bytes, &input) == 0 &&
-	       slice_equal(input.group, p->group);
+	return cursor_make(settings->link_secret, LIST, &place->filter, &place->after);
 }
 
 /* The next older job. ERR_NOT_FOUND past the oldest. */
-static int step_back(struct store_txn *t, struct list_filter *filter, struct slice *ret_record)
+static int step_back(struct store_txn *t, struct list_place *place, struct slice *ret_record)
 {
-	struct key before = key_job(&filter->after);
+	struct key before = key_job(&place->after);
 	struct slice key;
 	int rc;
 
-	rc = store_seek_back(t, TABLE_JOBS, filter->has_after ? key_slice(&before) : slice_of(NULL, 0), &key,
+	rc = store_seek_back(t, TABLE_JOBS, place->has_after ? key_slice(&before) : slice_of(NULL, 0), &key,
 			     ret_record);
 	if (rc == 0)
-		rc = key_read_job(key, &filter->after);
-	filter->has_after = true;
+		rc = key_read_job(key, &place->after);
+	place->has_after = true;
 	return rc;
 }
 
-int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_filter *filter,
+int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_place *place,
 	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more)
 {
-	const struct msg_job_list *p = filter->params;
-	uint32_t queue = 0;
+	struct filter filter;
 	size_t count = 0;
 	int rc;
 
-	rc = p->has_queue ? find_queue(t, p->queue, &queue) : 0;
+	rc = filter_begin(t, &place->filter, &filter);
 	for (int step = 0; rc == 0 && step < LIST_STEPS && count < cap; step++) {
 		struct slice record;
 		struct job job;
+		bool wanted;
 
-		rc = step_back(t, filter, &record);
+		rc = step_back(t, place, &record);
 		/* A damaged one is not shown; the others are. */
-		if (rc < 0 || record_read_job(record, &job) < 0 || !matches(t, p, queue, &filter->after, &job))
+		if (rc < 0 || record_read_job(record, &job) < 0)
 			continue;
-		rc = view_job(t, settings, now_ms, &filter->after, &ret[count]);
+		rc = filter_matches(t, &filter, &place->after, &job, &wanted);
+		if (rc < 0 || !wanted)
+			continue;
+		rc = view_job(t, settings, now_ms, &place->after, &ret[count]);
 		if (rc == 0)
 			count++;
 		else if (rc == ERR_CORRUPT)
@@ -388,10 +391,10 @@ static struct msg_counts counts_of(const int64_t counts[JOB_STATES])
 }
 
 /* When the job that has waited longest in any priority became ready; by its id's moment, which is when it was put. */
-static bool oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, int64_t *ret_at_ms)
+static int oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, bool *ret_found,
+			int64_t *ret_at_ms)
 {
-	bool found = false;
-
+	*ret_found = false;
 	for (uint8_t p = 0; p < PRIORITIES; p++) {
 		struct key from = key_ready_from(number, p);
 		struct slice key, value;
@@ -399,19 +402,26 @@ static bool oldest_ready(struct store_txn *t, uint32_t number, const struct queu
 		uint32_t queue;
 		uint8_t priority;
 		uint64_t tag;
+		int rc;
 
-		if (q->ready[p] <= 0 || store_seek(t, TABLE_READY, key_slice(&from), &key, &value) < 0 ||
-		    key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != number)
+		if (q->ready[p] <= 0)
 			continue;
-		if (!found || uuid_ms(&id) < *ret_at_ms)
+		rc = store_seek(t, TABLE_READY, key_slice(&from), &key, &value);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		if (rc < 0 || key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != number)
+			continue;
+		if (!*ret_found || uuid_ms(&id) < *ret_at_ms)
 			*ret_at_ms = uuid_ms(&id);
-		found = true;
+		*ret_found = true;
 	}
-	return found;
+	return 0;
 }
 
-static void fill_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret)
+int view_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret)
 {
+	struct backoff backoff = terms_backoff(NULL, q);
+
 	*ret = (struct msg_queue){
 		.has_queue = true,
 		.queue = q->name,
@@ -419,14 +429,47 @@ static void fill_queue(struct store_txn *t, uint32_t number, const struct queue_
 		.title = q->title,
 		.has_paused = true,
 		.paused = q->paused,
+		.has_max_jobs = q->max_jobs >= 0,
+		.max_jobs = q->max_jobs,
+		.has_max_bytes = q->max_bytes >= 0,
+		.max_bytes = q->max_bytes,
 		.has_max_attempts = true,
-		.max_attempts = DEFAULT_MAX_ATTEMPTS,
+		.max_attempts = q->max_attempts > 0 ? q->max_attempts : DEFAULT_MAX_ATTEMPTS,
+		.has_backoff = true,
+		.backoff = { .has_base_ms = true,
+			     .base_ms = backoff.base_ms,
+			     .has_factor = true,
+			     .factor = backoff.factor,
+			     .has_max_ms = true,
+			     .max_ms = backoff.max_ms,
+			     .has_jitter = true,
+			     .jitter = backoff.jitter },
+		.has_attempt_timeout_ms = q->attempt_timeout_ms > 0,
+		.attempt_timeout_ms = q->attempt_timeout_ms,
+		.has_result_ttl_ms = q->result_ttl_ms >= 0,
+		.result_ttl_ms = q->result_ttl_ms,
 		.has_counts = true,
 		.counts = counts_of(q->counts),
+		.has_bytes = true,
+		.bytes = q->bytes,
 		.has_put_total = true,
 		.put_total = q->put_total,
 	};
-	ret->has_oldest_ready_at_ms = oldest_ready(t, number, q, &ret->oldest_ready_at_ms);
+	return oldest_ready(t, number, q, &ret->has_oldest_ready_at_ms, &ret->oldest_ready_at_ms);
+}
+
+int view_queue_by_name(struct store_txn *t, struct slice name, struct msg_queue *ret)
+{
+	struct queue_record q;
+	uint32_t number;
+	int rc;
+
+	rc = filter_find_queue(t, name, &number);
+	if (rc == 0)
+		rc = read_queue(t, number, &q);
+	if (rc == 0)
+		rc = view_queue(t, number, &q, ret);
+	return rc;
 }
 
 int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count)
@@ -448,7 +491,9 @@ int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count)
 		rc = read_queue(t, number, &q);
 		if (rc < 0)
 			return rc;
-		fill_queue(t, number, &q, &items[count++]);
+		rc = view_queue(t, number, &q, &items[count++]);
+		if (rc < 0)
+			return rc;
 	}
 	*ret = TAKE_PTR(items);
 	*ret_count = count;

@@ -10,6 +10,7 @@
 
 #include "proto/error.h"
 #include "proto/messages.h"
+#include "server/engine/cursor.h"
 #include "server/engine/link.h"
 #include "server/engine/settings.h"
 #include "server/store/records.h"
@@ -33,6 +34,10 @@ struct job_view {
 int view_job(struct store_txn *t, const struct settings *settings, int64_t now_ms, const struct uuid *id,
 	     struct job_view *ret);
 
+/* The place in line of a ready job of the queue, itself included: those of better priority, and those before it in its
+ * own. Exact up to a thousand of its own priority; from there on the most it can be, by the tags, which count up. */
+int view_position(struct store_txn *t, const struct queue_record *q, const struct job *job, int64_t *ret);
+
 /* The job whose live link has this token, as view_job(). ERR_NOT_FOUND for whatever is no live link, ERR_GONE when the
  * job's time is over or its artifacts were taken by retention. */
 int view_link(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct slice token,
@@ -44,19 +49,27 @@ int view_artifact(struct store_txn *t, const struct uuid *job, struct slice name
 /* The put's bytes: content type and data. ERR_NOT_FOUND, ERR_GONE, ERR_CORRUPT. */
 int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payload_result *ret);
 
-/* What a job.list asks for. */
-struct list_filter {
-	const struct msg_job_list *params;
+/* What a job.list asks for, and how far it is. */
+struct list_place {
+	struct msg_job_filter filter;
 	struct uuid after; /* only jobs before this one in age: the list runs from the newest to the oldest */
 	bool has_after;
 };
 
-/* Reads a cursor into the filter. ERR_BAD_REQUEST for one that job.list did not give. */
-int view_list_begin(const struct msg_job_list *params, struct list_filter *ret, struct error_info *info);
+/* Reads filter and cursor. ERR_BAD_REQUEST for a cursor that job.list did not give for this filter. */
+int view_list_begin(const struct settings *settings, const struct msg_job_list *params, struct list_place *ret,
+		    struct error_info *info);
+/* The cursor that leads on from there. */
+struct cursor_text view_list_cursor(const struct settings *settings, const struct list_place *place);
 /* Fills up to cap views, looking at no more than a bounded number of records. *ret_more: there may be more, from
- * filter->after on, which is moved; it is the next cursor. */
-int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_filter *filter,
+ * place on, which is moved. */
+int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_place *place,
 	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more);
+
+/* One queue, from its record in the store or a later state of it; *ret points into name and title of q. */
+int view_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret);
+/* The same by name. ERR_NOT_FOUND, ERR_CORRUPT, the store's. */
+int view_queue_by_name(struct store_txn *t, struct slice name, struct msg_queue *ret);
 
 /* The queues in order of their names' making; *ret is malloc'ed for the caller, the slices point into the map. */
 int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count);

@@ -168,7 +168,7 @@ int commands_fail(struct request *req, struct error_info *info)
 int commands_lease_cancel(struct request *req, struct error_info *info)
 {
 	(void)info;
-	request_submit(req, COMMAND_FORGET, req->params);
+	request_submit(req, COMMAND_LEASE_CANCEL, req->params);
 	return 0;
 }
 

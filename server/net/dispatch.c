@@ -3,10 +3,12 @@
 #include "proto/base/clock.h"
 #include "proto/base/text.h"
 #include "proto/rpc.h"
+#include "server/net/changes.h"
 #include "server/net/commands.h"
 #include "server/net/net_priv.h"
 #include "server/net/reads.h"
 #include "server/net/session.h"
+#include "server/net/upkeep.h"
 #include "server/net/uploads.h"
 #include "server/net/waits.h"
 
@@ -108,13 +110,25 @@ static const struct {
 	[METHOD_job_wait] = { waits_wait, 4 * KIB },
 	[METHOD_job_payload] = { reads_payload, 0 /* the handler knows */ },
 	[METHOD_job_list] = { reads_list, 256 * KIB },
+	[METHOD_job_cancel] = { changes_cancel, 0 },
+	[METHOD_job_retry] = { changes_retry, 0 },
+	[METHOD_job_erase] = { changes_erase, 0 },
+	[METHOD_link_rotate] = { changes_link_rotate, KIB },
+	[METHOD_link_revoke] = { changes_link_revoke, 0 },
 	[METHOD_artifact_put] = { commands_artifact_put, 0 },
 	[METHOD_artifact_begin] = { uploads_begin, 0 },
 	[METHOD_artifact_write] = { uploads_write, 0 },
 	[METHOD_artifact_commit] = { uploads_commit, 0 },
 	[METHOD_artifact_read] = { reads_artifact, 0 /* the handler knows */ },
 	[METHOD_queue_list] = { reads_queues, 64 * KIB },
+	[METHOD_queue_get] = { reads_queue, KIB },
+	[METHOD_queue_set] = { changes_queue_set, KIB },
+	[METHOD_queue_pause] = { changes_queue_pause, KIB },
+	[METHOD_queue_resume] = { changes_queue_resume, KIB },
+	[METHOD_queue_purge] = { changes_queue_purge, KIB },
 	[METHOD_server_stats] = { reads_stats, KIB },
+	[METHOD_server_backup] = { upkeep_backup, 4 * KIB },
+	[METHOD_server_check] = { upkeep_check, 64 * KIB },
 };
 
 /* ---- the way there ---- */

@@ -11,9 +11,10 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
-#include "proto/rpc.h"
 #include "server/net/listener.h"
+#include "server/net/notices.h"
 #include "server/net/session.h"
+#include "server/net/upkeep.h"
 #include "server/net/uploads.h"
 #include "server/net/waits.h"
 
@@ -109,6 +110,8 @@ void net_free(struct net *net)
 		return;
 	request_pool_done(&net->pool);
 	waits_free(net->waits);
+	notices_free(net->notices);
+	upkeep_free(net->upkeep);
 	uploads_free(net->uploads);
 	free(net->listeners);
 	free(net);
@@ -184,10 +187,20 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 	net->listeners = calloc(options->listen_count + 1, sizeof(*net->listeners));
 	if (!net->listeners)
 		return ERR_NO_MEMORY;
+	/* The store knows by its number which session holds a job: after a restart no new one may have that. */
+	rc = net__random(&net->last_session, sizeof(net->last_session));
+	if (rc < 0)
+		return rc;
 	rc = uploads_new(net, &net->uploads);
 	if (rc < 0)
 		return rc;
 	rc = waits_new(net, &net->waits);
+	if (rc < 0)
+		return rc;
+	rc = notices_new(net, &net->notices);
+	if (rc < 0)
+		return rc;
+	rc = upkeep_new(net, &net->upkeep);
 	if (rc < 0)
 		return rc;
 	rc = open_own(net);
@@ -218,6 +231,7 @@ int net_new(uv_loop_t *loop, const struct net_options *options, struct net **ret
 	warm_pool(net);
 	/* Last, for there is no way back: the writer calls until it is stopped. */
 	waits_subscribe(net->waits);
+	notices_subscribe(net->notices);
 	net->options.listen = NULL;
 	*ret = net;
 	return 0;
@@ -235,20 +249,10 @@ void net_stats(const struct net *net, struct net_stats *ret)
 
 /* ---- stop ---- */
 
-/* Tells a session that asked to be told. */
-static void tell_shutdown(struct session *s)
-{
-	struct msg_empty nothing = { 0 };
-	struct request *req;
-
-	if (!s->subscribed || request_new(s, NULL, 0, &req) < 0)
-		return;
-	(void)rpc_write_notification(&req->reply, "server.shutdown", &MSG_empty, &nothing);
-	request_done(req);
-}
-
 void net_stop(struct net *net, net_done_cb done, void *user)
 {
+	const struct msg_empty nothing = { 0 };
+
 	assert(!net->stopping);
 	net->stopping = true;
 	net->done = done;
@@ -259,8 +263,7 @@ void net_stop(struct net *net, net_done_cb done, void *user)
 		listener_close(TAKE_PTR(net->listeners[i]));
 	net->listener_count = 0;
 	for (struct session *s = net->sessions; s; s = s->next) {
-		if (s->state == SESSION_OPEN)
-			tell_shutdown(s);
+		session_notify(s, "server.shutdown", &MSG_empty, &nothing);
 		session_end(s);
 	}
 	net__drop(net);

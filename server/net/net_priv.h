@@ -13,7 +13,9 @@
 #include "server/net/request.h"
 
 struct listener;
+struct notices;
 struct session;
+struct upkeep;
 struct uploads;
 struct waits;
 
@@ -27,7 +29,7 @@ struct net {
 	size_t listener_count;
 	struct session *sessions;
 	struct session *dirty; /* those to be pumped before the loop waits again */
-	uint64_t last_session;
+	uint64_t last_session; /* the id; the first is a random one */
 	struct net_stats stats;
 	struct log_pause refusals; /* of connections */
 	struct log_pause failures; /* of the store */
@@ -35,7 +37,9 @@ struct net {
 	struct request_pool pool;
 	struct uuid_gen blob_ids;
 	struct waits *waits;
+	struct notices *notices;
 	struct uploads *uploads;
+	struct upkeep *upkeep;
 	uint8_t room[NET_ROOM]; /* what a read fills; empty between callbacks */
 
 	struct mailbox mailbox; /* what the writer gives back */

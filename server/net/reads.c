@@ -17,6 +17,8 @@
 #define READ_DEFAULT (1 << 20)
 /* What a message needs besides the bytes of an artifact. */
 #define ENVELOPE 1024
+/* Of the store, what a small put takes with its entries: with less beside the reserve, all are refused. */
+#define PUT_ROOM 16384
 
 /* Runs run on the pool; what it leaves as the reply is sent. */
 static int start(struct request *req, request_cb run)
@@ -34,6 +36,8 @@ static void fail(struct request *req, int rc, const char *what)
 		error_set(&info, rc, NULL, "there is no such %s", what);
 	else if (rc == ERR_GONE)
 		error_set(&info, rc, NULL, "the %s was there and is no more", what);
+	else if (rc == ERR_CORRUPT)
+		error_set(&info, rc, NULL, "what is stored of the %s is damaged", what);
 	else
 		error_set(&info, rc, NULL, "%s", error_text(rc));
 	request_encode_error(req, &info);
@@ -104,25 +108,24 @@ int reads_payload(struct request *req, struct error_info *info)
 /* ---- many jobs ---- */
 
 /* One page of at most cap jobs; written to the reply as it is, an error of size included. */
-static int encode_page(struct request *req, struct store_txn *t, struct list_filter filter, size_t cap,
-		       size_t *ret_count)
+static int encode_page(struct request *req, struct store_txn *t, struct list_place place, size_t cap, size_t *ret_count)
 {
 	_cleanup_free_ struct job_view *views = calloc(cap, sizeof(*views));
 	_cleanup_free_ struct msg_job *jobs = calloc(cap, sizeof(*jobs));
 	struct msg_job_list_result result = { .has_jobs = true };
-	struct uuid_text cursor;
+	struct cursor_text cursor;
 	int rc;
 
 	if (!views || !jobs)
 		return ERR_NO_MEMORY;
-	rc = view_list(t, req->net->options.settings, clock_wall_ms(), &filter, views, cap, &result.jobs_count,
+	rc = view_list(t, req->net->options.settings, clock_wall_ms(), &place, views, cap, &result.jobs_count,
 		       &result.has_cursor);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < result.jobs_count; i++)
 		jobs[i] = views[i].job;
 	result.jobs = jobs;
-	cursor = uuid_format(&filter.after);
+	cursor = view_list_cursor(req->net->options.settings, &place);
 	result.cursor = slice_str(cursor.text);
 	*ret_count = result.jobs_count;
 	return request_try_encode(req, &MSG_job_list_result, &result);
@@ -133,11 +136,11 @@ static void run_list(struct request *req)
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	const struct msg_job_list *params = req->params;
 	size_t cap = params->has_limit ? (size_t)params->limit : LIST_DEFAULT;
-	struct list_filter filter;
+	struct list_place place;
 	struct error_info info;
 	int rc;
 
-	rc = view_list_begin(params, &filter, &info);
+	rc = view_list_begin(req->net->options.settings, params, &place, &info);
 	if (rc < 0) {
 		request_encode_error(req, &info);
 		return;
@@ -146,7 +149,7 @@ static void run_list(struct request *req)
 	while (rc == 0) {
 		size_t count = 0;
 
-		rc = encode_page(req, t, filter, cap, &count);
+		rc = encode_page(req, t, place, cap, &count);
 		if (rc != ERR_TOO_LARGE || count < 2)
 			break;
 		/* A page that does not fit a message is given in smaller ones: the cursor leads to the rest. */
@@ -185,6 +188,33 @@ int reads_queues(struct request *req, struct error_info *info)
 {
 	(void)info;
 	return start(req, run_queues);
+}
+
+static void run_queue(struct request *req)
+{
+	_cleanup_(store_abortp) struct store_txn *t = NULL;
+	const struct msg_queue_name *params = req->params;
+	struct error_info info;
+	struct msg_queue queue;
+	int rc;
+
+	rc = begin(req, &t);
+	if (rc == 0)
+		rc = view_queue_by_name(t, params->queue, &queue);
+	if (rc == ERR_NOT_FOUND) {
+		error_set(&info, rc, "queue", "there is no such queue");
+		request_encode_error(req, &info);
+	} else if (rc < 0) {
+		fail(req, rc, "queue");
+	} else {
+		request_encode(req, &MSG_queue, &queue);
+	}
+}
+
+int reads_queue(struct request *req, struct error_info *info)
+{
+	(void)info;
+	return start(req, run_queue);
 }
 
 /* ---- artifacts ---- */
@@ -325,23 +355,44 @@ static void fill_writer(struct request *req, struct msg_server_stats_result *ret
 	ret->store.largest_batch = w.largest_batch;
 }
 
+static int fill_room(struct request *req, struct msg_store_stats *ret)
+{
+	struct store *s = req->net->options.store;
+	int64_t reserve = req->net->options.settings->reserve_bytes;
+	struct store_info info;
+	int64_t room;
+	int rc;
+
+	rc = store_info(s, &info);
+	if (rc == 0)
+		rc = store_room(s, reserve + PUT_ROOM, &room);
+	if (rc < 0)
+		return rc;
+	ret->has_used_bytes = true;
+	ret->used_bytes = info.used_bytes;
+	ret->has_max_bytes = true;
+	ret->max_bytes = info.max_bytes;
+	ret->has_reserve_bytes = true;
+	ret->reserve_bytes = reserve;
+	ret->has_full = true;
+	ret->full = room < reserve + PUT_ROOM;
+	return 0;
+}
+
 static int fill_store(struct request *req, struct msg_server_stats_result *ret)
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
-	struct store_info info;
 	int rc;
 
-	rc = store_info(req->net->options.store, &info);
+	rc = fill_room(req, &ret->store);
+	if (rc == 0)
+		rc = begin(req, &t);
+	if (rc == 0)
+		rc = store_count(t, TABLE_SET_ASIDE, &ret->store.set_aside);
 	if (rc < 0)
 		return rc;
 	ret->has_store = true;
-	ret->store.has_used_bytes = true;
-	ret->store.used_bytes = info.used_bytes;
-	ret->store.has_max_bytes = true;
-	ret->store.max_bytes = info.max_bytes;
-	rc = begin(req, &t);
-	if (rc < 0)
-		return rc;
+	ret->store.has_set_aside = true;
 	ret->has_jobs = true;
 	ret->has_queues = true;
 	ret->has_put_total = true;

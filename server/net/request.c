@@ -15,6 +15,8 @@
 #include "server/store/store.h"
 #include "server/writer/writer.h"
 
+#define FULL_RETRY_MS 5000
+
 #define POOL_MAX 1024
 /* What a request at rest may keep of each of its buffers. */
 #define KEPT	    4096
@@ -185,9 +187,19 @@ void request_encode_error(struct request *req, const struct error_info *info)
 {
 	if (error_on_wire(info->code) == ERR_STORE_ERROR)
 		log_failure(req, info);
+	request_encode_logged(req, info);
+}
+
+void request_encode_logged(struct request *req, const struct error_info *info)
+{
+	struct error_info told = *info;
+
+	/* The engine says so of the reserve; a disk that is full tells it to everybody else. */
+	if (told.code == ERR_STORE_FULL && told.retry_after_ms == 0)
+		told.retry_after_ms = FULL_RETRY_MS;
 	buf_reset(&req->reply);
 	/* Without memory the reply stays empty, which session_send() takes for what it is. */
-	(void)rpc_write_error(&req->reply, req->id, info);
+	(void)rpc_write_error(&req->reply, req->id, &told);
 }
 
 void request_encode_code(struct request *req, int code)

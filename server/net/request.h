@@ -7,7 +7,8 @@
  *
  *   request_new ─▶ dispatch ─▶ request_answer ───────────────────────────────▶ session sends ─▶ request_free
  *                     ├──▶ request_submit ─▶ writer: encode, release ─▶ settle ──▲
- *                     └──▶ request_work ─▶ pool: run ─▶ loop: after ─────────────┘
+ *                     ├──▶ request_work ─▶ pool: run ─▶ loop: after ─────────────┤
+ *                     └──▶ upkeep.h: a thread of its own ────────────────────────┘
  */
 #ifndef RAINCHECK_NET_REQUEST_H
 #define RAINCHECK_NET_REQUEST_H
@@ -85,6 +86,8 @@ void request_encode(struct request *req, const struct message *m, const void *re
 /* The same for a caller that can do with less: on ERR_TOO_LARGE or ERR_NO_MEMORY the reply is left empty. */
 int request_try_encode(struct request *req, const struct message *m, const void *result);
 void request_encode_error(struct request *req, const struct error_info *info);
+/* The same for one that the caller has logged. */
+void request_encode_logged(struct request *req, const struct error_info *info);
 /* The same from a code alone, with its general text. */
 void request_encode_code(struct request *req, int code);
 

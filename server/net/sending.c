@@ -1,6 +1,7 @@
 #include "server/net/sending.h"
 
 #include "proto/base/clean.h"
+#include "proto/rpc.h"
 #include "server/net/request.h"
 #include "server/net/session.h"
 
@@ -25,6 +26,18 @@ void session_send(struct session *s, struct request *req)
 	*s->ready_last = req;
 	s->ready_last = &req->next;
 	session_touch(s);
+}
+
+void session_notify(struct session *s, const char *method, const struct message *m, const void *params)
+{
+	struct request *req;
+
+	if (s->state != SESSION_OPEN || !s->subscribed || session_has_its_fill(s) || request_new(s, NULL, 0, &req) < 0)
+		return;
+	if (rpc_write_notification(&req->reply, method, m, params) < 0)
+		request_free(req);
+	else
+		session_send(s, req);
 }
 
 static struct request *pop(struct session *s)

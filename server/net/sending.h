@@ -1,5 +1,5 @@
 /* sending.h: a session's replies on their way out: gathered, written together, ended when they are out.
- * For session.c, and session_send() for the rest. Loop's thread only. */
+ * For session.c, and session_send() and session_notify() for the rest. Loop's thread only. */
 #ifndef RAINCHECK_NET_SENDING_H
 #define RAINCHECK_NET_SENDING_H
 

@@ -16,7 +16,9 @@
 #include "proto/rpc.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
+#include "server/net/notices.h"
 #include "server/net/sending.h"
+#include "server/net/upkeep.h"
 #include "server/net/uploads.h"
 #include "server/net/waits.h"
 #include "server/writer/writer.h"
@@ -122,7 +124,7 @@ static void forget_release_cb(struct command *cmd, int rc)
 	mailbox_push(&s->net->mailbox, &s->forgotten);
 }
 
-/* Lets go what the engine keeps parked for the session: nobody will read the answers. */
+/* Lets go what the engine keeps for the session: nobody will read the answers. */
 static void forget(struct session *s)
 {
 	if (!s->parked)
@@ -144,8 +146,10 @@ static void forget(struct session *s)
 static void let_go(struct session *s)
 {
 	buf_done(&s->in);
+	notices_remove(s->net->notices, s);
 	forget(s);
 	waits_cancel(s->net->waits, s);
+	upkeep_cancel(s->net->upkeep, s);
 	uploads_drop(s->net->uploads, s);
 }
 
@@ -221,7 +225,7 @@ void session_break(struct session *s, const struct error_info *info, const void 
 
 /* ---- messages in ---- */
 
-static bool has_its_fill(const struct session *s)
+bool session_has_its_fill(const struct session *s)
 {
 	const struct net_limits *limits = &s->net->options.limits;
 
@@ -245,7 +249,7 @@ static size_t take_messages(struct session *s, const uint8_t *data, size_t size)
 {
 	size_t at = 0;
 
-	while (s->state == SESSION_OPEN && !has_its_fill(s)) {
+	while (s->state == SESSION_OPEN && !session_has_its_fill(s)) {
 		struct request *req;
 		size_t length;
 		int rc;
@@ -306,7 +310,7 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf);
 
 static void set_reading(struct session *s)
 {
-	bool wanted = s->state == SESSION_LINGERING || (s->state == SESSION_OPEN && !has_its_fill(s));
+	bool wanted = s->state == SESSION_LINGERING || (s->state == SESSION_OPEN && !session_has_its_fill(s));
 
 	wanted = wanted && !s->eof;
 	if (wanted == s->reading || s->state == SESSION_CLOSED)
@@ -402,7 +406,10 @@ static struct session *session_new(struct net *net)
 	/* The most of a message that is not whole, and one read. */
 	buf_init(&s->in, limits->message + NET_ROOM);
 	s->net = net;
-	s->id = ++net->last_session;
+	/* 0 is nobody. */
+	do
+		s->id = ++net->last_session;
+	while (s->id == 0);
 	s->ready_last = &s->ready;
 	return s;
 }
@@ -450,6 +457,8 @@ void session_greet(struct session *s, enum role role, bool subscribe)
 	s->greeted = true;
 	s->role = role;
 	s->subscribed = subscribe;
+	if (subscribe)
+		notices_add(s->net->notices, s);
 	s->skim.limits.max_bytes = s->net->options.limits.message;
 	uv_timer_stop(&s->deadline);
 }

@@ -54,7 +54,7 @@ struct session {
 	bool subscribed;
 	bool reading;
 	bool eof;    /* the peer will send no more */
-	bool parked; /* a lease of it may be parked */
+	bool parked; /* the engine may keep a command of it: a lease that waits, a change by filter */
 
 	struct buf in; /* begins where a message begins */
 	struct skim skim;
@@ -69,6 +69,8 @@ struct session {
 
 	struct waiter *waiters;
 	unsigned uploads;
+	struct session *next_told;  /* see notices.h */
+	struct session **told_link; /* NULL: not to be told */
 
 	struct command forget; /* lets parked leases go */
 	struct mail forgotten;
@@ -89,6 +91,13 @@ void session_drop(struct session *s);
 /* Sends req->reply, in the order of calls, and ends req; drops it where the session is closed. An empty reply means
  * that there was no memory for one: the session is closed, because its peer would wait for ever. */
 void session_send(struct session *s, struct request *req);
+
+/* Sends a notification, if the session is open and subscribed to them. Not where it has its fill of what it does not
+ * read, nor where there is no memory: a notification is never owed. */
+void session_notify(struct session *s, const char *method, const struct message *m, const void *params);
+
+/* True while it has as many requests open, or as many bytes under way, as it may. */
+bool session_has_its_fill(const struct session *s);
 
 /* OPEN → ENDING. */
 void session_end(struct session *s);

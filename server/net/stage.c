@@ -94,18 +94,13 @@ static void run(struct request *req)
 
 /* ---- on the loop ---- */
 
-/* The blobs that nothing names in the end. */
+/* The blobs that nothing ever named. */
 static void settle(struct request *req)
 {
 	struct stage *st = req->stage;
 
-	for (size_t i = 0; i < st->published; i++) {
-		const struct staged *item = st->items[i];
-
-		/* What a commit that failed adopted was not adopted. */
-		if (item->has_blob && (req->released < 0 || !item->adopted))
-			stage_discard(req->net, &item->blob);
-	}
+	for (size_t i = 0; i < st->published; i++)
+		stage_settle(req->net, st->items[i]);
 }
 
 static void filled(struct request *req)
@@ -161,6 +156,13 @@ static void discarded_cb(uv_work_t *work, int status)
 	(void)status;
 	free(d);
 	net__drop(net);
+}
+
+void stage_settle(struct net *net, const struct staged *item)
+{
+	/* Whatever a failed commit named it may have reached the disk, and the record be there at the next start. */
+	if (item->has_blob && !item->adopted)
+		stage_discard(net, &item->blob);
 }
 
 void stage_discard(struct net *net, const struct uuid *blob)

@@ -1,8 +1,9 @@
 /* stage.h: makes the bytes of artifacts ready for a command: hashes them, and writes those that are too large for the
  * map into blob files, before the writer sees the command.
  *
- * A blob that no record named in the end is removed again: because the command was refused, was a repetition, or its
- * commit failed. Loop's thread only.
+ * A blob that no record named is removed again: because the command was refused, or was a repetition. One whose record
+ * was in a commit that failed stays, for nobody knows what of that commit is on the disk: the sweep at the next start
+ * will see. Loop's thread only.
  */
 #ifndef RAINCHECK_NET_STAGE_H
 #define RAINCHECK_NET_STAGE_H
@@ -22,7 +23,9 @@ int stage_add(struct request *req, struct slice content_type, struct slice data,
  * is refused instead where the disk is full or fails. Without stage_begin() it calls then at once. */
 void stage_run(struct request *req, request_cb then);
 
-/* Removes a blob, on the pool. */
+/* The command that was to adopt the item's blob came back, or was never sent: removes the file if it may. */
+void stage_settle(struct net *net, const struct staged *item);
+/* Removes a blob that no command was sent for, on the pool. */
 void stage_discard(struct net *net, const struct uuid *blob);
 
 #endif

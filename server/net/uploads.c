@@ -464,8 +464,7 @@ static void attached(struct request *req)
 	const struct command_attach *cmd = req->params;
 	struct upload *u = req->upload;
 
-	if (req->released < 0 || !cmd->staged.adopted)
-		stage_discard(req->net, &u->blob);
+	stage_settle(req->net, &cmd->staged);
 	release(u);
 }
 

@@ -1,12 +1,15 @@
 #include "server/store/blob.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,9 +23,16 @@
 #define FOLDERS	  256
 #define MARGIN_MS 2000 /* a file's time may lag behind the clock by a tick, or two seconds where it is stored so */
 
+#define POSTPONED_MAX (1 << 20) /* removals that a hold puts off */
+
 struct blob_store {
-	int dir_fd;	      /* of DIR/blobs */
+	int dir_fd;	      /* of DIR/blobs; −1: looking at a directory that has none */
 	int64_t opened_at_ms; /* less a margin: files younger than this are left alone by the sweep */
+
+	pthread_mutex_t lock; /* guards what follows */
+	int holders;
+	struct uuid *postponed;
+	size_t postponed_count, postponed_capacity;
 };
 
 struct blob_writer {
@@ -100,17 +110,27 @@ static int make_folders(int blobs_fd)
 	return sync_folder(blobs_fd, "..");
 }
 
-int blob_store_open(const char *dir, struct blob_store **ret, struct error_info *info)
+static struct blob_store *new_store(int64_t opened_at_ms)
 {
 	struct blob_store *bs = calloc(1, sizeof(*bs));
+
+	if (!bs)
+		return NULL;
+	bs->dir_fd = -1;
+	bs->opened_at_ms = opened_at_ms;
+	pthread_mutex_init(&bs->lock, NULL);
+	return bs;
+}
+
+int blob_store_open(const char *dir, struct blob_store **ret, struct error_info *info)
+{
+	struct blob_store *bs = new_store(clock_wall_ms() - MARGIN_MS);
 	char path[4096];
 	int rc = ERR_IO;
 
 	if (!bs)
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 	snprintf(path, sizeof(path), "%s/blobs", dir);
-	bs->opened_at_ms = clock_wall_ms() - MARGIN_MS;
-	bs->dir_fd = -1;
 	if (mkdir(path, 0700) == 0 || errno == EEXIST)
 		bs->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (bs->dir_fd >= 0)
@@ -124,12 +144,34 @@ int blob_store_open(const char *dir, struct blob_store **ret, struct error_info 
 	return 0;
 }
 
+int blob_store_look(const char *dir, struct blob_store **ret, struct error_info *info)
+{
+	/* No upload can be under way: of a file that no record names it does not matter how young it is. */
+	struct blob_store *bs = new_store(INT64_MAX);
+	char path[4096];
+
+	if (!bs)
+		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
+	snprintf(path, sizeof(path), "%s/blobs", dir);
+	bs->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (bs->dir_fd < 0 && errno != ENOENT) {
+		error_set(info, ERR_IO, NULL, "cannot look at %s: %s", path, strerror(errno));
+		blob_store_close(bs);
+		return ERR_IO;
+	}
+	*ret = bs;
+	return 0;
+}
+
 void blob_store_close(struct blob_store *bs)
 {
 	if (!bs)
 		return;
+	assert(bs->holders == 0);
 	if (bs->dir_fd >= 0)
 		close(bs->dir_fd);
+	pthread_mutex_destroy(&bs->lock);
+	free(bs->postponed);
 	free(bs);
 }
 
@@ -223,6 +265,8 @@ int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t
 	struct stat st;
 	int fd;
 
+	if (bs->dir_fd < 0)
+		return ERR_NOT_FOUND;
 	fd = openat(bs->dir_fd, path.text, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? ERR_NOT_FOUND : from_errno();
@@ -235,13 +279,157 @@ int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t
 	return 0;
 }
 
-int blob_remove(struct blob_store *bs, const struct uuid *id)
+/* ---- holding ---- */
+
+static void remember(struct blob_store *bs, const struct uuid *id)
+{
+	if (bs->postponed_count == bs->postponed_capacity) {
+		size_t capacity = bs->postponed_capacity ? 2 * bs->postponed_capacity : 1024;
+		struct uuid *items =
+			capacity <= POSTPONED_MAX ? realloc(bs->postponed, capacity * sizeof(*items)) : NULL;
+
+		if (!items)
+			return;
+		bs->postponed = items;
+		bs->postponed_capacity = capacity;
+	}
+	bs->postponed[bs->postponed_count++] = *id;
+}
+
+/* Whether somebody holds; then the removal is put off. */
+static bool postpone(struct blob_store *bs, const struct uuid *id)
+{
+	bool held;
+
+	pthread_mutex_lock(&bs->lock);
+	held = bs->holders > 0;
+	if (held)
+		remember(bs, id);
+	pthread_mutex_unlock(&bs->lock);
+	return held;
+}
+
+static bool is_postponed(struct blob_store *bs, const struct uuid *id)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&bs->lock);
+	for (size_t i = 0; !found && i < bs->postponed_count; i++)
+		found = uuid_equal(&bs->postponed[i], id);
+	pthread_mutex_unlock(&bs->lock);
+	return found;
+}
+
+static int unlink_blob(struct blob_store *bs, const struct uuid *id)
 {
 	struct blob_path path = final_path(id);
 
 	if (unlinkat(bs->dir_fd, path.text, 0) < 0 && errno != ENOENT)
 		return from_errno();
 	return 0;
+}
+
+int blob_remove(struct blob_store *bs, const struct uuid *id)
+{
+	return postpone(bs, id) ? 0 : unlink_blob(bs, id);
+}
+
+void blob_hold(struct blob_store *bs)
+{
+	pthread_mutex_lock(&bs->lock);
+	bs->holders++;
+	pthread_mutex_unlock(&bs->lock);
+}
+
+void blob_unhold(struct blob_store *bs)
+{
+	struct uuid *items = NULL;
+	size_t count = 0;
+
+	pthread_mutex_lock(&bs->lock);
+	assert(bs->holders > 0);
+	if (--bs->holders == 0) {
+		items = TAKE_PTR(bs->postponed);
+		count = bs->postponed_count;
+		bs->postponed_count = bs->postponed_capacity = 0;
+	}
+	pthread_mutex_unlock(&bs->lock);
+	/* What cannot be removed now is for the sweep. */
+	for (size_t i = 0; i < count; i++)
+		unlink_blob(bs, &items[i]);
+	free(items);
+}
+
+/* ---- copying ---- */
+
+/* Not between all kinds of file systems; then sendfile() goes on from where it stands. */
+static ssize_t copy_some(int from, int to, size_t left, bool *plain)
+{
+	ssize_t n = -1;
+
+	if (!*plain) {
+		n = copy_file_range(from, NULL, to, NULL, left, 0);
+		*plain = n == 0 ||
+			 (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP));
+	}
+	return *plain ? sendfile(to, from, NULL, left) : n;
+}
+
+static int copy_bytes(int from, int to, int64_t size)
+{
+	bool plain = false;
+
+	while (size > 0) {
+		ssize_t n = copy_some(from, to, (size_t)size, &plain);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return from_errno();
+		/* Shorter than it was a moment ago: for whoever checks the copy to name. */
+		if (n == 0)
+			break;
+		size -= n;
+	}
+	return fsync(to) < 0 ? from_errno() : 0;
+}
+
+int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, int64_t *ret_bytes)
+{
+	struct blob_path path = final_path(id);
+	int source, target, rc;
+	int64_t size;
+
+	rc = blob_open(from, id, &source, &size);
+	if (rc < 0)
+		return rc;
+	target = openat(to->dir_fd, path.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (target < 0) {
+		rc = errno == EEXIST ? ERR_CONFLICT : from_errno();
+		close(source);
+		return rc;
+	}
+	rc = copy_bytes(source, target, size);
+	close(source);
+	if (close(target) < 0 && rc == 0)
+		rc = from_errno();
+	if (rc == 0)
+		*ret_bytes = size;
+	return rc;
+}
+
+int blob_sync(struct blob_store *bs)
+{
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < FOLDERS; i++) {
+		uint8_t byte = (uint8_t)i;
+		char name[3] = "";
+
+		hex_encode(&byte, 1, name);
+		rc = sync_folder(bs->dir_fd, name);
+	}
+	return rc == 0 ? sync_folder(bs->dir_fd, ".") : rc;
 }
 
 /* ---- sweeping ---- */
@@ -260,20 +448,38 @@ static bool is_named(struct store *s, const struct uuid *id)
 
 /* Whether a file that stands in a folder ("ab" or "tmp") may go. Younger files than this process may belong to an
  * upload under way. */
-static bool is_orphan(struct blob_store *bs, struct store *s, const char *path, const char *name, bool temporary)
+static bool is_orphan(struct blob_store *bs, struct store *s, const char *path, const char *name, bool temporary,
+		      struct uuid *ret_id, int64_t *ret_bytes)
 {
 	struct stat st;
-	struct uuid id;
 
-	if (hex_decode(slice_str(name), id.bytes, sizeof(id.bytes)) < 0)
+	if (hex_decode(slice_str(name), ret_id->bytes, sizeof(ret_id->bytes)) < 0)
 		return false;
 	if (fstatat(bs->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 >= bs->opened_at_ms)
 		return false;
-	return temporary || !is_named(s, &id);
+	*ret_bytes = st.st_size;
+	return temporary || (!is_postponed(bs, ret_id) && !is_named(s, ret_id));
 }
 
-static int sweep_folder(struct blob_store *bs, struct store *s, const char *folder, int64_t *removed)
+/* What is to be done with each orphan. */
+struct visit {
+	struct store *store;
+	void (*found)(void *user, const char *path, int64_t bytes); /* NULL: remove it */
+	void *user;
+	int64_t removed;
+};
+
+static void visit_orphan(struct blob_store *bs, struct visit *v, const char *path, const struct uuid *id,
+			 bool temporary, int64_t bytes)
+{
+	if (v->found)
+		v->found(v->user, path, bytes);
+	else if ((temporary || !postpone(bs, id)) && unlinkat(bs->dir_fd, path, 0) == 0)
+		v->removed++;
+}
+
+static int visit_folder(struct blob_store *bs, const char *folder, struct visit *v)
 {
 	bool temporary = strcmp(folder, "tmp") == 0;
 	struct dirent **entries;
@@ -281,34 +487,51 @@ static int sweep_folder(struct blob_store *bs, struct store *s, const char *fold
 
 	count = scandirat(bs->dir_fd, folder, &entries, NULL, NULL);
 	if (count < 0)
-		return from_errno();
+		return errno == ENOENT && v->found ? 0 : from_errno();
 	for (int i = 0; i < count; i++) {
+		const char *name = entries[i]->d_name;
+		struct uuid id;
 		char path[300];
+		int64_t bytes;
 
-		snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
-		if (is_orphan(bs, s, path, entries[i]->d_name, temporary) && unlinkat(bs->dir_fd, path, 0) == 0)
-			(*removed)++;
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		if (is_orphan(bs, v->store, path, name, temporary, &id, &bytes))
+			visit_orphan(bs, v, path, &id, temporary, bytes);
 		free(entries[i]);
 	}
 	free(entries);
 	return 0;
 }
 
-int blob_sweep(struct blob_store *bs, struct store *s, int64_t *ret_removed)
+static int visit_all(struct blob_store *bs, struct visit *v)
 {
-	int64_t removed = 0;
-	int rc;
+	int rc = visit_folder(bs, "tmp", v);
 
-	rc = sweep_folder(bs, s, "tmp", &removed);
 	for (int i = 0; rc == 0 && i < FOLDERS; i++) {
 		uint8_t byte = (uint8_t)i;
 		char name[3] = "";
 
 		hex_encode(&byte, 1, name);
-		rc = sweep_folder(bs, s, name, &removed);
+		rc = visit_folder(bs, name, v);
 	}
-	*ret_removed = removed;
 	return rc;
+}
+
+int blob_sweep(struct blob_store *bs, struct store *s, int64_t *ret_removed)
+{
+	struct visit v = { .store = s };
+	int rc = visit_all(bs, &v);
+
+	*ret_removed = v.removed;
+	return rc;
+}
+
+int blob_orphans(struct blob_store *bs, struct store *s, void (*found)(void *user, const char *path, int64_t bytes),
+		 void *user)
+{
+	struct visit v = { .store = s, .found = found, .user = user };
+
+	return bs->dir_fd < 0 ? 0 : visit_all(bs, &v);
 }
 
 void blob_sha256(struct slice data, uint8_t ret[32])

@@ -19,7 +19,10 @@ struct store;
 
 /* Makes the folders. ERR_IO, ERR_NO_MEMORY. */
 int blob_store_open(const char *dir, struct blob_store **ret, struct error_info *info);
-/* NULL is taken. */
+/* Makes nothing: for looking at what is there. Where the folders are missing so is every blob. ERR_IO, ERR_NO_MEMORY.
+ */
+int blob_store_look(const char *dir, struct blob_store **ret, struct error_info *info);
+/* Nobody may hold. NULL is taken. */
 void blob_store_close(struct blob_store *bs);
 
 /* Begins a new one under a temporary name. id: a UUID of its own, never used before. ERR_STORE_FULL, ERR_IO,
@@ -39,11 +42,27 @@ static inline void blob_closep(struct blob_writer **w)
 
 /* Opens for reading; the caller closes *ret_fd. ERR_NOT_FOUND, ERR_IO. */
 int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t *ret_size);
-/* A file that is gone already is fine. Readers that have it open go on reading. */
+/* A file that is gone already is fine. Readers that have it open go on reading. While somebody holds it is postponed.
+ */
 int blob_remove(struct blob_store *bs, const struct uuid *id);
+
+/* From here on no file goes away; what blob_remove() and blob_sweep() were told meanwhile is done when the last one
+ * lets go. Whoever holds before beginning a read transaction finds every file that its records name, for as long as it
+ * holds. What cannot be remembered is left for the sweep of the next start. */
+void blob_hold(struct blob_store *bs);
+void blob_unhold(struct blob_store *bs);
+
+/* Copies a file into another store, where it must not be yet, and syncs it; its name is on disk after blob_sync(). How
+ * many bytes. ERR_NOT_FOUND, ERR_STORE_FULL, ERR_IO, ERR_CONFLICT. */
+int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, int64_t *ret_bytes);
+/* Syncs the names of all files. ERR_IO. */
+int blob_sync(struct blob_store *bs);
 
 /* Removes temporary files and every blob that no record names and that is older than this process. How many. */
 int blob_sweep(struct blob_store *bs, struct store *s, int64_t *ret_removed);
+/* Tells each file that blob_sweep() would remove and removes none: path is below DIR/blobs. ERR_IO. */
+int blob_orphans(struct blob_store *bs, struct store *s, void (*found)(void *user, const char *path, int64_t bytes),
+		 void *user);
 
 /* SHA-256 of bytes in memory. */
 void blob_sha256(struct slice data, uint8_t ret[32]);

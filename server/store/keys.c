@@ -95,6 +95,15 @@ struct key key_word(const char *word)
 	return k;
 }
 
+struct key key_name(struct slice name)
+{
+	struct key k;
+
+	k.size = 0;
+	add_bytes(&k, name.data, name.size);
+	return k;
+}
+
 struct key key_copy(struct slice bytes)
 {
 	struct key k;

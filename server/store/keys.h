@@ -30,6 +30,7 @@ struct key key_due(int64_t at_ms, const struct uuid *id);
 struct key key_idempotency(uint32_t queue, struct slice word);
 struct key key_artifact(const struct uuid *job, struct slice name);
 struct key key_word(const char *word);
+struct key key_name(struct slice name);
 /* A key that a table gave, at most KEY_MAX bytes of it: the table's own goes with the next write. */
 struct key key_copy(struct slice bytes);
 

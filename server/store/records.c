@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <endian.h>
 #include <string.h>
 
 #include "proto/error.h"
@@ -14,13 +15,11 @@
 
 /* ---- primitives ---- */
 
-static void put_number(struct buf *out, uint64_t n, unsigned bytes)
+static inline void put_number(struct buf *out, uint64_t n, unsigned bytes)
 {
-	uint8_t b[8];
+	uint64_t little = htole64(n);
 
-	for (unsigned i = 0; i < bytes; i++)
-		b[i] = (uint8_t)(n >> (8 * i));
-	buf_append(out, b, bytes);
+	buf_append(out, &little, bytes);
 }
 
 static void put_i64(struct buf *out, int64_t n)
@@ -54,8 +53,8 @@ static int end_record(struct buf *out, size_t start)
 	if (buf_error(out))
 		return buf_error(out);
 	sum = XXH3_64bits(out->data + start + CHECKSUM_SIZE, out->size - start - CHECKSUM_SIZE);
-	for (unsigned i = 0; i < CHECKSUM_SIZE; i++)
-		out->data[start + i] = (uint8_t)(sum >> (8 * i));
+	sum = htole64(sum);
+	memcpy(out->data + start, &sum, sizeof(sum));
 	return 0;
 }
 
@@ -65,19 +64,31 @@ struct reader {
 	bool short_of; /* it ended too early */
 };
 
-static uint64_t get_number(struct reader *r, unsigned bytes)
+static inline uint64_t get_number(struct reader *r, unsigned bytes)
 {
-	uint64_t n = 0;
+	uint64_t little = 0;
 
 	if (r->left < bytes) {
 		r->short_of = true;
 		return 0;
 	}
-	for (unsigned i = 0; i < bytes; i++)
-		n |= (uint64_t)r->at[i] << (8 * i);
+	memcpy(&little, r->at, bytes);
 	r->at += bytes;
 	r->left -= bytes;
-	return n;
+	return le64toh(little);
+}
+
+/* Of a fixed size. */
+static inline void get_array(struct reader *r, uint8_t *ret, size_t size)
+{
+	if (r->left < size) {
+		r->short_of = true;
+		memset(ret, 0, size);
+		return;
+	}
+	memcpy(ret, r->at, size);
+	r->at += size;
+	r->left -= size;
 }
 
 static int64_t get_i64(struct reader *r)
@@ -162,18 +173,15 @@ int record_write_job(struct buf *out, const struct job *j)
 	put_number(out, j->tag, 8);
 	put_i64(out, j->error_at_ms);
 	put_i64(out, j->call_ms);
+	put_i64(out, j->result_ttl_ms);
+	put_i64(out, j->bytes);
+	put_number(out, j->holder, 8);
 	put_number(out, j->artifacts, 4);
 	put_number(out, progress, 4);
 	buf_append(out, j->lease.bytes, sizeof(j->lease.bytes));
 	put_bytes(out, j->note);
 	put_bytes(out, j->error_message);
 	return end_record(out, start);
-}
-
-static void read_token(struct reader *r, struct token *ret)
-{
-	for (size_t i = 0; i < sizeof(ret->bytes); i++)
-		ret->bytes[i] = (uint8_t)get_number(r, 1);
 }
 
 int record_read_job(struct slice bytes, struct job *ret)
@@ -209,10 +217,13 @@ int record_read_job(struct slice bytes, struct job *ret)
 	ret->tag = get_number(&r, 8);
 	ret->error_at_ms = get_i64(&r);
 	ret->call_ms = get_i64(&r);
+	ret->result_ttl_ms = get_i64(&r);
+	ret->bytes = get_i64(&r);
+	ret->holder = get_number(&r, 8);
 	ret->artifacts = (uint32_t)get_number(&r, 4);
 	progress = (uint32_t)get_number(&r, 4);
 	memcpy(&ret->progress, &progress, sizeof(progress));
-	read_token(&r, &ret->lease);
+	get_array(&r, ret->lease.bytes, sizeof(ret->lease.bytes));
 	ret->note = get_bytes(&r);
 	ret->error_message = get_bytes(&r);
 	if (ret->state >= JOB_STATES || ret->priority >= PRIORITIES || ret->error_kind >= FAIL_KINDS)
@@ -221,6 +232,25 @@ int record_read_job(struct slice bytes, struct job *ret)
 }
 
 /* ---- inputs ---- */
+
+static void put_backoff(struct buf *out, const struct backoff *b)
+{
+	put_i64(out, b->base_ms);
+	put_i64(out, b->max_ms);
+	put_double(out, b->factor);
+	put_double(out, b->jitter);
+}
+
+static struct backoff get_backoff(struct reader *r)
+{
+	struct backoff b;
+
+	b.base_ms = get_i64(r);
+	b.max_ms = get_i64(r);
+	b.factor = get_double(r);
+	b.jitter = get_double(r);
+	return b;
+}
 
 int record_write_input(struct buf *out, const struct job_input *in)
 {
@@ -234,11 +264,7 @@ int record_write_input(struct buf *out, const struct job_input *in)
 	put_bytes(out, in->callback_url);
 	put_bytes(out, in->traceparent);
 	put_i64(out, in->attempt_timeout_ms);
-	put_i64(out, in->result_ttl_ms);
-	put_i64(out, in->backoff.base_ms);
-	put_i64(out, in->backoff.max_ms);
-	put_double(out, in->backoff.factor);
-	put_double(out, in->backoff.jitter);
+	put_backoff(out, &in->backoff);
 	put_number(out, in->metadata_count, 4);
 	for (size_t i = 0; i < in->metadata_count; i++) {
 		put_bytes(out, in->metadata[i].key);
@@ -263,11 +289,7 @@ int record_read_input(struct slice bytes, struct job_input *ret)
 	ret->callback_url = get_bytes(&r);
 	ret->traceparent = get_bytes(&r);
 	ret->attempt_timeout_ms = get_i64(&r);
-	ret->result_ttl_ms = get_i64(&r);
-	ret->backoff.base_ms = get_i64(&r);
-	ret->backoff.max_ms = get_i64(&r);
-	ret->backoff.factor = get_double(&r);
-	ret->backoff.jitter = get_double(&r);
+	ret->backoff = get_backoff(&r);
 	ret->metadata_count = get_number(&r, 4);
 	pairs = r.at;
 	for (size_t i = 0; i < ret->metadata_count && !r.short_of; i++) {
@@ -320,12 +342,10 @@ int record_read_artifact(struct slice bytes, struct artifact *ret)
 	ret->content_type = get_bytes(&r);
 	ret->size = get_i64(&r);
 	ret->created_at_ms = get_i64(&r);
-	for (size_t i = 0; i < sizeof(ret->sha256); i++)
-		ret->sha256[i] = (uint8_t)get_number(&r, 1);
+	get_array(&r, ret->sha256, sizeof(ret->sha256));
 	ret->has_blob = get_number(&r, 1) == 1;
 	if (ret->has_blob) {
-		for (size_t i = 0; i < sizeof(ret->blob.bytes); i++)
-			ret->blob.bytes[i] = (uint8_t)get_number(&r, 1);
+		get_array(&r, ret->blob.bytes, sizeof(ret->blob.bytes));
 	} else {
 		ret->data = get_bytes(&r);
 	}
@@ -344,6 +364,13 @@ int record_write_queue(struct buf *out, const struct queue_record *q)
 	put_bytes(out, q->name);
 	put_bytes(out, q->title);
 	put_number(out, q->paused, 1);
+	put_i64(out, q->max_jobs);
+	put_i64(out, q->max_bytes);
+	put_number(out, q->max_attempts, 4);
+	put_backoff(out, &q->backoff);
+	put_i64(out, q->attempt_timeout_ms);
+	put_i64(out, q->result_ttl_ms);
+	put_i64(out, q->bytes);
 	for (int i = 0; i < JOB_STATES; i++)
 		put_i64(out, q->counts[i]);
 	for (int i = 0; i < PRIORITIES; i++)
@@ -367,6 +394,13 @@ int record_read_queue(struct slice bytes, struct queue_record *ret)
 	ret->name = get_bytes(&r);
 	ret->title = get_bytes(&r);
 	ret->paused = get_number(&r, 1) == 1;
+	ret->max_jobs = get_i64(&r);
+	ret->max_bytes = get_i64(&r);
+	ret->max_attempts = (uint32_t)get_number(&r, 4);
+	ret->backoff = get_backoff(&r);
+	ret->attempt_timeout_ms = get_i64(&r);
+	ret->result_ttl_ms = get_i64(&r);
+	ret->bytes = get_i64(&r);
 	for (int i = 0; i < JOB_STATES; i++)
 		ret->counts[i] = get_i64(&r);
 	for (int i = 0; i < PRIORITIES; i++)
@@ -380,7 +414,7 @@ int record_read_queue(struct slice bytes, struct queue_record *ret)
 	return end_read(&r);
 }
 
-/* ---- checkpoints ---- */
+/* ---- checkpoints, moments, due entries ---- */
 
 int record_write_bytes(struct buf *out, struct slice data)
 {
@@ -399,4 +433,69 @@ int record_read_bytes(struct slice bytes, struct slice *ret)
 		return ERR_CORRUPT;
 	*ret = slice_of(r.at, r.left);
 	return 0;
+}
+
+int record_write_moment(struct buf *out, int64_t at_ms)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_i64(out, at_ms);
+	return end_record(out, start);
+}
+
+int record_read_moment(struct slice bytes, int64_t *ret_at_ms)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	*ret_at_ms = get_i64(&r);
+	return end_read(&r);
+}
+
+int record_write_tombstone(struct buf *out, const struct tombstone *stone)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_i64(out, stone->until_ms);
+	put_number(out, stone->link_generation, 2);
+	put_number(out, stone->link_revoked, 1);
+	return end_record(out, start);
+}
+
+int record_read_tombstone(struct slice bytes, struct tombstone *ret)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	ret->until_ms = get_i64(&r);
+	ret->link_generation = (uint16_t)get_number(&r, 2);
+	ret->link_revoked = get_number(&r, 1) == 1;
+	return end_read(&r);
+}
+
+struct due_value due_value_make(const struct job *j)
+{
+	struct due_value v;
+
+	for (unsigned i = 0; i < 4; i++)
+		v.bytes[i] = (uint8_t)(j->queue >> (8 * i));
+	v.bytes[4] = j->state;
+	v.bytes[5] = j->priority;
+	return v;
+}
+
+int due_value_read(struct slice value, uint32_t *ret_queue, uint8_t *ret_state, uint8_t *ret_priority)
+{
+	struct reader r = { value.data, value.size, false };
+
+	if (value.size != DUE_VALUE_SIZE)
+		return ERR_CORRUPT;
+	*ret_queue = (uint32_t)get_number(&r, 4);
+	*ret_state = (uint8_t)get_number(&r, 1);
+	*ret_priority = (uint8_t)get_number(&r, 1);
+	return *ret_state < JOB_STATES && *ret_priority < PRIORITIES ? 0 : ERR_CORRUPT;
 }

@@ -27,7 +27,7 @@ struct job {
 	bool link_revoked;
 	uint16_t link_generation; /* goes into the link's token: a new one makes the old link unknown */
 	uint32_t attempt;	  /* attempts counted, the one under way included */
-	uint32_t max_attempts;
+	uint32_t max_attempts;	  /* 0: the queue's */
 	int64_t created_at_ms;
 	int64_t run_at_ms; /* when it is, or was, due to be ready */
 	int64_t start_deadline_at_ms;
@@ -40,7 +40,10 @@ struct job {
 	int64_t due_at_ms;     /* the job's one entry in TABLE_DUE; 0: none */
 	uint64_t tag;	       /* of its entry in TABLE_READY */
 	int64_t error_at_ms;
-	int64_t call_ms; /* what the last call to the API took, as the worker said */
+	int64_t call_ms;       /* what the last call to the API took, as the worker said */
+	int64_t result_ttl_ms; /* −1: the queue's or the server's */
+	int64_t bytes;	       /* of its payload: what it counts for in its queue */
+	uint64_t holder; /* the session that the present or last lease was given to; means nothing after a restart */
 	uint32_t artifacts;
 	bool artifacts_gone; /* retention took them */
 	float progress;
@@ -49,6 +52,8 @@ struct job {
 	struct slice error_message; /* of the last failure */
 };
 
+/* How long an attempt that failed is followed by nothing. −1 in a member: whoever comes after in the order of job,
+ * queue, server says. */
 struct backoff {
 	int64_t base_ms;
 	int64_t max_ms;
@@ -64,8 +69,7 @@ struct job_input {
 	struct slice idempotency_key;
 	struct slice callback_url;
 	struct slice traceparent;
-	int64_t attempt_timeout_ms;
-	int64_t result_ttl_ms; /* −1: the queue's or the server's default */
+	int64_t attempt_timeout_ms; /* 0: the queue's */
 	struct backoff backoff;
 	const struct pair *metadata; /* when encoding */
 	size_t metadata_count;
@@ -83,10 +87,24 @@ struct artifact {
 	struct slice data; /* the bytes, where not */
 };
 
+/* What is left of a job that is gone, so that its link can say so. */
+struct tombstone {
+	int64_t until_ms; /* when it is forgotten too */
+	uint16_t link_generation;
+	bool link_revoked;
+};
+
 struct queue_record {
 	struct slice name;
 	struct slice title;
 	bool paused;
+	int64_t max_jobs;	    /* not finished, at once; −1: no bound */
+	int64_t max_bytes;	    /* of those; −1: no bound */
+	uint32_t max_attempts;	    /* 0: the server's default */
+	struct backoff backoff;	    /* −1: the server's default */
+	int64_t attempt_timeout_ms; /* 0: none */
+	int64_t result_ttl_ms;	    /* −1: the server's */
+	int64_t bytes;		    /* the sum of the unfinished jobs' */
 	int64_t counts[JOB_STATES];
 	int64_t ready[PRIORITIES]; /* of counts[JOB_READY], by priority */
 	int64_t put_total;
@@ -104,6 +122,8 @@ int record_write_input(struct buf *out, const struct job_input *in);
 int record_write_artifact(struct buf *out, const struct artifact *a);
 int record_write_queue(struct buf *out, const struct queue_record *q);
 int record_write_bytes(struct buf *out, struct slice data); /* a checkpoint */
+int record_write_moment(struct buf *out, int64_t at_ms);    /* a job set aside */
+int record_write_tombstone(struct buf *out, const struct tombstone *stone);
 
 /* Each ERR_CORRUPT where the checksum or the shape is wrong. */
 int record_read_job(struct slice bytes, struct job *ret);
@@ -111,6 +131,17 @@ int record_read_input(struct slice bytes, struct job_input *ret);
 int record_read_artifact(struct slice bytes, struct artifact *ret);
 int record_read_queue(struct slice bytes, struct queue_record *ret);
 int record_read_bytes(struct slice bytes, struct slice *ret);
+int record_read_moment(struct slice bytes, int64_t *ret_at_ms);
+int record_read_tombstone(struct slice bytes, struct tombstone *ret);
+
+/* What an entry of TABLE_DUE says of its job, so that it can be taken out of its queue's counts when its own record is
+ * damaged. No checksum: it is believed only then. ERR_CORRUPT for another shape, which a tombstone's entry has. */
+#define DUE_VALUE_SIZE 6
+struct due_value {
+	uint8_t bytes[DUE_VALUE_SIZE];
+};
+struct due_value due_value_make(const struct job *j);
+int due_value_read(struct slice value, uint32_t *ret_queue, uint8_t *ret_state, uint8_t *ret_priority);
 
 /* Up to cap pairs of a decoded input; how many there are. */
 size_t input_metadata(const struct job_input *in, struct pair *ret, size_t cap);

@@ -24,15 +24,17 @@ struct store_txn;
 enum store_table {
 	TABLE_META,	   /* word → bytes */
 	TABLE_QUEUES,	   /* queue number → queue record */
+	TABLE_NAMES,	   /* queue name → queue number */
 	TABLE_JOBS,	   /* job id → job record: all that changes in a job's life */
 	TABLE_INPUTS,	   /* job id → input record: all that the put said, payload included; never changes */
 	TABLE_CHECKPOINTS, /* job id → checkpoint */
 	TABLE_READY,	   /* (queue, priority, tag, job id) → nothing: the order of leasing */
-	TABLE_DUE,	   /* (moment, job id) → nothing: when somebody must look at the job next */
+	TABLE_DUE,	   /* (moment, job id) → due value: when somebody must look at the job next */
 	TABLE_IDEMPOTENCY, /* (queue, idempotency key) → job id */
 	TABLE_ARTIFACTS,   /* (job id, name) → artifact record, small bytes included */
 	TABLE_BLOBS,	   /* blob id → job id: which blob files are in use */
-	TABLE_TOMBSTONES,  /* job id → moment it is forgotten */
+	TABLE_TOMBSTONES,  /* job id → tombstone */
+	TABLE_SET_ASIDE, /* job id → moment its record was found damaged: no index leads to it, no queue counts it */
 	STORE_TABLES
 };
 
@@ -40,6 +42,9 @@ struct store_options {
 	const char *dir;   /* the data directory; made if it is not there */
 	int64_t max_bytes; /* address space for the map: its size can never pass this */
 	bool read_only;	   /* for looking at a directory that no broker uses; nothing is made or changed */
+	/* Told what takes long while opening: a migration. May be NULL. */
+	void (*notice)(void *user, const char *line);
+	void *notice_user;
 };
 
 /* What store_info() tells. */
@@ -81,7 +86,10 @@ static inline void store_abortp(struct store_txn **t)
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret);
 /* Sets or replaces. */
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
-/* The same, and the value's size bytes are for the caller to fill before the next call. */
+/* The same for a key above every key of the table, as when a table is copied in order: the pages are filled.
+ * ERR_CORRUPT where it is not above. */
+int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
+/* store_put(), and the value's size bytes are for the caller to fill before the next call. */
 int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret);
 /* ERR_NOT_FOUND where there is no such key. */
 int store_delete(struct store_txn *t, enum store_table table, struct slice key);

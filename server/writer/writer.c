@@ -19,6 +19,7 @@
 #define BATCH_MAX	4096
 #define SUBSCRIBERS_MAX 4
 #define RANDOM_BYTES	4096 /* drawn from the system at once */
+#define TOLD_MAX	20   /* damaged jobs, of one batch */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
 
 struct writer {
@@ -28,7 +29,10 @@ struct writer {
 	struct uuid_gen ids;
 	uint8_t random[RANDOM_BYTES];
 	size_t random_used;
-	int64_t batch_ms; /* the moment of the last batch */
+	int64_t batch_ms;      /* the moment of the last batch */
+	struct command *taken; /* out of the queue, for the next batches */
+	struct log_pause failures;
+	struct log_pause leftovers;
 
 	struct {
 		writer_event_cb cb;
@@ -53,6 +57,16 @@ struct batch {
 	size_t count;
 };
 
+static void log_repaired(const struct engine *e)
+{
+	const char *name;
+
+	for (size_t i = 0; (name = engine_repaired(e, i)); i++)
+		log_error("queue %s: its record is damaged in the store; its jobs are kept, its settings are the "
+			  "defaults again, and it is paused: look at them, then resume it",
+			  name);
+}
+
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret)
 {
 	struct writer *w = calloc(1, sizeof(*w));
@@ -75,6 +89,7 @@ int writer_new(const struct settings *settings, struct store *s, struct blob_sto
 		writer_free(w);
 		return rc;
 	}
+	log_repaired(w->engine);
 	*ret = w;
 	return 0;
 }
@@ -166,12 +181,11 @@ static void furnish(struct writer *w, struct command *cmd, int64_t now_ms)
 
 /* ---- the loop ---- */
 
-/* Takes up to BATCH_MAX commands, waiting until there is one or something is due. False when it is time to stop. */
-static bool gather(struct writer *w, struct batch *b, bool pause)
+/* Takes all that is in the queue, waiting until there is something or something is due. */
+static void take_queue(struct writer *w, bool pause, bool *ret_stopping)
 {
 	int64_t due_ms = engine_next_ms(w->engine);
 
-	b->count = 0;
 	pthread_mutex_lock(&w->lock);
 	while (!w->head && !w->stopping) {
 		int64_t left_ms = due_ms == INT64_MAX ? 3600000 : due_ms - clock_wall_ms();
@@ -192,14 +206,27 @@ static bool gather(struct writer *w, struct batch *b, bool pause)
 		    (due_ms != INT64_MAX && due_ms <= clock_wall_ms()))
 			break;
 	}
-	while (w->head && b->count < BATCH_MAX) {
-		b->items[b->count++] = w->head;
-		w->head = w->head->next;
-	}
-	if (!w->head)
-		w->tail = &w->head;
+	w->taken = w->head;
+	w->head = NULL;
+	w->tail = &w->head;
+	*ret_stopping = w->stopping;
 	pthread_mutex_unlock(&w->lock);
-	return b->count > 0 || !w->stopping;
+}
+
+/* Up to BATCH_MAX commands. The list is walked outside of the lock: each of its steps may be a cache miss. False when
+ * it is time to stop. */
+static bool gather(struct writer *w, struct batch *b, bool pause)
+{
+	bool stopping = false;
+
+	b->count = 0;
+	if (!w->taken)
+		take_queue(w, pause, &stopping);
+	while (w->taken && b->count < BATCH_MAX) {
+		b->items[b->count++] = w->taken;
+		w->taken = w->taken->next;
+	}
+	return b->count > 0 || !stopping;
 }
 
 /* Applies the batch. Parked commands are taken out of it: they are the engine's from then on. */
@@ -227,18 +254,32 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 	return rc < 0 ? rc : engine_finish(w->engine);
 }
 
+/* Each is told once in its life; where a disk gives thousands back wrong, the check names them all. */
+static void log_damage(const struct job_event *events, size_t count)
+{
+	int told = 0;
+
+	for (size_t i = 0; i < count && told < TOLD_MAX; i++)
+		if (events[i].damage && ++told)
+			log_error("job %s: its %s is damaged in the store; it is set aside and the others go on",
+				  uuid_format(&events[i].id).text, events[i].damage);
+}
+
 static void tell_events(struct writer *w)
 {
 	size_t count;
 	const struct job_event *events = engine_events(w->engine, &count);
 	const struct uuid *garbage;
+	struct log_unsaid unsaid;
 
+	log_damage(events, count);
 	for (size_t i = 0; count > 0 && i < w->subscriber_count; i++)
 		w->subscribers[i].cb(w->subscribers[i].user, events, count);
 	garbage = engine_garbage(w->engine, &count);
 	for (size_t i = 0; i < count; i++)
-		if (blob_remove(w->blobs, &garbage[i]) < 0)
-			log_warning("cannot remove blob %s: %s", uuid_format(&garbage[i]).text, strerror(errno));
+		if (blob_remove(w->blobs, &garbage[i]) < 0 && log_after_pause(&w->leftovers, &unsaid))
+			log_warning("cannot remove blob %s: %s%s; it goes with the sweep of the next start",
+				    uuid_format(&garbage[i]).text, strerror(errno), unsaid.text);
 }
 
 static void release(struct batch *b, struct command *answered, int rc)
@@ -266,6 +307,17 @@ static void count_batch(struct writer *w, size_t commands, int rc)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* Not for each: a disk that is gone or full fails every batch. */
+static void log_failure(struct writer *w, size_t commands, int rc)
+{
+	const char *detail = store_error_detail();
+	struct log_unsaid unsaid;
+
+	if (log_after_pause(&w->failures, &unsaid))
+		log_error("a batch of %zu commands was taken back: %s (%s)%s", commands, error_text(rc), detail,
+			  unsaid.text);
+}
+
 static int run_batch(struct writer *w, struct batch *b)
 {
 	struct command *answered = NULL;
@@ -284,8 +336,7 @@ static int run_batch(struct writer *w, struct batch *b)
 		engine_committed(w->engine, &answered);
 		tell_events(w);
 	} else {
-		log_error("a batch of %zu commands was taken back: %s (%s)", commands, error_text(rc),
-			  store_error_detail());
+		log_failure(w, commands, rc);
 		engine_aborted(w->engine, &answered);
 	}
 	count_batch(w, commands, rc);

@@ -29,6 +29,13 @@ static const struct message *result_of(enum command_kind kind, const void *param
 		return &MSG_job_release_result;
 	case COMMAND_ATTACH:
 		return &MSG_artifact_stored;
+	case COMMAND_CHANGE:
+		return ((const struct command_change *)params)->action == CHANGE_PURGE ? &MSG_queue_purge_result
+										       : &MSG_job_change_result;
+	case COMMAND_QUEUE:
+		return &MSG_queue;
+	case COMMAND_LINK:
+		return ((const struct command_link *)params)->revoke ? &MSG_empty : &MSG_link_result;
 	default:
 		return &MSG_empty;
 	}
@@ -167,9 +174,20 @@ static int end_batch(struct rig *r, struct store_txn *t, struct command **ret_an
 	return 0;
 }
 
-/* One batch of at most one command. */
-static void run_batch(struct rig *r, struct command *cmd)
+static void release_all(struct command *cmd, int rc)
 {
+	while (cmd) {
+		struct command *next = cmd->next;
+
+		cmd->release(cmd, rc);
+		cmd = next;
+	}
+}
+
+/* One batch of a list of commands, which may be empty; r->parked says of the last whether the engine kept it. */
+static void run_batch(struct rig *r, struct command *cmds)
+{
+	struct command *settled = NULL, **last = &settled;
 	struct command *answered;
 	struct store_txn *t;
 	uint8_t random[32] = { 0 };
@@ -182,25 +200,25 @@ static void run_batch(struct rig *r, struct command *cmd)
 	assert_int_equal(store_begin_write(r->store, &t), 0);
 	assert_int_equal(engine_begin(r->engine, t, r->now_ms, random), 0);
 	r->parked = false;
-	if (cmd) {
+	for (struct command *next, *cmd = cmds; cmd; cmd = next) {
+		next = cmd->next;
 		memcpy(cmd->random, random, sizeof(random));
 		assert_int_equal(engine_apply(r->engine, cmd, &r->parked), 0);
+		if (!r->parked) {
+			*last = cmd;
+			last = &cmd->next;
+			*last = NULL;
+		}
 	}
 	assert_int_equal(engine_finish(r->engine), 0);
 	rc = end_batch(r, t, &answered);
-	if (cmd && !r->parked)
-		cmd->release(cmd, rc);
-	while (answered) {
-		struct command *next = answered->next;
-
-		answered->release(answered, rc);
-		answered = next;
-	}
+	release_all(settled, rc);
+	release_all(answered, rc);
 	if (!r->unchecked)
 		rig_check(r);
 }
 
-void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params)
+static void prepare(struct rig *r, struct command *cmd, enum command_kind kind, const void *params)
 {
 	uint8_t random[UUID_RANDOM_SIZE] = { 1, 2, 3 };
 
@@ -214,7 +232,22 @@ void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, cons
 		for (size_t i = 1; i < ((const struct command_put *)params)->count; i++)
 			uuid_next(&r->ids.last, &r->ids.last);
 	}
+	cmd->next = NULL;
+}
+
+void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params)
+{
+	prepare(r, cmd, kind, params);
 	run_batch(r, cmd);
+}
+
+void rig_submit_two(struct rig *r, struct command *a, enum command_kind a_kind, const void *a_params, struct command *b,
+		    enum command_kind b_kind, const void *b_params)
+{
+	prepare(r, a, a_kind, a_params);
+	prepare(r, b, b_kind, b_params);
+	a->next = b;
+	run_batch(r, a);
 }
 
 void rig_run(struct rig *r, enum command_kind kind, const void *params)
@@ -223,6 +256,16 @@ void rig_run(struct rig *r, enum command_kind kind, const void *params)
 
 	rig_submit(r, &cmd, kind, params);
 	assert_false(r->parked);
+}
+
+void rig_change(struct rig *r, struct command_change *change)
+{
+	int released = r->released;
+	struct command cmd = { 0 };
+
+	rig_submit(r, &cmd, COMMAND_CHANGE, change);
+	for (r->batches = 1; r->released == released; r->batches++)
+		run_batch(r, NULL);
 }
 
 void rig_pass(struct rig *r, int64_t ms)
@@ -258,6 +301,37 @@ struct uuid rig_put(struct rig *r, const char *queue, const char *payload)
 	};
 
 	return rig_put_params(r, &put);
+}
+
+static void change_one_job(struct rig *r, const struct uuid *id, enum change_action action)
+{
+	struct command_change change = { .action = action, .has_id = true, .id = *id };
+
+	rig_change(r, &change);
+}
+
+void rig_cancel(struct rig *r, const struct uuid *id)
+{
+	change_one_job(r, id, CHANGE_CANCEL);
+}
+
+void rig_retry(struct rig *r, const struct uuid *id)
+{
+	change_one_job(r, id, CHANGE_RETRY);
+}
+
+void rig_erase(struct rig *r, const struct uuid *id)
+{
+	change_one_job(r, id, CHANGE_ERASE);
+}
+
+void rig_queue_set(struct rig *r, const char *queue, struct msg_queue_set set)
+{
+	struct command_queue command = { .action = QUEUE_SET, .set = set };
+
+	command.set.has_queue = true;
+	command.set.queue = slice_str(queue);
+	rig_run(r, COMMAND_QUEUE, &command);
 }
 
 bool rig_lease(struct rig *r, const char *queue, struct msg_leased_job *ret)

@@ -29,6 +29,7 @@ struct rig {
 	struct error_info info; /* then */
 	bool parked;
 	const struct command *answered_by; /* whose answer bytes holds */
+	int batches;			   /* of the last rig_change() */
 	int released;			   /* how often release was called for any command */
 	struct msgpack_zone zone;
 	struct buf bytes;
@@ -41,6 +42,10 @@ struct rig {
 		struct msg_job_fail_result fail;
 		struct msg_job_release_result release;
 		struct msg_artifact_stored stored;
+		struct msg_job_change_result change;
+		struct msg_queue_purge_result purge;
+		struct msg_queue queue;
+		struct msg_link_result link;
 	} answer;
 	struct job_view view;
 	struct store_txn *view_txn;
@@ -58,11 +63,22 @@ void rig_restart(struct rig *r);
 void rig_run(struct rig *r, enum command_kind kind, const void *params);
 /* The same for a command of the caller's own, which may be parked. */
 void rig_submit(struct rig *r, struct command *cmd, enum command_kind kind, const void *params);
+/* Both in one batch, in this order. */
+void rig_submit_two(struct rig *r, struct command *a, enum command_kind a_kind, const void *a_params, struct command *b,
+		    enum command_kind b_kind, const void *b_params);
+/* A change of jobs, with as many batches as it takes; r->batches says how many that were. */
+void rig_change(struct rig *r, struct command_change *change);
 /* A batch without a command at a later moment: time passes. */
 void rig_pass(struct rig *r, int64_t ms);
 
 struct uuid rig_put(struct rig *r, const char *queue, const char *payload);
 struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put);
+/* Of one job; r->code says whether it was refused. */
+void rig_cancel(struct rig *r, const struct uuid *id);
+void rig_retry(struct rig *r, const struct uuid *id);
+void rig_erase(struct rig *r, const struct uuid *id);
+/* Sets what is there in set, whose queue is filled in. */
+void rig_queue_set(struct rig *r, const char *queue, struct msg_queue_set set);
 /* Leases one; false when there is none. */
 bool rig_lease(struct rig *r, const char *queue, struct msg_leased_job *ret);
 void rig_complete(struct rig *r, const struct uuid *id, const struct token *lease, const char *result);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/harness/stack.h"
+#include "tests/unit/test_net_peer.h"
 
 static struct stack stack;
 static char output[1 << 16];
@@ -204,6 +205,163 @@ static void a_full_store_lets_the_backlog_drain(void **state)
 	assert_int_equal(status, 503);
 }
 
+/* ---- filters, cursors and paths ---- */
+
+static void connect_peer(struct peer *p)
+{
+	peer_attach(p, dial(stack.server));
+	peer_hello(p, false);
+}
+
+static void put_jobs(struct peer *p, const char *queue, size_t count)
+{
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str(queue), .has_payload = true };
+
+	/* no more at once than the system's buffers hold of the answers */
+	for (size_t done = 0; done < count;) {
+		size_t some = count - done < 100 ? count - done : 100;
+		uint64_t first = p->last_id + 1;
+
+		for (size_t i = 0; i < some; i++)
+			peer_request(p, METHOD_job_put, &put);
+		for (size_t i = 0; i < some; i++)
+			assert_int_equal(peer_answer(p, first + i, METHOD_job_put, NULL), 0);
+		done += some;
+	}
+}
+
+static struct msg_server_stats_result stats_of(struct peer *p)
+{
+	struct msg_server_stats_result result;
+	struct msg_empty nothing = { 0 };
+
+	assert_int_equal(peer_call(p, METHOD_server_stats, &nothing, &result), 0);
+	return result;
+}
+
+/* Each looks at every job there is and finds none; others are served meanwhile, and go on when the connection is gone.
+ */
+static void a_flood_of_filters_stops_nobody(void **state)
+{
+	enum { JOBS = 3000, FILTERS = 1000, PUTS = 20 };
+	struct msg_job_change none = { .has_filter = true,
+				       .filter = { .has_group = true, .group = slice_str("nobody") } };
+	struct peer flood, other;
+
+	(void)state;
+	connect_peer(&other);
+	put_jobs(&other, "q", JOBS);
+	connect_peer(&flood);
+	for (int i = 0; i < FILTERS; i++)
+		peer_request(&flood, METHOD_job_erase, &none);
+	for (int i = 0; i < PUTS; i++)
+		put_jobs(&other, "q", 1);
+	peer_close(&flood);
+	while (stats_of(&other).connections > 1)
+		;
+	put_jobs(&other, "q", 1);
+	assert_int_equal(stats_of(&other).jobs.ready, JOBS + PUTS + 1);
+	peer_close(&other);
+}
+
+/* The bytes of one request, spoiled at random: the seed says how. */
+static void spoil(uint8_t *bytes, size_t size, unsigned *seed)
+{
+	/* behind the head of the array, so that it stays a request */
+	for (int i = 1 + (int)((unsigned)rand_r(seed) % 4); i > 0; i--)
+		bytes[3 + (unsigned)rand_r(seed) % (size - 3)] ^= (uint8_t)(1u << (unsigned)rand_r(seed) % 8);
+}
+
+static unsigned setting(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 0) : otherwise;
+}
+
+static void write_change(struct buf *out, uint64_t id, const char *cursor)
+{
+	struct msg_job_change change = { .has_filter = true,
+					 .filter = { .has_queue = true,
+						     .queue = slice_str("victims"),
+						     .has_state = true,
+						     .state = JOB_DEAD,
+						     .has_before_at_ms = true,
+						     .before_at_ms = 1 },
+					 .has_limit = true,
+					 .limit = 5,
+					 .has_cursor = true,
+					 .cursor = slice_str(cursor) };
+
+	add_request(out, id, METHOD_job_erase, &change);
+}
+
+/* Whatever a filter or cursor is made of: an answer or a closed connection, and not one job the fewer. */
+static void spoiled_filters_and_cursors_change_nothing(void **state)
+{
+	static const char *const cursors[] = { "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd",
+					       "%n%s" };
+	unsigned seed = setting("ATTACK_SEED", 7), count = setting("ATTACK_COUNT", 600), answered = 0;
+	struct peer p, other;
+	struct buf out;
+
+	(void)state;
+	print_message("# ATTACK_SEED=%u ATTACK_COUNT=%u\n", seed, count);
+	connect_peer(&other);
+	put_jobs(&other, "q", 50);
+	connect_peer(&p);
+	buf_init(&out, 4096);
+	for (unsigned i = 0; i < count; i++) {
+		struct rpc_envelope e;
+
+		buf_reset(&out);
+		write_change(&out, i, cursors[i % ARRAY_SIZE(cursors)]);
+		spoil(out.data, out.size, &seed);
+		/* what it may wait for still, if it is no longer whole, never comes */
+		if (!peer_try_send(&p, out.data, out.size) || shutdown(p.fd, SHUT_WR) < 0)
+			fail_msg("the connection was gone before anything was said");
+		answered += peer_try_read(&p, &e);
+		peer_close(&p);
+		connect_peer(&p);
+	}
+	assert_true(answered > 0);
+	assert_int_equal(stats_of(&other).jobs.ready, 50);
+	buf_done(&out);
+	peer_close(&p);
+	peer_close(&other);
+}
+
+/* A copy goes where there is nothing, or nowhere. */
+static void a_backup_overwrites_nothing(void **state)
+{
+	char data[256], full[256], link[256], file[300], long_path[4096];
+	const char *paths[] = { data, full, link, file, "/dev/null", "/proc/self/x", "/", long_path, "relative", "" };
+	struct peer p;
+
+	(void)state;
+	copy_path(data, sizeof(data), "data");
+	copy_path(full, sizeof(full), "full");
+	copy_path(link, sizeof(link), "link");
+	snprintf(file, sizeof(file), "%s/keep", full);
+	memset(long_path, 'x', sizeof(long_path) - 1);
+	long_path[0] = '/';
+	long_path[sizeof(long_path) - 1] = '\0';
+	assert_int_equal(mkdir(full, 0700), 0);
+	write_file(file, "mine");
+	assert_int_equal(symlink(full, link), 0);
+	connect_peer(&p);
+	put_jobs(&p, "q", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct msg_server_backup params = { .has_path = true, .path = slice_str(paths[i]) };
+
+		assert_true(peer_call(&p, METHOD_server_backup, &params, NULL) < 0);
+	}
+	expect_exit(shell("test \"$(ls -A %s)\" = keep && test \"$(cat %s)\" = mine", full, file), 0);
+	put_jobs(&p, "q", 1);
+	peer_close(&p);
+	expect_exit(shell("ls -A %s/.. | grep -q partial", full), 1);
+}
+
 /* ---- the command ---- */
 
 static void a_line_of_a_batch_without_payload_is_refused(void **state)
@@ -253,9 +411,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_command_survives_closed_outputs),		  T(the_broker_survives_a_closed_standard_error),
-		T(a_truncated_store_is_refused_with_words),	  T(a_full_store_lets_the_backlog_drain),
-		T(a_line_of_a_batch_without_payload_is_refused),  T(every_flag_has_its_key),
+		T(a_flood_of_filters_stops_nobody),
+		T(spoiled_filters_and_cursors_change_nothing),
+		T(a_backup_overwrites_nothing),
+		T(the_command_survives_closed_outputs),
+		T(the_broker_survives_a_closed_standard_error),
+		T(a_truncated_store_is_refused_with_words),
+		T(a_full_store_lets_the_backlog_drain),
+		T(a_line_of_a_batch_without_payload_is_refused),
+		T(every_flag_has_its_key),
 		T(a_bad_broker_address_of_the_worker_says_where),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/harness/stack.h"
+#include "tests/unit/test_net_peer.h"
 
 static struct stack stack;
 
@@ -313,6 +314,149 @@ static void what_was_acknowledged_survives_kill_9(void **state)
 	raincheck_close(rc, NULL, NULL);
 }
 
+/* ---- what operators change ---- */
+
+static void connect_peer(struct peer *p)
+{
+	peer_attach(p, dial(stack.server));
+	peer_hello(p, false);
+}
+
+static struct uuid put_peer(struct peer *p, const char *queue)
+{
+	struct msg_job_put put = {
+		.has_queue = true, .queue = slice_str(queue), .has_payload = true, .payload = slice_str("x")
+	};
+	struct msg_job_put_result result;
+
+	assert_int_equal(peer_call(p, METHOD_job_put, &put, &result), 0);
+	return result.id;
+}
+
+static void change_peer(struct peer *p, enum method_id m, const struct uuid *id)
+{
+	struct msg_job_change params = { .has_id = true, .id = *id };
+	struct msg_job_change_result result;
+
+	assert_int_equal(peer_call(p, m, &params, &result), 0);
+	assert_int_equal(result.count, 1);
+}
+
+/* Good until the next call. */
+static int get_peer(struct peer *p, const struct uuid *id, struct msg_job *ret)
+{
+	struct msg_job_id params = { .has_id = true, .id = *id };
+
+	return peer_call(p, METHOD_job_get, &params, ret);
+}
+
+static void fail_peer(struct peer *p, const char *queue)
+{
+	struct slice name = slice_str(queue);
+	struct msg_job_lease lease = { .has_queues = true, .queues = &name, .queues_count = 1 };
+	struct msg_job_lease_result leased;
+	struct msg_job_fail fail = { .has_id = true,
+				     .has_lease = true,
+				     .has_kind = true,
+				     .kind = FAIL_REJECTED,
+				     .has_message = true,
+				     .message = slice_str("no") };
+
+	assert_int_equal(peer_call(p, METHOD_job_lease, &lease, &leased), 0);
+	assert_int_equal(leased.jobs_count, 1);
+	fail.id = leased.jobs[0].id;
+	fail.lease = leased.jobs[0].lease;
+	assert_int_equal(peer_call(p, METHOD_job_fail, &fail, NULL), 0);
+}
+
+static void what_was_changed_survives_kill_9(void **state)
+{
+	struct msg_queue_set set = {
+		.has_queue = true, .queue = slice_str("set"), .has_max_jobs = true, .max_jobs = 7
+	};
+	struct msg_queue_name paused = { .has_queue = true, .queue = slice_str("set") };
+	struct uuid canceled, retried, erased;
+	struct msg_job_id rotated = { .has_id = true }, revoked = { .has_id = true };
+	struct msg_link_result link;
+	struct msg_queue queue;
+	struct msg_job job;
+	char text[256];
+	struct peer p;
+
+	(void)state;
+	connect_peer(&p);
+	retried = put_peer(&p, "q");
+	fail_peer(&p, "q");
+	change_peer(&p, METHOD_job_retry, &retried);
+	canceled = put_peer(&p, "q");
+	change_peer(&p, METHOD_job_cancel, &canceled);
+	erased = put_peer(&p, "q");
+	change_peer(&p, METHOD_job_erase, &erased);
+	revoked.id = put_peer(&p, "q");
+	assert_int_equal(peer_call(&p, METHOD_link_revoke, &revoked, NULL), 0);
+	assert_int_equal(peer_call(&p, METHOD_queue_set, &set, NULL), 0);
+	assert_int_equal(peer_call(&p, METHOD_queue_pause, &paused, NULL), 0);
+	rotated.id = put_peer(&p, "q");
+	assert_int_equal(peer_call(&p, METHOD_link_rotate, &rotated, &link), 0);
+	snprintf(text, sizeof(text), "%.*s", SLICE_FMT(link.link));
+	process_end(&stack.broker, SIGKILL);
+	peer_close(&p);
+	stack_start_broker(&stack);
+	connect_peer(&p);
+	assert_int_equal(get_peer(&p, &canceled, &job), 0);
+	assert_int_equal(job.state, JOB_CANCELED);
+	assert_int_equal(get_peer(&p, &retried, &job), 0);
+	assert_int_equal(job.state, JOB_READY);
+	assert_int_equal(get_peer(&p, &erased, &job), ERR_GONE);
+	assert_int_equal(get_peer(&p, &revoked.id, &job), 0);
+	assert_false(job.has_link);
+	assert_int_equal(get_peer(&p, &rotated.id, &job), 0);
+	/* the port of HTTP is another one now */
+	assert_true(job.has_link && job.link.size > 43);
+	assert_memory_equal((const char *)job.link.data + job.link.size - 43, text + strlen(text) - 43, 43);
+	assert_int_equal(peer_call(&p, METHOD_queue_get, &paused, &queue), 0);
+	assert_true(queue.paused && queue.has_max_jobs && queue.max_jobs == 7);
+	peer_close(&p);
+}
+
+static void a_link_that_was_replaced_or_ended_leads_nowhere(void **state)
+{
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .has_payload = true };
+	struct msg_job_put_result stored;
+	struct msg_job_id id = { .has_id = true };
+	struct msg_link_result link;
+	struct http_answer answer;
+	char first[256], second[256];
+	struct peer p;
+
+	(void)state;
+	connect_peer(&p);
+	assert_int_equal(peer_call(&p, METHOD_job_put, &put, &stored), 0);
+	id.id = stored.id;
+	snprintf(first, sizeof(first), "%.*s", SLICE_FMT(stored.link));
+	assert_int_equal(peer_call(&p, METHOD_link_rotate, &id, &link), 0);
+	snprintf(second, sizeof(second), "%.*s", SLICE_FMT(link.link));
+	http_request(NULL, first, NULL, &answer);
+	assert_int_equal(answer.status, 404);
+	http_answer_done(&answer);
+	http_request(NULL, second, NULL, &answer);
+	assert_int_equal(answer.status, 200);
+	http_answer_done(&answer);
+	assert_int_equal(peer_call(&p, METHOD_link_revoke, &id, NULL), 0);
+	http_request(NULL, second, NULL, &answer);
+	assert_int_equal(answer.status, 404);
+	http_answer_done(&answer);
+	assert_int_equal(peer_call(&p, METHOD_link_rotate, &id, &link), 0);
+	snprintf(second, sizeof(second), "%.*s", SLICE_FMT(link.link));
+	change_peer(&p, METHOD_job_erase, &id.id);
+	http_request(NULL, second, NULL, &answer);
+	assert_int_equal(answer.status, 410);
+	http_answer_done(&answer);
+	peer_close(&p);
+}
+
+/* ---- its end ---- */
+
 static void lease_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
 {
 	(void)rc;
@@ -404,6 +548,8 @@ int main(void)
 		T(a_bad_flag_or_file_says_what_and_where),
 		T(hostile_bytes_cost_their_sender_only),
 		T(what_was_acknowledged_survives_kill_9),
+		T(what_was_changed_survives_kill_9),
+		T(a_link_that_was_replaced_or_ended_leads_nowhere),
 		T(sigterm_ends_it_with_leases_parked),
 		T(an_address_that_is_none_is_wrong_usage),
 		T(connections_leave_room_for_files),

@@ -20,6 +20,8 @@ from pynvim.msgpack_rpc.msgpack_stream import MsgpackStream
 from pynvim.msgpack_rpc.session import Session
 
 BUILD = os.environ.get("B", "build")
+QUEUE = {"queue", "title", "paused", "max_jobs", "max_bytes", "max_attempts", "backoff", "attempt_timeout_ms",
+         "result_ttl_ms", "counts", "bytes", "put_total", "oldest_ready_at_ms"}
 NO_JOB = "01977420-a4ab-7cde-8f01-23456789abff"
 NO_LEASE = "00112233445566778899aabbccddeeff"
 RECORD = {"id", "queue", "state", "attempt", "max_attempts", "priority", "group", "title", "created_at_ms", "run_at_ms",
@@ -326,6 +328,121 @@ class Life:
         job = self.call("job.put", queue="large", payload=most)["id"]
         equal(self.call("job.payload", id=job)["data"], most)
         refused("too_large", lambda: self.call("job.put", queue="large", payload=most + b"x"), "payload")
+
+    # ---- what operators and producers change ----
+
+    def cancel_retry_and_erase_one(self):
+        job = self.call("job.put", queue="taken", payload=b"", idempotency_key="one")["id"]
+        equal(self.call("job.cancel", id=job), {"count": 1})
+        equal(self.call("job.cancel", id=job), {"count": 0})
+        equal(self.call("job.get", id=job)["state"], "canceled")
+        refused("invalid_state", lambda: self.call("job.retry", id=job))
+        again = self.call("job.put", queue="taken", payload=b"")["id"]
+        self.call("job.fail", kind="rejected", message="no", **self.held(self.take("taken")))
+        refused("invalid_state", lambda: self.call("job.cancel", id=again))
+        equal(self.call("job.retry", id=again), {"count": 1})
+        record = self.call("job.get", id=again)
+        equal((record["state"], record["attempt"], record["error"]["message"]), ("ready", 0, "no"))
+        for gone in (job, again):
+            equal(self.call("job.erase", id=gone), {"count": 1})
+            refused("gone", lambda: self.call("job.get", id=gone))
+            refused("gone", lambda: self.call("job.erase", id=gone))
+        fresh = self.call("job.put", queue="taken", payload=b"other", idempotency_key="one")
+        equal((fresh["created"], fresh["id"] != job), (True, True))
+        equal(self.call("job.erase", id=fresh["id"]), {"count": 1})
+        refused("not_found", lambda: self.call("job.erase", id=NO_JOB))
+
+    def a_holder_is_told_that_its_job_was_taken(self):
+        worker = self.broker.connect()
+        worker.request("session.hello", {"subscribe": True})
+        for method, status in [("job.cancel", "cancel"), ("job.erase", "lost")]:
+            job = self.call("job.put", queue="taken", payload=b"")["id"]
+            held = self.held(worker.request("job.lease", {"queues": ["taken"]})["jobs"][0])
+            equal(held["id"], job)
+            equal(self.call(method, id=job), {"count": 1})
+            equal(worker.next_message(), ("notification", "job.cancel", [held]))
+            equal(worker.request("job.extend", {"leases": [held]})["leases"], [{"id": job, "status": status}])
+        worker.close()
+
+    def filters_change_many_in_slices(self):
+        self.call("job.put_many", jobs=[{"queue": "bulk", "payload": b"", "group": "ab"[i % 2]} for i in range(20)])
+        equal(self.call("job.cancel", filter={"queue": "bulk", "group": "a"}), {"count": 10})
+        equal(self.call("job.cancel", filter={"queue": "bulk", "before_at_ms": 1}), {"count": 0})
+        counts, cursor = [], None
+        while True:
+            part = self.call("job.erase", filter={"queue": "bulk"}, limit=8, cursor=cursor)
+            counts.append(part["count"])
+            cursor = part.get("cursor")
+            if cursor is None:
+                break
+            refused("bad_request", lambda: self.call("job.cancel", filter={"queue": "bulk"}, cursor=cursor), "cursor")
+            refused("bad_request", lambda: self.call("job.erase", filter={"queue": "many"}, cursor=cursor), "cursor")
+        equal(sum(counts), 20)
+        equal(self.call("job.list", queue="bulk")["jobs"], [])
+
+    def a_slip_of_the_hand_reaches_nothing(self):
+        before = self.call("server.stats")["jobs"]
+        for method in ("job.cancel", "job.retry", "job.erase"):
+            refused("bad_request", lambda: self.call(method), "id")
+            refused("bad_request", lambda: self.call(method, id=NO_JOB, filter={"all": True}), "filter")
+            refused("bad_request", lambda: self.call(method, filter={}), "filter")
+            refused("bad_request", lambda: self.call(method, filter={"all": False}), "filter")
+            refused("bad_request", lambda: self.call(method, filter={"al": True}), "filter")
+            refused("bad_request", lambda: self.call(method, filter={"state": "tired"}), "filter.state")
+            refused("bad_request", lambda: self.call(method, id=NO_JOB, limit=5), "limit")
+        refused("bad_request", lambda: self.call("job.retry", filter={"state": "ready"}), "filter.state")
+        refused("bad_request", lambda: self.call("job.cancel", filter={"state": "dead"}), "filter.state")
+        equal(self.call("server.stats")["jobs"], before)
+
+    def links_are_rotated_and_revoked(self):
+        put = self.call("job.put", queue="linked", payload=b"")
+        link = self.call("link.rotate", id=put["id"])["link"]
+        assert re.fullmatch(r"http://\S+/r/[A-Za-z0-9_-]{43}", link) and link != put["link"], link
+        equal(self.call("job.get", id=put["id"])["link"], link)
+        equal(self.call("link.revoke", id=put["id"]), {})
+        equal(self.call("job.get", id=put["id"])["link"], None)
+        refused("not_found", lambda: self.call("link.rotate", id=NO_JOB))
+        self.call("job.erase", id=put["id"])
+
+    def queues_have_settings(self):
+        refused("not_found", lambda: self.call("queue.get", queue="set"), "queue")
+        queue = self.call("queue.set", queue="set", max_jobs=1, title="Videos", backoff={"base_ms": 50})
+        equal(set(queue), QUEUE)
+        equal((queue["max_jobs"], queue["title"], queue["paused"]), (1, "Videos", False))
+        equal(queue["backoff"], {"base_ms": 50, "factor": 2.0, "max_ms": 300000, "jitter": 1.0})
+        first = self.call("job.put", queue="set", payload=b"12345")["id"]
+        full = refused("queue_full", lambda: self.call("job.put", queue="set", payload=b""), "queue")
+        assert 1000 <= full["retry_after_ms"] <= 60000, full
+        equal(self.call("queue.get", queue="set")["bytes"], 5)
+        queue = self.call("queue.set", queue="set", max_jobs=None)
+        equal((queue["max_jobs"], queue["title"]), (None, "Videos"))
+        equal(self.call("queue.pause", queue="set")["paused"], True)
+        self.call("job.put", queue="set", payload=b"")
+        equal(self.call("job.lease", queues=["set"])["jobs"], [])
+        equal(self.call("queue.resume", queue="set")["paused"], False)
+        equal(self.take("set")["id"], first)
+        purged = self.call("queue.purge", queue="set")
+        equal((set(purged), purged["count"], purged["counts"]["running"]), (QUEUE | {"count"}, 1, 1))
+        for method in ("queue.set", "queue.pause", "queue.purge"):
+            refused("bad_request", lambda: self.call(method, queue="_own"), "queue")
+        equal(self.call("job.erase", filter={"queue": "set"}), {"count": 2})
+
+    def check_and_a_hot_copy(self):
+        checked = self.call("server.check")
+        equal((checked["breaches"], checked["lines"]), (0, []))
+        stats = self.call("server.stats")
+        equal(checked["jobs"], sum(stats["jobs"].values()))
+        equal((stats["store"]["full"], stats["store"]["set_aside"]), (False, 0))
+        path = os.path.join(self.broker.folder, "copy")
+        copy = self.call("server.backup", path=path)
+        equal((copy["path"], copy["jobs"], copy["artifacts"]), (path, checked["jobs"], checked["artifacts"]))
+        refused("conflict", lambda: self.call("server.backup", path=path))
+        refused("bad_request", lambda: self.call("server.backup", path="copy2"), "path")
+        proof = subprocess.run([os.path.join(BUILD, "raincheckd"), "--check", "--data", path], capture_output=True,
+                               text=True, check=False)
+        equal((proof.returncode, proof.stderr), (0, ""))
+
+    # ---- odd clients ----
 
     def a_client_that_introduces_itself_unasked(self):
         """pynvim's own way to connect begins with a notification that this broker does not know: no harm done."""

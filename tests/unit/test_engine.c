@@ -533,7 +533,7 @@ static void the_list_pages_from_the_newest(void **state)
 {
 	struct msg_job_list params = { 0 };
 	struct job_view views[3];
-	struct list_filter filter;
+	struct list_place place;
 	size_t count;
 	bool more;
 
@@ -541,18 +541,18 @@ static void the_list_pages_from_the_newest(void **state)
 	for (int i = 0; i < 5; i++)
 		rig_put(&rig, i % 2 ? "odd" : "even", "x");
 	rig_job(&rig, &rig.answer.put.id);
-	assert_int_equal(view_list_begin(&params, &filter, NULL), 0);
-	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &filter, views, 3, &count, &more), 0);
+	assert_int_equal(view_list_begin(&rig.settings, &params, &place, NULL), 0);
+	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &place, views, 3, &count, &more), 0);
 	assert_int_equal(count, 3);
 	assert_true(more);
 	assert_true(uuid_compare(&views[0].job.id, &views[1].job.id) > 0);
-	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &filter, views, 3, &count, &more), 0);
+	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &place, views, 3, &count, &more), 0);
 	assert_int_equal(count, 2);
 	assert_false(more);
 	params.has_queue = true;
 	params.queue = slice_str("odd");
-	view_list_begin(&params, &filter, NULL);
-	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &filter, views, 3, &count, &more), 0);
+	view_list_begin(&rig.settings, &params, &place, NULL);
+	assert_int_equal(view_list(rig.view_txn, &rig.settings, rig.now_ms, &place, views, 3, &count, &more), 0);
 	assert_int_equal(count, 2);
 }
 

@@ -122,6 +122,81 @@ static void a_damaged_record_is_set_aside(void **state)
 	assert_int_equal(rig.code, ERR_CORRUPT);
 }
 
+static int64_t set_aside(void)
+{
+	struct store_txn *t = begin();
+	int64_t count = -1;
+
+	assert_int_equal(store_count(t, TABLE_SET_ASIDE, &count), 0);
+	store_abort(t);
+	return count;
+}
+
+static bool reported(const struct uuid *id)
+{
+	size_t count;
+	const struct job_event *events = engine_events(rig.engine, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (events[i].damage && uuid_equal(&events[i].id, id))
+			return true;
+	return false;
+}
+
+/* Found when its lease ends, and accounted for by what the due entry says. */
+static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "damaged");
+	struct msg_queue queue;
+
+	(void)state;
+	expect_leased("damaged");
+	rig_put(&rig, "q", "sound");
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	rig_pass(&rig, 30000);
+	assert_true(reported(&id));
+	assert_int_equal(set_aside(), 1);
+	rig_pass(&rig, 1);
+	assert_false(reported(&id));
+	expect_leased("sound");
+	rig_job(&rig, &id);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), &queue), 0);
+	assert_int_equal(queue.counts.running, 1);
+	assert_int_equal(queue.bytes, 5);
+	rig_erase(&rig, &id);
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(set_aside(), 0);
+	rig_check(&rig);
+}
+
+/* Both of its entries are met, one after the other: it is taken out of the counts once. */
+static void a_damaged_record_is_counted_out_once(void **state)
+{
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .has_payload = true };
+	struct msg_leased_job job;
+	struct msg_queue queue;
+	struct uuid id;
+
+	(void)state;
+	put.has_deadline_ms = true;
+	put.deadline_ms = 1000;
+	put.payload = slice_str("damaged");
+	id = rig_put_params(&rig, &put);
+	rig_put(&rig, "q", "sound");
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	rig_pass(&rig, 1000);
+	assert_int_equal(set_aside(), 1);
+	expect_leased("sound");
+	assert_false(rig_lease(&rig, "q", &job));
+	rig_job(&rig, &id);
+	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), &queue), 0);
+	assert_int_equal(queue.counts.ready, 0);
+	assert_int_equal(queue.bytes, 5);
+	rig_erase(&rig, &id);
+	rig_check(&rig);
+}
+
 static void a_damaged_input_ends_its_job_and_frees_its_key(void **state)
 {
 	struct msg_job_put put = {
@@ -216,6 +291,8 @@ int main(void)
 		T(a_stray_entry_costs_no_job),
 		T(entries_of_no_shape_hold_up_nobody),
 		T(a_damaged_record_is_set_aside),
+		T(a_damaged_record_of_a_running_job_is_set_aside_in_its_time),
+		T(a_damaged_record_is_counted_out_once),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),
 		T(a_damaged_checkpoint_is_not_paid_for_again),
 		T(an_artifact_key_of_no_shape_stops_no_retention),

@@ -1,5 +1,5 @@
 /* What holds for maps as a whole: keys, known, unknown and doubled; the path to a place at fault; values into structs;
- * memory; and the tables of methods and words.
+ * memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -352,6 +352,52 @@ static void test_what_is_absent_is_zero(void **state)
 	assert_memory_equal(&out, zero, sizeof(out));
 }
 
+/* A setting that is to go back to its default is another thing than one that is not spoken of. */
+static void test_a_key_that_is_nil_is_told_from_one_that_is_not_there(void **state)
+{
+	_cleanup_(trial_done) struct trial t;
+	struct msg_queue_set out;
+
+	(void)state;
+	trial_init(&t);
+	msgpack_pack_map(&t.pk, 4);
+	write_str(&t, "queue");
+	write_str(&t, "videos");
+	write_str(&t, "title");
+	msgpack_pack_nil(&t.pk);
+	write_str(&t, "max_jobs");
+	msgpack_pack_int(&t.pk, 0);
+	write_str(&t, "result_ttl_ms");
+	msgpack_pack_nil(&t.pk);
+	assert_int_equal(decode(&t, &MSG_queue_set, &out), 0);
+	assert_true(MESSAGE_WAS_NIL(queue_set, &out, title) && MESSAGE_WAS_NIL(queue_set, &out, result_ttl_ms));
+	assert_false(out.has_title || out.has_result_ttl_ms);
+	assert_false(MESSAGE_WAS_NIL(queue_set, &out, queue) || MESSAGE_WAS_NIL(queue_set, &out, max_jobs));
+	assert_false(MESSAGE_WAS_NIL(queue_set, &out, paused) || MESSAGE_WAS_NIL(queue_set, &out, backoff));
+	assert_true(out.has_max_jobs && out.max_jobs == 0);
+}
+
+/* What was read is written again, a nil as nil; what is not there stays out. */
+static void test_a_nil_goes_out_as_nil(void **state)
+{
+	struct msg_queue_set set = { .has_queue = true, .queue = slice_str("q"), .has_paused = true };
+	_cleanup_(buf_done) struct buf out;
+	static const char expected[] = "\x83\xa5queue\xa1q\xa6paused\xc2\xa8max_jobs\xc0";
+
+	(void)state;
+	buf_init(&out, 4096);
+	MESSAGE_SET_NIL(queue_set, &set, max_jobs);
+	assert_int_equal(message_encode(&MSG_queue_set, &set, &out), 0);
+	assert_int_equal(out.size, sizeof(expected) - 1);
+	assert_memory_equal(out.data, expected, out.size);
+	/* a value goes before a nil */
+	set.has_max_jobs = true;
+	set.max_jobs = 5;
+	buf_reset(&out);
+	assert_int_equal(message_encode(&MSG_queue_set, &set, &out), 0);
+	assert_int_equal(out.data[out.size - 1], 5);
+}
+
 static void test_lists_names_ids_and_tokens(void **state)
 {
 	_cleanup_(trial_done) struct trial lease;
@@ -486,81 +532,6 @@ static void test_every_failing_allocation_of_a_list_is_told(void **state)
 	}
 }
 
-/* ---- tables ---- */
-
-static void test_methods_are_found_by_their_whole_name(void **state)
-{
-	(void)state;
-	for (int id = 0; id < METHODS; id++) {
-		const struct method *m = method_get((enum method_id)id);
-		char longer[64];
-
-		assert_int_equal(m->id, id);
-		assert_ptr_equal(method_find(slice_str(m->name)), m);
-		assert_null(method_find(slice_of(m->name, strlen(m->name) - 1)));
-		snprintf(longer, sizeof(longer), "%s ", m->name);
-		assert_null(method_find(slice_str(longer)));
-		assert_non_null(m->params);
-		assert_non_null(m->result);
-	}
-	assert_null(method_find(slice_str("")));
-	assert_null(method_find(slice_of(NULL, 0)));
-	assert_null(method_find(slice_str("job.nope")));
-	assert_null(method_find(slice_of("job.put\0", 8)));
-}
-
-static void test_who_may_call_what(void **state)
-{
-	static const struct {
-		const char *name, *roles;
-	} known[] = {
-		{ "session.hello", "PWA" },  { "session.ping", "PWA" },	   { "job.put", "PA" },
-		{ "job.put_many", "PA" },    { "job.lease", "WA" },	   { "job.extend", "WA" },
-		{ "job.checkpoint", "WA" },  { "job.complete", "WA" },	   { "job.fail", "WA" },
-		{ "job.release", "WA" },     { "job.lease_cancel", "WA" }, { "job.get", "PA" },
-		{ "job.wait", "PA" },	     { "job.payload", "PA" },	   { "job.list", "A" },
-		{ "artifact.put", "PWA" },   { "artifact.begin", "WA" },   { "artifact.write", "WA" },
-		{ "artifact.commit", "WA" }, { "artifact.read", "PA" },	   { "queue.list", "A" },
-		{ "server.stats", "A" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		const struct method *m = method_find(slice_str(known[i].name));
-
-		assert_non_null(m);
-		assert_int_equal(!!(m->roles & ROLE_BIT(ROLE_PRODUCER)), strchr(known[i].roles, 'P') != NULL);
-		assert_int_equal(!!(m->roles & ROLE_BIT(ROLE_WORKER)), strchr(known[i].roles, 'W') != NULL);
-		assert_true(m->roles & ROLE_BIT(ROLE_ADMIN));
-		assert_false(m->roles & ROLE_BIT(ROLE_NONE));
-	}
-}
-
-static void assert_words(const char *const *words, size_t count, const char *all)
-{
-	char joined[256] = "";
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		assert_non_null(words[i]);
-		n += (size_t)snprintf(joined + n, sizeof(joined) - n, "%s ", words[i]);
-	}
-	assert_null(words[count]);
-	assert_string_equal(joined, all);
-}
-
-static void test_words_of_the_wire(void **state)
-{
-	(void)state;
-	assert_words(job_state_names, JOB_STATES, "scheduled ready running succeeded dead canceled expired ");
-	assert_words(failure_kind_names, FAIL_KINDS, "timeout throttled unavailable invalid internal rejected ");
-	assert_words(role_names, ROLES, "none producer worker admin ");
-	assert_words(extend_status_names, EXTEND_STATUSES, "ok lost cancel ");
-	for (int s = 0; s < JOB_STATES; s++)
-		assert_int_equal(job_state_final((enum job_state)s),
-				 s != JOB_SCHEDULED && s != JOB_READY && s != JOB_RUNNING);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -574,14 +545,13 @@ int main(void)
 		cmocka_unit_test(test_the_first_fault_is_told),
 		cmocka_unit_test(test_values_arrive_in_the_struct),
 		cmocka_unit_test(test_what_is_absent_is_zero),
+		cmocka_unit_test(test_a_key_that_is_nil_is_told_from_one_that_is_not_there),
+		cmocka_unit_test(test_a_nil_goes_out_as_nil),
 		cmocka_unit_test(test_lists_names_ids_and_tokens),
 		cmocka_unit_test(test_raw_is_handed_on_as_it_came),
 		cmocka_unit_test(test_an_error_as_it_goes_on_the_wire),
 		cmocka_unit_test(test_decoding_takes_what_the_lists_need),
 		cmocka_unit_test(test_every_failing_allocation_of_a_list_is_told),
-		cmocka_unit_test(test_methods_are_found_by_their_whole_name),
-		cmocka_unit_test(test_who_may_call_what),
-		cmocka_unit_test(test_words_of_the_wire),
 	};
 
 	return cmocka_run_group_tests_name("message maps", tests, alloc_count_init, NULL);

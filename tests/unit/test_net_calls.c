@@ -105,31 +105,6 @@ static void a_large_preview_becomes_a_blob_only_if_it_is_used(void **state)
 	free(still);
 }
 
-/* What a commit takes back was answered already, but not shown: the peer is told the error instead. */
-static void a_full_store_is_told_and_leaves_no_blobs(void **state)
-{
-	static char large[50000];
-	struct msg_job_put put = put_of("q", large, sizeof(large));
-	size_t stored = 0;
-	int rc;
-
-	(void)state;
-	rig_close(&rig);
-	rig_open_sized(&rig, 2 << 20);
-	serve();
-	put.has_preview = true;
-	put.preview = (struct msg_media){ .has_content_type = true,
-					  .content_type = slice_str("image/png"),
-					  .has_data = true,
-					  .data = slice_of(large, sizeof(large)) };
-	while ((rc = peer_call(&p, METHOD_job_put, &put, NULL)) == 0)
-		stored++;
-	assert_int_equal(rc, ERR_STORE_FULL);
-	assert_true(stored > 0);
-	rig_await_blobs(&rig, stored);
-	assert_int_equal(peer_stats(&p).put_total, stored);
-}
-
 /* An array of maps, as a put_many has it, and the msgpack_object of it. */
 struct jobs {
 	msgpack_zone zone;
@@ -534,137 +509,12 @@ static void a_seventeenth_artifact_says_which_limit(void **state)
 	assert_refused(peer_call(&p, METHOD_artifact_put, &put, NULL), ERR_BAD_REQUEST, "name");
 }
 
-/* ---- waits ---- */
-
-static void expect_waiting(int64_t count)
-{
-	assert_int_equal(peer_stats(&p).waiting_leases, count);
-}
-
-/* The writer takes commands in order, so whatever was answered after a lease began to wait has it counted. */
-static void leases_that_wait_are_counted(void **state)
-{
-	struct slice queue = slice_str("empty");
-	struct msg_job_lease lease = lease_of(&queue, 60000);
-	struct msg_empty nothing = { 0 };
-	struct peer worker;
-	uint64_t first, cancel;
-
-	(void)state;
-	serve();
-	peer_open(&worker, &rig);
-	expect_waiting(0);
-	first = peer_request(&worker, METHOD_job_lease, &lease);
-	peer_request(&worker, METHOD_job_lease, &lease);
-	peer_put(&worker, "other");
-	expect_waiting(2);
-	peer_put(&p, "empty");
-	assert_int_equal(peer_answer(&worker, first, METHOD_job_lease, NULL), 0);
-	expect_waiting(1);
-	cancel = peer_request(&worker, METHOD_job_lease_cancel, &nothing);
-	for (int i = 0; i < 2; i++) {
-		struct rpc_envelope e;
-
-		peer_read(&worker, &e);
-		assert_in_range(e.id, first + 1, cancel);
-	}
-	expect_waiting(0);
-	peer_close(&worker);
-}
-
-static void complete(struct peer *worker, const struct uuid *id, const struct token *lease)
-{
-	struct msg_job_complete done = { .has_id = true, .id = *id, .has_lease = true, .lease = *lease };
-
-	assert_int_equal(peer_call(worker, METHOD_job_complete, &done, NULL), 0);
-}
-
-static void a_wait_ends_with_the_job(void **state)
-{
-	enum { WAITERS = 50 };
-	struct msg_job_wait wait = { .has_id = true, .has_wait_ms = true, .wait_ms = 60000 };
-	struct peer worker;
-	struct token lease;
-	struct msg_job job;
-	uint64_t first = 0;
-
-	(void)state;
-	serve();
-	peer_open(&worker, &rig);
-	lease = peer_take(&worker, "q", &wait.id);
-	for (int i = 0; i < WAITERS; i++) {
-		uint64_t id = peer_request(&p, METHOD_job_wait, &wait);
-
-		first = first ? first : id;
-	}
-	complete(&worker, &wait.id, &lease);
-	for (uint64_t i = 0; i < WAITERS; i++) {
-		struct rpc_envelope e;
-
-		peer_read(&p, &e);
-		assert_true(e.id >= first && e.id < first + WAITERS);
-		assert_int_equal(peer_outcome(&p, &e, METHOD_job_wait, &job), 0);
-		assert_int_equal(job.state, JOB_SUCCEEDED);
-	}
-	/* It is final already. */
-	assert_int_equal(peer_call(&p, METHOD_job_wait, &wait, &job), 0);
-	assert_int_equal(job.state, JOB_SUCCEEDED);
-	peer_close(&worker);
-}
-
-static void a_wait_that_is_over_tells_the_present(void **state)
-{
-	struct msg_job_wait wait = { .has_id = true, .has_wait_ms = true, .wait_ms = 20 };
-	struct msg_job job;
-
-	(void)state;
-	serve();
-	assert_int_equal(peer_call(&p, METHOD_job_wait, &wait, NULL), ERR_NOT_FOUND);
-	wait.id = peer_put(&p, "q");
-	assert_int_equal(peer_call(&p, METHOD_job_wait, &wait, &job), 0);
-	assert_int_equal(job.state, JOB_READY);
-	wait.wait_ms = 0;
-	assert_int_equal(peer_call(&p, METHOD_job_wait, &wait, &job), 0);
-	wait.has_wait_ms = false;
-	assert_int_equal(peer_call(&p, METHOD_job_wait, &wait, &job), 0);
-}
-
-/* Ends of jobs come while waits are registered, read and told: none may be missed. */
-static void no_end_is_missed(void **state)
-{
-	struct msg_job_wait wait = { .has_id = true, .has_wait_ms = true, .wait_ms = 60000 };
-	struct peer worker;
-	struct msg_job job;
-
-	(void)state;
-	serve();
-	peer_open(&worker, &rig);
-	for (int i = 0; i < 300; i++) {
-		struct token lease = peer_take(&worker, "q", &wait.id);
-		struct msg_job_complete done = { .has_id = true, .id = wait.id, .has_lease = true, .lease = lease };
-		uint64_t waiting, completing;
-
-		if (i % 2) {
-			waiting = peer_request(&p, METHOD_job_wait, &wait);
-			completing = peer_request(&worker, METHOD_job_complete, &done);
-		} else {
-			completing = peer_request(&worker, METHOD_job_complete, &done);
-			waiting = peer_request(&p, METHOD_job_wait, &wait);
-		}
-		assert_int_equal(peer_answer(&p, waiting, METHOD_job_wait, &job), 0);
-		assert_int_equal(job.state, JOB_SUCCEEDED);
-		assert_int_equal(peer_answer(&worker, completing, METHOD_job_complete, NULL), 0);
-	}
-	peer_close(&worker);
-}
-
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_put_is_checked),
 		TEST(a_large_preview_becomes_a_blob_only_if_it_is_used),
-		TEST(a_full_store_is_told_and_leaves_no_blobs),
 		TEST(each_of_many_puts_stands_on_its_own),
 		TEST(a_batch_has_its_limit),
 		TEST(a_completion_is_one_or_many_and_not_both),
@@ -676,10 +526,6 @@ int main(void)
 		TEST(queues_and_the_server_are_read),
 		TEST(artifacts_are_read_in_parts),
 		TEST(a_seventeenth_artifact_says_which_limit),
-		TEST(leases_that_wait_are_counted),
-		TEST(a_wait_ends_with_the_job),
-		TEST(a_wait_that_is_over_tells_the_present),
-		TEST(no_end_is_missed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,7 +74,10 @@ static int attempt(struct peer *p, enum method_id m, const void *params, void *r
 
 	buf_init(&out, 64 << 20);
 	add_request(&out, ++p->last_id, m, params);
-	gone = !peer_try_send(p, out.data, out.size) || !peer_try_read(p, &e);
+	gone = !peer_try_send(p, out.data, out.size);
+	do
+		gone = gone || !peer_try_read(p, &e);
+	while (!gone && e.type == RPC_NOTIFICATION);
 	buf_done(&out);
 	if (gone)
 		return ERR_NO_CONNECTION;
@@ -159,12 +162,44 @@ static int work(struct peer *p, const struct uuid *id)
 	return rc < 0 ? rc : attempt(p, METHOD_job_complete, &done, NULL);
 }
 
+/* What an operator does; the job is held by this connection, which is told so. */
+static int operate(struct peer *p)
+{
+	struct slice queue = slice_str("q");
+	struct msg_job_put put = put_of("q", "x", 1);
+	struct msg_job_put_result stored;
+	struct msg_job_lease lease = lease_of(&queue, 0);
+	struct msg_job_change cancel = { .has_id = true };
+	struct msg_job_change erase = { .has_filter = true, .filter = { .has_queue = true, .queue = queue } };
+	struct msg_queue_set set = { .has_queue = true, .queue = queue, .has_title = true, .title = slice_str("t") };
+	struct msg_queue_name name = { .has_queue = true, .queue = queue };
+	struct msg_empty nothing = { 0 };
+	int rc;
+
+	rc = attempt(p, METHOD_job_put, &put, &stored);
+	if (rc == 0)
+		rc = attempt(p, METHOD_job_lease, &lease, NULL);
+	if (rc < 0)
+		return rc;
+	cancel.id = stored.id;
+	rc = attempt(p, METHOD_job_cancel, &cancel, NULL);
+	if (rc == 0)
+		rc = attempt(p, METHOD_job_erase, &erase, NULL);
+	if (rc == 0)
+		rc = attempt(p, METHOD_queue_set, &set, NULL);
+	if (rc == 0)
+		rc = attempt(p, METHOD_queue_get, &name, NULL);
+	if (rc == 0)
+		rc = attempt(p, METHOD_queue_purge, &name, NULL);
+	return rc < 0 ? rc : attempt(p, METHOD_server_check, &nothing, NULL);
+}
+
 /* A connection's life. 0, or how it failed. */
 static int live(void)
 {
 	struct slice none = slice_str("none");
 	struct msg_job_lease lease = lease_of(&none, 60000);
-	struct msg_hello hello = { 0 };
+	struct msg_hello hello = { .has_subscribe = true, .subscribe = true };
 	struct uuid id;
 	struct peer p;
 	int rc;
@@ -175,6 +210,8 @@ static int live(void)
 		rc = produce(&p, &id);
 	if (rc == 0)
 		rc = work(&p, &id);
+	if (rc == 0)
+		rc = operate(&p);
 	if (rc == 0) {
 		/* parked when its session goes */
 		struct buf out;

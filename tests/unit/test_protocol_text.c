@@ -127,6 +127,19 @@ static void write_response(const struct rpc_envelope *e, const struct dialog *d,
 	rpc_write_response(out, e->id, result, decoded);
 }
 
+static void write_notification(const struct rpc_envelope *e, msgpack_zone *zone, struct buf *out)
+{
+	struct msg_job_cancel_notice notice;
+
+	if (slice_is(e->method, "server.shutdown")) {
+		rpc_write_notification(out, "server.shutdown", &MSG_empty, &(struct msg_empty){ 0 });
+		return;
+	}
+	assert_true(slice_is(e->method, "job.cancel"));
+	assert_int_equal(message_decode(&MSG_job_cancel_notice, e->params, zone, &notice, NULL), 0);
+	rpc_write_notification(out, "job.cancel", &MSG_job_cancel_notice, &notice);
+}
+
 /* Vets, decodes and encodes again; the bytes are the same. */
 static void check_example(const char *mark, struct dialog *d)
 {
@@ -150,7 +163,7 @@ static void check_example(const char *mark, struct dialog *d)
 	else if (envelope.type == RPC_RESPONSE)
 		write_response(&envelope, d, &zone, &out);
 	else
-		rpc_write_notification(&out, "server.shutdown", &MSG_empty, &(struct msg_empty){ 0 });
+		write_notification(&envelope, &zone, &out);
 	if (envelope.type == RPC_REQUEST && d->refused)
 		return;
 	assert_int_equal(out.size, size);
@@ -172,8 +185,8 @@ static void test_example_bytes_are_what_the_code_reads_and_writes(void **state)
 			continue;
 		check_example(line + 4, &d);
 	}
-	assert_int_equal(d.requests, 7);
-	assert_int_equal(d.others, d.requests + 1);
+	assert_int_equal(d.requests, 8);
+	assert_int_equal(d.others, d.requests + 2);
 }
 
 /* ---- nothing is left out ---- */

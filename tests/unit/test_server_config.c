@@ -175,7 +175,7 @@ static const struct {
 	{ "log:\n  level:\n    a: b\n", "r.yaml:2: log.level: needs a single value" },
 	/* values */
 	{ "limits:\n  message: 4 potatoes\n", "r.yaml:2: limits.message: \"4 potatoes\" is not a size" },
-	{ "limits:\n\n\n  message: 1KiB\n", "r.yaml:4: limits.message: 1KiB is out of range: from 64.0 KiB" },
+	{ "limits:\n\n\n  message: 1KiB\n", "r.yaml:4: limits.message: 1KiB is out of range: from 512.0 KiB" },
 	{ "limits: { connections: 1.5 }\n", "r.yaml:1: limits.connections: \"1.5\" is not a whole number" },
 	{ "limits: { connections: 0x10 }\n", "r.yaml:1: limits.connections: \"0x10\" is not a whole number" },
 	{ "limits: { connections: -1 }\n", "r.yaml:1: limits.connections: \"-1\" is not a whole number" },
@@ -232,9 +232,15 @@ static void test_settings_that_contradict_each_other_are_told(void **state)
 	const char *key;
 
 	(void)state;
-	assert_int_equal(config_set(c, "limits.payload", "4MiB", &error), 0);
+	/* A lease has metadata and a checkpoint beside the payload. */
+	assert_int_equal(config_set(c, "limits.payload", "3697KiB", &error), 0);
 	assert_int_equal(config_check(c, &key, &error), ERR_CONFIG);
 	assert_string_equal(key, "limits.payload");
+	assert_string_equal(error.text, "must be at least 400.0 KiB smaller than limits.message");
+	assert_int_equal(config_set(c, "limits.payload", "3696KiB", &error), 0);
+	assert_int_equal(config_check(c, &key, &error), 0);
+	assert_int_equal(config_set(c, "limits.message", "3MiB", &error), 0);
+	assert_int_equal(config_check(c, &key, &error), ERR_CONFIG);
 	assert_int_equal(config_set(c, "limits.message", "5MiB", &error), 0);
 	assert_int_equal(config_set(c, "retention.record", "1h", &error), 0);
 	assert_int_equal(config_check(c, &key, &error), ERR_CONFIG);

@@ -1,0 +1,95 @@
+/* job.cancel, job.retry, job.erase and queue.purge: what an operator, or the producer of one job, does to jobs that are
+ * there. One job is changed at once; those of a filter in pieces, by sweep.c.
+ */
+#include "server/engine/engine_priv.h"
+
+static int cancel(struct engine *e, const struct uuid *id, struct job *job, bool *ret_changed)
+{
+	*ret_changed = job->state != JOB_CANCELED;
+	if (job->state == JOB_CANCELED)
+		return 0;
+	return job_state_final(job->state) ? ERR_INVALID_STATE : job_move(e, id, job, JOB_CANCELED);
+}
+
+/* A dead job begins anew, at the end of the line. Its checkpoint stays: what it paid for may be there still. */
+static int retry(struct engine *e, const struct uuid *id, struct job *job)
+{
+	if (job->state != JOB_DEAD || (job->deadline_at_ms != 0 && job->deadline_at_ms <= e->now_ms))
+		return ERR_INVALID_STATE;
+	job->attempt = 0;
+	job->tag = 0;
+	job->run_at_ms = e->now_ms;
+	job->has_progress = false;
+	job->note.size = 0;
+	job->artifacts_gone = false;
+	return job_move(e, id, job, JOB_READY);
+}
+
+/* Whoever works on it is told as by a cancel. */
+static int erase(struct engine *e, const struct uuid *id, struct job *job)
+{
+	int rc = job_state_final(job->state) ? 0 : job_move(e, id, job, JOB_CANCELED);
+
+	return rc < 0 ? rc : job_forget(e, id, job);
+}
+
+int change_one(struct engine *e, const struct uuid *id, enum change_action action, bool *ret_changed)
+{
+	struct job job;
+	int rc = job_find(e, id, &job);
+
+	*ret_changed = true;
+	if (rc == ERR_CORRUPT && action == CHANGE_ERASE)
+		return set_aside_erase(e, id);
+	if (rc < 0)
+		return rc;
+	switch (action) {
+	case CHANGE_CANCEL:
+		return cancel(e, id, &job, ret_changed);
+	case CHANGE_PURGE:
+		return job.state > JOB_READY ? ERR_INVALID_STATE : job_move(e, id, &job, JOB_CANCELED);
+	case CHANGE_RETRY:
+		return retry(e, id, &job);
+	case CHANGE_ERASE:
+		return erase(e, id, &job);
+	}
+	return ERR_INTERNAL;
+}
+
+static int refuse_state(struct engine *e, struct command *cmd, const struct command_change *c)
+{
+	struct job job;
+	int rc = job_load(e, &c->id, &job);
+
+	if (rc < 0)
+		return settle(cmd, rc);
+	if (c->action == CHANGE_RETRY && job.state == JOB_DEAD)
+		return refuse(cmd, ERR_INVALID_STATE, NULL, "the job's deadline has passed");
+	return refuse(cmd, ERR_INVALID_STATE, NULL, "the job is %s, only %s can be %s", job_state_names[job.state],
+		      c->action == CHANGE_RETRY ? "a dead one" : "one that waits or runs",
+		      c->action == CHANGE_RETRY ? "retried" : "canceled");
+}
+
+int command_change(struct engine *e, struct command *cmd, bool *ret_kept)
+{
+	const struct command_change *c = cmd->params;
+	struct msg_job_change_result result = { .has_count = true };
+	bool changed;
+	int rc;
+
+	if (!c->has_id) {
+		if (c->action == CHANGE_PURGE && !queues_find(e->queues, c->filter.queue))
+			return refuse(cmd, ERR_NOT_FOUND, "queue", "there is no such queue");
+		command_list_push(&e->sweeps, cmd);
+		*ret_kept = true;
+		return 0;
+	}
+	rc = change_one(e, &c->id, c->action, &changed);
+	if (rc == ERR_INVALID_STATE)
+		return refuse_state(e, cmd, c);
+	if (rc == 0) {
+		result.count = changed;
+		cmd->answer(cmd, &MSG_job_change_result, &result);
+	}
+	return settle(cmd, rc);
+}

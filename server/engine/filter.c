@@ -1,0 +1,44 @@
+#include "server/engine/filter.h"
+
+#include "server/store/keys.h"
+
+int filter_find_queue(struct store_txn *t, struct slice name, uint32_t *ret)
+{
+	struct key key = key_name(name);
+	struct slice number;
+	int rc;
+
+	rc = store_get(t, TABLE_NAMES, key_slice(&key), &number);
+	return rc < 0 ? rc : key_read_queue(number, ret);
+}
+
+int filter_begin(struct store_txn *t, const struct msg_job_filter *asked, struct filter *ret)
+{
+	*ret = (struct filter){ .asked = *asked };
+	return asked->has_queue ? filter_find_queue(t, asked->queue, &ret->queue) : 0;
+}
+
+/* A job whose input is damaged is of no group. */
+static int of_group(struct store_txn *t, const struct uuid *id, struct slice group, bool *ret)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+	int rc;
+
+	*ret = false;
+	rc = store_get(t, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc == 0)
+		*ret = record_read_input(bytes, &input) == 0 && slice_equal(input.group, group);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int filter_matches(struct store_txn *t, const struct filter *f, const struct uuid *id, const struct job *job,
+		   bool *ret_matches)
+{
+	const struct msg_job_filter *a = &f->asked;
+
+	*ret_matches = !(a->has_queue && job->queue != f->queue) && !(a->has_state && job->state != a->state) &&
+		       !(a->has_before_at_ms && job->created_at_ms >= a->before_at_ms);
+	return *ret_matches && a->has_group ? of_group(t, id, a->group, ret_matches) : 0;
+}

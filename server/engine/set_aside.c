@@ -1,0 +1,152 @@
+/* Jobs whose record is damaged: a flipped bit, a page that the disk gave back wrong. Such a job is taken out of every
+ * count and is never served; what is left of it stays where it is, for the operator to look at and to erase. Index
+ * entries that still lead to it are removed when somebody comes upon them.
+ */
+#include <string.h>
+
+#include "server/engine/engine_priv.h"
+
+/* 0 where it is set aside, ERR_NOT_FOUND where it is not. */
+static int find(struct engine *e, const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct slice value;
+
+	return store_get(e->txn, TABLE_SET_ASIDE, key_slice(&key), &value);
+}
+
+int report_damage(struct engine *e, const struct uuid *id, const char *what)
+{
+	struct job_event event = { .id = *id, .damage = what };
+
+	return event_add(e, &event);
+}
+
+/* What the job counted for in its queue's bytes, as far as the input still tells. */
+static int64_t bytes_of(struct engine *e, const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+
+	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0)
+		return 0;
+	return (int64_t)input.payload.size;
+}
+
+static void uncount(struct engine *e, const struct uuid *id, const struct index_word *word)
+{
+	struct queue *q = queues_get(e->queues, word->queue);
+
+	if (!q)
+		return;
+	q->dirty = true;
+	q->record.counts[word->state]--;
+	if (word->state == JOB_READY)
+		q->record.ready[word->priority]--;
+	if (!job_state_final(word->state))
+		q->record.bytes -= bytes_of(e, id);
+}
+
+int set_aside(struct engine *e, const struct uuid *id, const struct index_word *word)
+{
+	struct key key = key_job(id);
+	int rc = find(e, id);
+
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (word)
+		uncount(e, id, word);
+	buf_reset(&e->record);
+	rc = record_write_moment(&e->record, e->now_ms);
+	if (rc == 0)
+		rc = store_put(e->txn, TABLE_SET_ASIDE, key_slice(&key), buf_slice(&e->record));
+	return rc < 0 ? rc : report_damage(e, id, "record");
+}
+
+/* ---- erasing ---- */
+
+/* What an entry of either index says; false for one of another job. */
+static bool entry_of(enum store_table table, struct slice key, struct slice value, const struct uuid *id,
+		     struct index_word *ret, bool *ret_known)
+{
+	struct uuid found;
+	uint64_t tag;
+	int64_t at_ms;
+
+	ret->state = JOB_READY;
+	if (table == TABLE_READY) {
+		*ret_known = true;
+		return key_read_ready(key, &ret->queue, &ret->priority, &tag, &found) == 0 &&
+		       ret->priority < PRIORITIES && uuid_equal(&found, id);
+	}
+	*ret_known = due_value_read(value, &ret->queue, &ret->state, &ret->priority) == 0;
+	return key_read_due(key, &at_ms, &found) == 0 && uuid_equal(&found, id);
+}
+
+/* Removes the job's entries of one index. */
+static int remove_entries(struct engine *e, enum store_table table, const struct uuid *id)
+{
+	struct slice key, value;
+	int rc;
+
+	rc = store_seek(e->txn, table, slice_of(NULL, 0), &key, &value);
+	while (rc == 0) {
+		struct index_word word;
+		struct key copy;
+		bool known;
+
+		if (!entry_of(table, key, value, id, &word, &known)) {
+			rc = store_next(e->txn, table, &key, &value);
+			continue;
+		}
+		copy = key_copy(key);
+		rc = set_aside(e, id, known ? &word : NULL);
+		if (rc == 0)
+			rc = store_delete(e->txn, table, key_slice(&copy));
+		if (rc == 0)
+			rc = store_seek(e->txn, table, key_slice(&copy), &key, &value);
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* The queue whose idempotency key leads to the job; 0 where there is none, which is as good as any then. */
+static uint32_t queue_of_key(struct engine *e, const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct key word;
+	struct job_input input;
+	struct slice bytes;
+	struct uuid found;
+
+	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0 ||
+	    input.idempotency_key.size == 0)
+		return 0;
+	word = key_idempotency(0, input.idempotency_key);
+	for (uint32_t n = 0; queues_get(e->queues, n); n++) {
+		struct key number = key_queue(n);
+
+		memcpy(word.bytes, number.bytes, number.size);
+		if (store_get(e->txn, TABLE_IDEMPOTENCY, key_slice(&word), &bytes) == 0 &&
+		    key_read_job(bytes, &found) == 0 && uuid_equal(&found, id))
+			return n;
+	}
+	return 0;
+}
+
+int set_aside_erase(struct engine *e, const struct uuid *id)
+{
+	struct job_event event = { .id = *id, .final = true };
+	struct key key = key_job(id);
+	struct job job = { .queue = queue_of_key(e, id) }; /* of its link nothing is known but the first */
+	int rc;
+
+	rc = remove_entries(e, TABLE_READY, id);
+	if (rc == 0)
+		rc = remove_entries(e, TABLE_DUE, id);
+	if (rc == 0)
+		rc = delete_if_there(e, TABLE_SET_ASIDE, &key);
+	if (rc == 0)
+		rc = job_remove(e, id, &job);
+	return rc < 0 ? rc : event_add(e, &event);
+}

@@ -1,0 +1,187 @@
+/* Changes of many jobs by filter, a bounded piece in each batch: so that ten million of them hold up nobody, and no
+ * transaction grows without end. The first in the list is gone on with until it is done; a batch that fails ends it,
+ * and what it did in earlier batches stays.
+ */
+#include <string.h>
+
+#include "server/engine/engine_priv.h"
+#include "server/engine/filter.h"
+#include "server/engine/view.h"
+
+#define STEPS_PER_BATCH	  4000 /* jobs looked at */
+#define CHANGES_PER_BATCH 500
+
+static const char *const method_names[] = {
+	[CHANGE_CANCEL] = "job.cancel",
+	[CHANGE_RETRY] = "job.retry",
+	[CHANGE_ERASE] = "job.erase",
+	[CHANGE_PURGE] = "queue.purge",
+};
+
+/* ---- answers ---- */
+
+static int answer_purge(struct engine *e, struct command *cmd, const struct command_change *c)
+{
+	struct msg_queue_purge_result result = { .has_count = true, .count = c->count };
+	const struct queue *q = queues_find(e->queues, c->filter.queue);
+	struct msg_queue queue;
+	int rc;
+
+	rc = view_queue(e->txn, q->number, &q->record, &queue);
+	if (rc < 0)
+		return rc;
+#define COPY(type, name, ...)                 \
+	result.has_##name = queue.has_##name; \
+	result.name = queue.name;
+#define COPY_NESTED(name, ...) COPY(, name)
+	FIELDS_queue(COPY, COPY_NESTED, COPY_NESTED, , , )
+#undef COPY_NESTED
+#undef COPY
+		cmd->answer(cmd, &MSG_queue_purge_result, &result);
+	return 0;
+}
+
+/* more: there may be jobs that were not looked at. */
+static int answer(struct engine *e, struct command *cmd, const struct command_change *c, bool more)
+{
+	struct msg_job_change_result result = { .has_count = true, .count = c->count, .has_cursor = more };
+	struct cursor_text cursor;
+
+	if (c->action == CHANGE_PURGE)
+		return answer_purge(e, cmd, c);
+	cursor = cursor_make(e->settings->link_secret, method_names[c->action], &c->filter, &c->after);
+	result.cursor = slice_str(cursor.text);
+	cmd->answer(cmd, &MSG_job_change_result, &result);
+	return 0;
+}
+
+/* ---- going on ---- */
+
+/* Jobs that are put while it goes on are not its business, or it might never come to an end. */
+static int begin(struct engine *e, struct command_change *c)
+{
+	struct slice key, value;
+	int rc;
+
+	c->begun = true;
+	rc = store_seek_back(e->txn, TABLE_JOBS, slice_of(NULL, 0), &key, &value);
+	return rc < 0 ? rc : key_read_job(key, &c->until);
+}
+
+/* The job behind c->after. ERR_NOT_FOUND past the last. */
+static int step(struct engine *e, struct command_change *c, struct slice *ret_record)
+{
+	struct key from = key_job(&c->after);
+	struct slice key;
+	int rc;
+
+	/* The least key above. */
+	from.bytes[from.size++] = 0;
+	rc = store_seek(e->txn, TABLE_JOBS, c->has_after ? key_slice(&from) : slice_of(NULL, 0), &key, ret_record);
+	if (rc == 0)
+		rc = key_read_job(key, &c->after);
+	if (rc < 0)
+		return rc;
+	c->has_after = true;
+	return memcmp(c->after.bytes, c->until.bytes, sizeof(c->until.bytes)) > 0 ? ERR_NOT_FOUND : 0;
+}
+
+static int wants(struct engine *e, const struct command_change *c, const struct filter *f, struct slice record,
+		 bool *ret)
+{
+	const struct msg_job_filter *a = &c->filter;
+	struct job job;
+
+	if (record_read_job(record, &job) == 0)
+		return filter_matches(e->txn, f, &c->after, &job, ret);
+	/* Of a damaged one nothing is known that a filter could ask for. */
+	*ret = c->action == CHANGE_ERASE && a->all && !a->has_queue && !a->has_state && !a->has_group &&
+	       !a->has_before_at_ms;
+	return 0;
+}
+
+/* Changes the job at c->after if it is asked for. *ret_changed: it was, and could be. */
+static int change_if_wanted(struct engine *e, struct command_change *c, const struct filter *f, struct slice record,
+			    bool *ret_changed)
+{
+	int rc;
+
+	rc = wants(e, c, f, record, ret_changed);
+	if (rc < 0 || !*ret_changed)
+		return rc;
+	rc = change_one(e, &c->after, c->action, ret_changed);
+	if (!is_refusal(rc))
+		return rc;
+	*ret_changed = false;
+	return 0;
+}
+
+/* One piece. *ret_done: there is nothing left to look at. */
+static int sweep_piece(struct engine *e, struct command_change *c, bool *ret_done)
+{
+	/* A queue made in this batch is not in the store yet. */
+	const struct queue *q = c->filter.has_queue ? queues_find(e->queues, c->filter.queue) : NULL;
+	struct filter filter = { .asked = c->filter, .queue = q ? q->number : 0 };
+	int64_t changes = 0;
+	int rc;
+
+	rc = c->filter.has_queue && !q ? ERR_NOT_FOUND : 0;
+	if (rc == 0 && !c->begun)
+		rc = begin(e, c);
+	for (int i = 0; rc == 0 && i < STEPS_PER_BATCH && changes < CHANGES_PER_BATCH; i++) {
+		bool changed = false;
+		struct slice record;
+
+		if (c->limit > 0 && c->count >= c->limit)
+			break;
+		rc = step(e, c, &record);
+		if (rc == 0)
+			rc = change_if_wanted(e, c, &filter, record, &changed);
+		changes += changed;
+		c->count += changed;
+	}
+	*ret_done = rc == ERR_NOT_FOUND;
+	return *ret_done ? 0 : rc;
+}
+
+int sweep_run(struct engine *e)
+{
+	struct command *cmd = e->sweeps.head;
+	struct command_change *c;
+	bool done;
+	int rc;
+
+	if (!cmd)
+		return 0;
+	/* How far it is stands with what was asked, as the maker of the command expects. */
+	c = (struct command_change *)(uintptr_t)cmd->params;
+	e->swept = cmd;
+	rc = sweep_piece(e, c, &done);
+	if (rc < 0)
+		return rc;
+	if (!done && !(c->limit > 0 && c->count >= c->limit))
+		return 0;
+	rc = answer(e, cmd, c, !done);
+	if (rc < 0)
+		return rc;
+	e->swept = NULL;
+	command_list_push(&e->answered, command_list_pop(&e->sweeps));
+	return 0;
+}
+
+int sweep_forget(struct engine *e, uint64_t session)
+{
+	struct command *cmd = command_list_take(&e->sweeps);
+	int rc = 0;
+
+	while (cmd) {
+		struct command *next = cmd->next;
+		bool gone = cmd->session == session;
+
+		if (gone && rc == 0)
+			rc = answer(e, cmd, cmd->params, true);
+		command_list_push(gone ? &e->answered : &e->sweeps, cmd);
+		cmd = next;
+	}
+	return rc;
+}
