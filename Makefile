@@ -13,6 +13,7 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-
 	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps
+BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
 
@@ -57,6 +58,10 @@ PLAIN_ONLY  := $(B)/tests/unit/test_net_memory
 UNIT        := $(if $(filter asan tsan,$(VARIANT)),$(filter-out $(PLAIN_ONLY),$(UNIT)),$(UNIT))
 INTEGRATION := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
 CRASH       := $(patsubst tests/crash/%.c,$(B)/tests/crash/%,$(wildcard tests/crash/test_*.c))
+# All but one put a layer between a broker and its C library (tests/crash/layer): plainly only, likewise.
+FAULT_LAYER := $(call objects,tests/crash/layer/*.c)
+CRASH       := $(if $(filter asan tsan,$(VARIANT)),$(B)/tests/crash/test_kill,$(CRASH) $(B)/tests/libfault.so)
+SIM         := $(B)/tests/sim/sim
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 PROGRAMS := $(B)/raincheckd $(B)/raincheck-worker $(B)/raincheck $(B)/libraincheck.so $(B)/libraincheck.a
@@ -75,7 +80,7 @@ help:
 	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
-	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=200;  make coverage'
+	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=200;  make sim SIM_STEPS=4000000;  make coverage'
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
@@ -122,6 +127,18 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libwork
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_tests)
+$(B)/tests/libfault.so: $(FAULT_LAYER)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ -lpthread
+# It defines what the fortified headers would define anew.
+$(FAULT_LAYER): CFLAGS += -fvisibility=hidden -U_FORTIFY_SOURCE
+# The simulation comes between the engine and its store, to make it fail.
+WRAPPED := store_get store_put store_delete store_seek store_next store_seek_back
+$(SIM): $(call objects,tests/sim/*.c) $(B)/libharness.a $(B)/libserver.a $(B)/libproto.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(WRAPPED:%=-Wl,--wrap=%) $(LIBS_server) $(call PKG,cmocka)
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libserver.a $(B)/libworker.a $(B)/libraincheck.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -161,7 +178,7 @@ demo: deps-demo
 test: deps
 	+@tests/all
 
-test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH)
+test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
@@ -169,7 +186,13 @@ check: test-programs
 CRASHES ?= 200
 .PHONY: crash
 crash: test-programs
-	@B=$(B) CRASHES=$(CRASHES) tests/run $(CRASH)
+	@B=$(B) CRASHES=$(CRASHES) tests/run $(filter-out %.so,$(CRASH))
+
+# The engine beside its model; SEED=… RUN=… plays a run again. The time limit follows from the steps.
+SIM_STEPS ?= 4000000
+.PHONY: sim
+sim: $(SIM)
+	@B=$(B) SIM_STEPS=$(SIM_STEPS) TEST_SECONDS=$$((600 + $(SIM_STEPS) / 2000)) tests/run $(SIM)
 
 .PHONY: check-asan check-tsan check-threads check-valgrind
 check-asan:
@@ -178,7 +201,7 @@ check-tsan:
 	+@$(AGAIN) B=build/tsan VARIANT=tsan check-threads
 # What runs threads: the broker with all that talks to it, and the units that start threads.
 check-threads: test-programs
-	@B=$(B) tests/run $(filter $(addprefix $(B)/tests/unit/test_,writer net% http% client% cli%),$(UNIT)) $(INTEGRATION)
+	@B=$(B) tests/run $(filter $(addprefix $(B)/tests/unit/test_,writer% net% http% client% cli%),$(UNIT)) $(INTEGRATION)
 check-valgrind: test-programs
 	$(call install,valgrind)
 	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
@@ -197,15 +220,18 @@ coverage: deps
 	@gcovr --root . --object-directory build/coverage --filter 'server/' --filter 'worker/' --filter 'proto/' \
 		--filter 'client/' --print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
 
-BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
-.PHONY: bench
-$(B)/bench/%: $(B)/obj/bench/%.o $(B)/libharness.a $(B)/libraincheck.a
+# BENCH="p1 p4" asks these questions only; see bench/README.md.
+BENCH ?=
+.PHONY: bench bench-programs
+$(B)/bench/driver: $(call objects,bench/*.c) $(B)/libserver.a $(B)/libproto.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) $(LIBS_tests)
-bench: deps
-	+@$(AGAIN) all $(BENCH)
-	@for b in $(BENCH); do B=$(B) $$b | tee /dev/stderr | tail -1 > $$b.json; done
+	$(Q)$(LINK) $(LIBS_server)
+bench-programs: $(B)/raincheckd $(B)/bench/driver
+bench: deps-build
+	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
+	+@$(AGAIN) bench-programs
+	@B=$(B) bench/run $(BENCH)
 
 # ---- lint -----------------------------------------------------------------------------------------------------------
 
@@ -239,7 +265,7 @@ install: all
 	install -m 755 $(B)/libraincheck.so $(DESTDIR)$(PREFIX)/lib/libraincheck.so.0
 	ln -sf libraincheck.so.0 $(DESTDIR)$(PREFIX)/lib/libraincheck.so
 	install -m 644 $(B)/libraincheck.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 client/raincheck.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 client/raincheck.h client/raincheck_worker.h client/raincheck_admin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
 	$(if $(DESTDIR),,-PATH="$$PATH:/sbin:/usr/sbin" ldconfig)

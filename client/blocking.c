@@ -1,4 +1,5 @@
-/* The blocking calls: each starts its asynchronous twin for a waiter and runs the private loop until that is told. */
+/* The blocking calls: each starts its asynchronous twin for a waiter and runs the private loop until that is told.
+ * Those of operators: blocking_admin.c. */
 #include "handle_priv.h"
 #include "proto/base/clock.h"
 
@@ -91,6 +92,56 @@ int raincheck_list(struct raincheck *rc, const struct raincheck_list *list, stru
 	if (err == 0)
 		err = raincheck_list_async(rc, list, NULL, NULL);
 	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_cancel(struct raincheck *rc, const char *id, struct raincheck_change_result **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_cancel_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_retry(struct raincheck *rc, const char *id, struct raincheck_change_result **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_retry_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_erase(struct raincheck *rc, const char *id, struct raincheck_change_result **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_erase_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_link_rotate(struct raincheck *rc, const char *id, struct raincheck_link **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_link_rotate_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_link_revoke(struct raincheck *rc, const char *id)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_link_revoke_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, NULL);
 }
 
 int raincheck_lease(struct raincheck *rc, const struct raincheck_lease *lease, struct raincheck_lease_result **ret)
@@ -228,25 +279,5 @@ int raincheck_artifact_read(struct raincheck *rc, const struct raincheck_artifac
 
 	if (err == 0)
 		err = raincheck_artifact_read_async(rc, read, NULL, NULL);
-	return handle_unblock(rc, &w, err, ret);
-}
-
-int raincheck_queue_list(struct raincheck *rc, struct raincheck_queue_list **ret)
-{
-	struct waiter w;
-	int err = handle_block(rc, &w);
-
-	if (err == 0)
-		err = raincheck_queue_list_async(rc, NULL, NULL);
-	return handle_unblock(rc, &w, err, ret);
-}
-
-int raincheck_stats(struct raincheck *rc, struct raincheck_stats **ret)
-{
-	struct waiter w;
-	int err = handle_block(rc, &w);
-
-	if (err == 0)
-		err = raincheck_stats_async(rc, NULL, NULL);
 	return handle_unblock(rc, &w, err, ret);
 }

@@ -309,3 +309,79 @@ int convert_artifact_read(const struct raincheck_artifact_read *in, struct msg_a
 	GIVE_INT(length);
 	return convert_id(in->id, "id", &ret->id, info);
 }
+
+/* ---- operators ---- */
+
+int convert_change(const struct raincheck_change *in, struct msg_job_change *ret, struct error_info *info)
+{
+	const struct raincheck_filter *f = &in->filter;
+
+	*ret = (struct msg_job_change){ .has_filter = true };
+	if (f->has_state && (unsigned)f->state >= JOB_STATES)
+		return error_set(info, ERR_BAD_REQUEST, "filter.state", "is not a state");
+	ret->filter = (struct msg_job_filter){
+		.has_queue = f->queue != NULL,
+		.queue = slice_str(f->queue),
+		.has_state = f->has_state,
+		.state = (int)f->state,
+		.has_group = f->group != NULL,
+		.group = slice_str(f->group),
+		.has_before_at_ms = f->before_at_ms != 0,
+		.before_at_ms = f->before_at_ms,
+		.has_all = f->all,
+		.all = f->all,
+	};
+	GIVE_INT(limit);
+	GIVE_TEXT(cursor);
+	return 0;
+}
+
+/* A setting that is taken back goes out as nil, unless it is given too. */
+#define TAKE_BACK(bit, message, out, member)                                        \
+	do {                                                                        \
+		if ((in->defaults & RAINCHECK_QUEUE_##bit) && !(out)->has_##member) \
+			MESSAGE_SET_NIL(message, out, member);                      \
+	} while (0)
+
+static void convert_queue_backoff(const struct raincheck_queue_set *in, struct msg_queue_set *ret)
+{
+	struct msg_backoff *b = &ret->backoff;
+	bool given;
+
+	*b = convert_backoff(&in->backoff);
+	given = b->has_base_ms || b->has_factor || b->has_max_ms || b->has_jitter;
+	ret->has_backoff = given || (in->defaults & RAINCHECK_QUEUE_BACKOFF) != 0;
+	if (!given && (in->defaults & RAINCHECK_QUEUE_BACKOFF) == RAINCHECK_QUEUE_BACKOFF) {
+		ret->has_backoff = false;
+		MESSAGE_SET_NIL(queue_set, ret, backoff);
+		return;
+	}
+	TAKE_BACK(BACKOFF_BASE, backoff, b, base_ms);
+	TAKE_BACK(BACKOFF_FACTOR, backoff, b, factor);
+	TAKE_BACK(BACKOFF_MAX, backoff, b, max_ms);
+	TAKE_BACK(BACKOFF_JITTER, backoff, b, jitter);
+}
+
+int convert_queue_set(const struct raincheck_queue_set *in, struct msg_queue_set *ret, struct error_info *info)
+{
+	*ret = (struct msg_queue_set){ 0 };
+	if (!in->queue)
+		return error_set(info, ERR_BAD_REQUEST, "queue", "is missing");
+	GIVE_TEXT(queue);
+	GIVE_TEXT(title);
+	GIVE_IF(in->has_paused, paused);
+	GIVE_IF(in->has_max_jobs, max_jobs);
+	GIVE_IF(in->has_max_bytes, max_bytes);
+	GIVE_INT(max_attempts);
+	GIVE_INT(attempt_timeout_ms);
+	GIVE_IF(in->has_result_ttl_ms, result_ttl_ms);
+	convert_queue_backoff(in, ret);
+	TAKE_BACK(TITLE, queue_set, ret, title);
+	TAKE_BACK(PAUSED, queue_set, ret, paused);
+	TAKE_BACK(MAX_JOBS, queue_set, ret, max_jobs);
+	TAKE_BACK(MAX_BYTES, queue_set, ret, max_bytes);
+	TAKE_BACK(MAX_ATTEMPTS, queue_set, ret, max_attempts);
+	TAKE_BACK(ATTEMPT_TIMEOUT, queue_set, ret, attempt_timeout_ms);
+	TAKE_BACK(RESULT_TTL, queue_set, ret, result_ttl_ms);
+	return 0;
+}

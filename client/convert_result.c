@@ -1,19 +1,13 @@
 /* Results: messages to public structs. Texts are copied into the arena to end in a NUL; an allocation that fails is
- * remembered in the converter and told once, at the end.
+ * remembered in the converter and told once, at the end. Those of operators' calls: convert_admin.c.
  */
-#include "convert.h"
+#include "convert_priv.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
-
-struct converter {
-	msgpack_zone *arena;
-	bool copy;   /* bytes too */
-	bool failed; /* out of memory */
-};
 
 /* Before a result that owns its memory. */
 struct owner {
@@ -23,7 +17,7 @@ struct owner {
 
 #define OWNER_MAGIC 0x7261696e63686b21u
 
-static void *take(struct converter *c, size_t count, size_t size)
+void *convert__take(struct converter *c, size_t count, size_t size)
 {
 	/* One byte more, so that an empty array is not a failure. */
 	void *p = msgpack_zone_malloc(c->arena, count * size + 1);
@@ -35,9 +29,9 @@ static void *take(struct converter *c, size_t count, size_t size)
 	return p;
 }
 
-static const char *text(struct converter *c, bool has, struct slice s)
+const char *convert__text(struct converter *c, bool has, struct slice s)
 {
-	char *p = has ? take(c, s.size, 1) : NULL;
+	char *p = has ? convert__take(c, s.size, 1) : NULL;
 
 	if (p && s.size > 0)
 		memcpy(p, s.data, s.size);
@@ -49,7 +43,7 @@ static struct raincheck_bytes bytes(struct converter *c, bool has, struct slice 
 	if (!has)
 		return (struct raincheck_bytes){ 0 };
 	if (c->copy)
-		return (struct raincheck_bytes){ text(c, true, s), s.size };
+		return (struct raincheck_bytes){ convert__text(c, true, s), s.size };
 	return (struct raincheck_bytes){ s.data, s.size };
 }
 
@@ -66,7 +60,7 @@ static void token(const struct token *t, char ret[RAINCHECK_TOKEN_SIZE])
 
 static const struct raincheck_error *error(struct converter *c, bool has, const struct msg_error *in)
 {
-	struct raincheck_error *e = has ? take(c, 1, sizeof(*e)) : NULL;
+	struct raincheck_error *e = has ? convert__take(c, 1, sizeof(*e)) : NULL;
 
 	if (!e)
 		return NULL;
@@ -79,26 +73,13 @@ static const struct raincheck_error *error(struct converter *c, bool has, const 
 
 static const struct raincheck_pair *pairs(struct converter *c, const struct pair *in, size_t count)
 {
-	struct raincheck_pair *out = take(c, count, sizeof(*out));
+	struct raincheck_pair *out = convert__take(c, count, sizeof(*out));
 
 	for (size_t i = 0; out && i < count; i++) {
-		out[i].key = text(c, true, in[i].key);
-		out[i].value = text(c, true, in[i].value);
+		out[i].key = convert__text(c, true, in[i].key);
+		out[i].value = convert__text(c, true, in[i].value);
 	}
 	return out;
-}
-
-static struct raincheck_counts counts(const struct msg_counts *in)
-{
-	return (struct raincheck_counts){
-		.scheduled = in->scheduled,
-		.ready = in->ready,
-		.running = in->running,
-		.succeeded = in->succeeded,
-		.dead = in->dead,
-		.canceled = in->canceled,
-		.expired = in->expired,
-	};
 }
 
 /* ---- one function a result: from the message at in to the zeroed public struct at out ---- */
@@ -122,7 +103,7 @@ static void put(struct converter *c, const void *message, void *result)
 		id(&in->id, out->id);
 	out->created = in->created;
 	out->state = (enum raincheck_job_state)in->state;
-	out->link = text(c, in->has_link, in->link);
+	out->link = convert__text(c, in->has_link, in->link);
 	out->has_position = in->has_position;
 	out->position = in->position;
 	out->has_eta_ms = in->has_eta_ms;
@@ -133,7 +114,7 @@ static void put_many(struct converter *c, const void *message, void *result)
 {
 	const struct msg_job_put_many_result *in = message;
 	struct raincheck_put_many_result *out = result;
-	struct raincheck_put_result *jobs = take(c, in->jobs_count, sizeof(*jobs));
+	struct raincheck_put_result *jobs = convert__take(c, in->jobs_count, sizeof(*jobs));
 
 	for (size_t i = 0; jobs && i < in->jobs_count; i++)
 		put(c, &in->jobs[i], &jobs[i]);
@@ -158,25 +139,25 @@ static void job_times(const struct msg_job *in, struct raincheck_job *out)
 
 static void job_parts(struct converter *c, const struct msg_job *in, struct raincheck_job *out)
 {
-	struct raincheck_job_error *failure = in->has_error ? take(c, 1, sizeof(*failure)) : NULL;
-	struct raincheck_callback *callback = in->has_callback ? take(c, 1, sizeof(*callback)) : NULL;
-	struct raincheck_artifact *artifacts = take(c, in->artifacts_count, sizeof(*artifacts));
+	struct raincheck_job_error *failure = in->has_error ? convert__take(c, 1, sizeof(*failure)) : NULL;
+	struct raincheck_callback *callback = in->has_callback ? convert__take(c, 1, sizeof(*callback)) : NULL;
+	struct raincheck_artifact *artifacts = convert__take(c, in->artifacts_count, sizeof(*artifacts));
 
 	if (failure) {
 		failure->kind = (enum raincheck_failure)in->error.kind;
-		failure->message = text(c, true, in->error.message);
+		failure->message = convert__text(c, true, in->error.message);
 		failure->at_ms = in->error.at_ms;
 	}
 	if (callback) {
-		callback->url = text(c, true, in->callback.url);
-		callback->state = text(c, in->callback.has_state, in->callback.state);
+		callback->url = convert__text(c, true, in->callback.url);
+		callback->state = convert__text(c, in->callback.has_state, in->callback.state);
 		callback->attempts = in->callback.attempts;
 	}
 	for (size_t i = 0; artifacts && i < in->artifacts_count; i++) {
-		artifacts[i].name = text(c, true, in->artifacts[i].name);
-		artifacts[i].content_type = text(c, true, in->artifacts[i].content_type);
+		artifacts[i].name = convert__text(c, true, in->artifacts[i].name);
+		artifacts[i].content_type = convert__text(c, true, in->artifacts[i].content_type);
 		artifacts[i].size = in->artifacts[i].size;
-		artifacts[i].sha256 = text(c, true, in->artifacts[i].sha256);
+		artifacts[i].sha256 = convert__text(c, true, in->artifacts[i].sha256);
 	}
 	out->error = failure;
 	out->callback = callback;
@@ -190,19 +171,19 @@ static void job(struct converter *c, const void *message, void *result)
 	struct raincheck_job *out = result;
 
 	id(&in->id, out->id);
-	out->queue = text(c, true, in->queue);
+	out->queue = convert__text(c, true, in->queue);
 	out->state = (enum raincheck_job_state)in->state;
 	out->attempt = in->attempt;
 	out->max_attempts = in->max_attempts;
 	out->priority = in->priority;
-	out->group = text(c, in->has_group, in->group);
-	out->title = text(c, in->has_title, in->title);
-	out->note = text(c, in->has_note, in->note);
-	out->link = text(c, in->has_link, in->link);
+	out->group = convert__text(c, in->has_group, in->group);
+	out->title = convert__text(c, in->has_title, in->title);
+	out->note = convert__text(c, in->has_note, in->note);
+	out->link = convert__text(c, in->has_link, in->link);
 	out->metadata = pairs(c, in->metadata, in->metadata_count);
 	out->metadata_count = in->metadata_count;
 	out->payload_size = in->payload_size;
-	out->content_type = text(c, in->has_content_type, in->content_type);
+	out->content_type = convert__text(c, in->has_content_type, in->content_type);
 	job_times(in, out);
 	job_parts(c, in, out);
 }
@@ -212,7 +193,7 @@ static void payload(struct converter *c, const void *message, void *result)
 	const struct msg_job_payload_result *in = message;
 	struct raincheck_payload *out = result;
 
-	out->content_type = text(c, in->has_content_type, in->content_type);
+	out->content_type = convert__text(c, in->has_content_type, in->content_type);
 	out->data = bytes(c, true, in->data);
 }
 
@@ -220,23 +201,40 @@ static void list(struct converter *c, const void *message, void *result)
 {
 	const struct msg_job_list_result *in = message;
 	struct raincheck_list_result *out = result;
-	struct raincheck_job *jobs = take(c, in->jobs_count, sizeof(*jobs));
+	struct raincheck_job *jobs = convert__take(c, in->jobs_count, sizeof(*jobs));
 
 	for (size_t i = 0; jobs && i < in->jobs_count; i++)
 		job(c, &in->jobs[i], &jobs[i]);
 	out->jobs = jobs;
 	out->job_count = in->jobs_count;
-	out->cursor = text(c, in->has_cursor, in->cursor);
+	out->cursor = convert__text(c, in->has_cursor, in->cursor);
+}
+
+static void change(struct converter *c, const void *message, void *result)
+{
+	const struct msg_job_change_result *in = message;
+	struct raincheck_change_result *out = result;
+
+	out->count = in->count;
+	out->cursor = convert__text(c, in->has_cursor, in->cursor);
+}
+
+static void link_of(struct converter *c, const void *message, void *result)
+{
+	const struct msg_link_result *in = message;
+	struct raincheck_link *out = result;
+
+	out->link = convert__text(c, true, in->link);
 }
 
 static void leased_job(struct converter *c, const struct msg_leased_job *in, struct raincheck_leased_job *out)
 {
 	id(&in->id, out->id);
 	token(&in->lease, out->lease);
-	out->queue = text(c, true, in->queue);
+	out->queue = convert__text(c, true, in->queue);
 	out->attempt = in->attempt;
 	out->payload = bytes(c, true, in->payload);
-	out->content_type = text(c, in->has_content_type, in->content_type);
+	out->content_type = convert__text(c, in->has_content_type, in->content_type);
 	out->priority = in->priority;
 	out->lease_expires_at_ms = in->lease_expires_at_ms;
 	out->attempt_deadline_at_ms = in->attempt_deadline_at_ms;
@@ -245,15 +243,15 @@ static void leased_job(struct converter *c, const struct msg_leased_job *in, str
 	out->checkpoint = bytes(c, in->has_checkpoint, in->checkpoint);
 	out->metadata = pairs(c, in->metadata, in->metadata_count);
 	out->metadata_count = in->metadata_count;
-	out->traceparent = text(c, in->has_traceparent, in->traceparent);
-	out->hook_url = text(c, in->has_hook_url, in->hook_url);
+	out->traceparent = convert__text(c, in->has_traceparent, in->traceparent);
+	out->hook_url = convert__text(c, in->has_hook_url, in->hook_url);
 }
 
 static void lease(struct converter *c, const void *message, void *result)
 {
 	const struct msg_job_lease_result *in = message;
 	struct raincheck_lease_result *out = result;
-	struct raincheck_leased_job *jobs = take(c, in->jobs_count, sizeof(*jobs));
+	struct raincheck_leased_job *jobs = convert__take(c, in->jobs_count, sizeof(*jobs));
 
 	for (size_t i = 0; jobs && i < in->jobs_count; i++)
 		leased_job(c, &in->jobs[i], &jobs[i]);
@@ -265,7 +263,7 @@ static void extend(struct converter *c, const void *message, void *result)
 {
 	const struct msg_job_extend_result *in = message;
 	struct raincheck_extend_result *out = result;
-	struct raincheck_extended *leases = take(c, in->leases_count, sizeof(*leases));
+	struct raincheck_extended *leases = convert__take(c, in->leases_count, sizeof(*leases));
 
 	for (size_t i = 0; leases && i < in->leases_count; i++) {
 		id(&in->leases[i].id, leases[i].id);
@@ -279,7 +277,7 @@ static void complete(struct converter *c, const void *message, void *result)
 {
 	const struct msg_job_complete_result *in = message;
 	struct raincheck_complete_result *out = result;
-	struct raincheck_completed *jobs = take(c, in->jobs_count, sizeof(*jobs));
+	struct raincheck_completed *jobs = convert__take(c, in->jobs_count, sizeof(*jobs));
 
 	for (size_t i = 0; jobs && i < in->jobs_count; i++) {
 		jobs[i].error = error(c, in->jobs[i].has_error, &in->jobs[i].error);
@@ -344,59 +342,10 @@ static void artifact_data(struct converter *c, const void *message, void *result
 	const struct msg_artifact_read_result *in = message;
 	struct raincheck_artifact_data *out = result;
 
-	out->content_type = text(c, true, in->content_type);
+	out->content_type = convert__text(c, true, in->content_type);
 	out->size = in->size;
 	out->offset = in->offset;
 	out->data = bytes(c, true, in->data);
-}
-
-static void queue_list(struct converter *c, const void *message, void *result)
-{
-	const struct msg_queue_list_result *in = message;
-	struct raincheck_queue_list *out = result;
-	struct raincheck_queue *queues = take(c, in->queues_count, sizeof(*queues));
-
-	for (size_t i = 0; queues && i < in->queues_count; i++) {
-		const struct msg_queue *q = &in->queues[i];
-
-		queues[i] = (struct raincheck_queue){
-			.queue = text(c, true, q->queue),
-			.title = text(c, q->has_title, q->title),
-			.paused = q->paused,
-			.max_attempts = q->max_attempts,
-			.attempt_timeout_ms = q->attempt_timeout_ms,
-			.has_result_ttl_ms = q->has_result_ttl_ms,
-			.result_ttl_ms = q->result_ttl_ms,
-			.counts = counts(&q->counts),
-			.put_total = q->put_total,
-			.oldest_ready_at_ms = q->oldest_ready_at_ms,
-		};
-	}
-	out->queues = queues;
-	out->queue_count = in->queues_count;
-}
-
-static void stats(struct converter *c, const void *message, void *result)
-{
-	const struct msg_server_stats_result *in = message;
-	struct raincheck_stats *out = result;
-
-	out->version = text(c, true, in->version);
-	out->started_at_ms = in->started_at_ms;
-	out->now_ms = in->now_ms;
-	out->connections = in->connections;
-	out->waiting_leases = in->waiting_leases;
-	out->queues = in->queues;
-	out->jobs = counts(&in->jobs);
-	out->put_total = in->put_total;
-	out->store = (struct raincheck_store_stats){
-		.used_bytes = in->store.used_bytes,
-		.max_bytes = in->store.max_bytes,
-		.commits = in->store.commits,
-		.commands = in->store.commands,
-		.failed_commits = in->store.failed_commits,
-		.largest_batch = in->store.largest_batch,
-	};
 }
 
 /* ---- which is whose ---- */
@@ -424,13 +373,24 @@ static const struct result_kind kinds[METHODS] = {
 	[METHOD_job_wait] = KIND(job, job),
 	[METHOD_job_payload] = KIND(payload, payload),
 	[METHOD_job_list] = KIND(list_result, list),
+	[METHOD_job_cancel] = KIND(change_result, change),
+	[METHOD_job_retry] = KIND(change_result, change),
+	[METHOD_job_erase] = KIND(change_result, change),
+	[METHOD_link_rotate] = KIND(link, link_of),
 	[METHOD_artifact_put] = KIND(stored, stored),
 	[METHOD_artifact_begin] = KIND(upload, upload),
 	[METHOD_artifact_write] = KIND(written, written),
 	[METHOD_artifact_commit] = KIND(stored, stored),
 	[METHOD_artifact_read] = KIND(artifact_data, artifact_data),
-	[METHOD_queue_list] = KIND(queue_list, queue_list),
-	[METHOD_server_stats] = KIND(stats, stats),
+	[METHOD_queue_list] = KIND(queue_list, convert__queue_list),
+	[METHOD_queue_get] = KIND(queue, convert__queue),
+	[METHOD_queue_set] = KIND(queue, convert__queue),
+	[METHOD_queue_pause] = KIND(queue, convert__queue),
+	[METHOD_queue_resume] = KIND(queue, convert__queue),
+	[METHOD_queue_purge] = KIND(purge_result, convert__purge),
+	[METHOD_server_stats] = KIND(stats, convert__stats),
+	[METHOD_server_backup] = KIND(backup_result, convert__backup),
+	[METHOD_server_check] = KIND(check_result, convert__check),
 };
 
 size_t convert_count_items(enum method_id method, const void *message)
@@ -456,7 +416,7 @@ int convert_result(enum method_id method, const void *message, msgpack_zone *are
 	*ret = NULL;
 	if (kind.size == 0)
 		return 0;
-	owner = take(&c, 1, sizeof(*owner) + kind.size);
+	owner = convert__take(&c, 1, sizeof(*owner) + kind.size);
 	if (!owner)
 		return ERR_NO_MEMORY;
 	kind.convert(&c, message, owner + 1);

@@ -248,14 +248,14 @@ static const char *zone_text(msgpack_zone *zone, struct slice s)
 	return text;
 }
 
-/* The two that tell of a job say which, as job.release does; job.wake carries a body like a payload. Decoding ignores
- * the keys that it does not ask for. */
+/* job.wake says which job, as job.cancel does, and carries a body like a payload: decoding ignores the keys that it
+ * does not ask for. */
 static int read_job_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
 {
-	struct msg_job_release which;
+	struct msg_job_cancel_notice which;
 	struct msg_job_payload_result body;
 
-	if (message_decode(&MSG_job_release, e->params, rc->zone, &which, NULL) < 0)
+	if (message_decode(&MSG_job_cancel_notice, e->params, rc->zone, &which, NULL) < 0)
 		return ERR_PROTOCOL;
 	memcpy(ret->id, uuid_format(&which.id).text, sizeof(ret->id));
 	hex_encode(which.lease.bytes, sizeof(which.lease.bytes), ret->lease);
@@ -391,6 +391,7 @@ static bool is_read(enum method_id method)
 	case METHOD_job_list:
 	case METHOD_artifact_read:
 	case METHOD_queue_list:
+	case METHOD_queue_get:
 	case METHOD_server_stats:
 		return true;
 	default:

@@ -1,7 +1,7 @@
 /* handle_priv.h: what struct raincheck holds, for the files that implement libraincheck; nobody else includes it.
  *
  * handle.c makes, runs and closes handles; dialog.c is the conversation: greeting, requests, replies, timeouts,
- * notifications; methods.c and blocking.c are the calls. All on the handle's thread.
+ * notifications; methods.c, methods_admin.c and blocking.c are the calls. All on the handle's thread.
  */
 #ifndef RAINCHECK_CLIENT_HANDLE_PRIV_H
 #define RAINCHECK_CLIENT_HANDLE_PRIV_H
@@ -116,5 +116,10 @@ int dialog_start(struct raincheck *rc, const struct dialog_call *call);
 void dialog_cancel_all(struct raincheck *rc);
 
 void dialog_deadline_cb(uv_timer_t *timer);
+
+/* ---- methods.c ---- */
+
+/* What every call ends with: starts it, unless err, which is the conversion's, says why not. */
+int handle_start(struct raincheck *rc, int err, const struct error_info *info, const struct dialog_call *call);
 
 #endif

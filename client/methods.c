@@ -1,4 +1,5 @@
-/* The asynchronous calls: each turns its parameters into the method's message and starts it. */
+/* The asynchronous calls: each turns its parameters into the method's message and starts it. Those of operators:
+ * methods_admin.c. */
 #include <msgpack.h>
 #include <string.h>
 
@@ -6,8 +7,7 @@
 #include "handle_priv.h"
 #include "proto/base/clean.h"
 
-/* What every call ends with: err is that of the conversion. */
-static int start(struct raincheck *rc, int err, const struct error_info *info, const struct dialog_call *call)
+int handle_start(struct raincheck *rc, int err, const struct error_info *info, const struct dialog_call *call)
 {
 	if (err < 0)
 		handle_fail(rc, info);
@@ -29,14 +29,14 @@ int raincheck_ping_async(struct raincheck *rc, raincheck_cb cb, void *user)
 {
 	struct msg_empty m = { 0 };
 
-	return start(rc, 0, NULL, CALL(session_ping, &m));
+	return handle_start(rc, 0, NULL, CALL(session_ping, &m));
 }
 
 int raincheck_lease_cancel_async(struct raincheck *rc, raincheck_cb cb, void *user)
 {
 	struct msg_empty m = { 0 };
 
-	return start(rc, 0, NULL, CALL(job_lease_cancel, &m));
+	return handle_start(rc, 0, NULL, CALL(job_lease_cancel, &m));
 }
 
 /* ---- putting ---- */
@@ -47,7 +47,7 @@ int raincheck_put_async(struct raincheck *rc, const struct raincheck_put *put, r
 	struct msg_job_put m;
 	int err = convert_put(put, rc->scratch, &m, &info);
 
-	return start(rc, err, &info, CALL(job_put, &m));
+	return handle_start(rc, err, &info, CALL(job_put, &m));
 }
 
 struct put_many {
@@ -117,13 +117,13 @@ int raincheck_put_many_async(struct raincheck *rc, const struct raincheck_put *p
 	struct put_many many = { 0 };
 	int err = convert_put_many(rc, puts, count, &many, &info);
 
-	return start(rc, err, &info,
-		     &(struct dialog_call){ .method = METHOD_job_put_many,
-					    .params = &many,
-					    .encode = encode_put_many,
-					    .items = count,
-					    .cb = cb,
-					    .user = user });
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = METHOD_job_put_many,
+						   .params = &many,
+						   .encode = encode_put_many,
+						   .items = count,
+						   .cb = cb,
+						   .user = user });
 }
 
 /* ---- looking ---- */
@@ -134,7 +134,8 @@ static int start_by_id(struct raincheck *rc, enum method_id method, const char *
 	struct msg_job_id m = { .has_id = true };
 	int err = convert_id(id, "id", &m.id, &info);
 
-	return start(rc, err, &info, &(struct dialog_call){ .method = method, .params = &m, .cb = cb, .user = user });
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = method, .params = &m, .cb = cb, .user = user });
 }
 
 int raincheck_get_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
@@ -155,9 +156,10 @@ int raincheck_wait_async(struct raincheck *rc, const char *id, int64_t wait_ms, 
 
 	if (err == 0 && (wait_ms < 0 || wait_ms > MAX_WAIT_MS))
 		err = error_set(&info, ERR_BAD_REQUEST, "wait_ms", "must be from 0 to %d", MAX_WAIT_MS);
-	return start(rc, err, &info,
-		     &(struct dialog_call){
-			     .method = METHOD_job_wait, .params = &m, .wait_ms = wait_ms, .cb = cb, .user = user });
+	return handle_start(
+		rc, err, &info,
+		&(struct dialog_call){
+			.method = METHOD_job_wait, .params = &m, .wait_ms = wait_ms, .cb = cb, .user = user });
 }
 
 int raincheck_list_async(struct raincheck *rc, const struct raincheck_list *list, raincheck_cb cb, void *user)
@@ -166,7 +168,44 @@ int raincheck_list_async(struct raincheck *rc, const struct raincheck_list *list
 	struct msg_job_list m;
 	int err = convert_list(list, &m, &info);
 
-	return start(rc, err, &info, CALL(job_list, &m));
+	return handle_start(rc, err, &info, CALL(job_list, &m));
+}
+
+/* ---- changing one ---- */
+
+static int start_change(struct raincheck *rc, enum method_id method, const char *id, raincheck_cb cb, void *user)
+{
+	struct error_info info = { 0 };
+	struct msg_job_change m = { .has_id = true };
+	int err = convert_id(id, "id", &m.id, &info);
+
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = method, .params = &m, .cb = cb, .user = user });
+}
+
+int raincheck_cancel_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_change(rc, METHOD_job_cancel, id, cb, user);
+}
+
+int raincheck_retry_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_change(rc, METHOD_job_retry, id, cb, user);
+}
+
+int raincheck_erase_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_change(rc, METHOD_job_erase, id, cb, user);
+}
+
+int raincheck_link_rotate_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_by_id(rc, METHOD_link_rotate, id, cb, user);
+}
+
+int raincheck_link_revoke_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_by_id(rc, METHOD_link_revoke, id, cb, user);
 }
 
 /* ---- working ---- */
@@ -177,7 +216,7 @@ int raincheck_lease_async(struct raincheck *rc, const struct raincheck_lease *le
 	struct msg_job_lease m;
 	int err = convert_lease(lease, rc->scratch, &m, &info);
 
-	return start(
+	return handle_start(
 		rc, err, &info,
 		&(struct dialog_call){
 			.method = METHOD_job_lease, .params = &m, .wait_ms = lease->wait_ms, .cb = cb, .user = user });
@@ -189,12 +228,12 @@ int raincheck_extend_async(struct raincheck *rc, const struct raincheck_extend *
 	struct msg_job_extend m;
 	int err = convert_extend(extend, rc->scratch, &m, &info);
 
-	return start(rc, err, &info,
-		     &(struct dialog_call){ .method = METHOD_job_extend,
-					    .params = &m,
-					    .items = extend->lease_count,
-					    .cb = cb,
-					    .user = user });
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = METHOD_job_extend,
+						   .params = &m,
+						   .items = extend->lease_count,
+						   .cb = cb,
+						   .user = user });
 }
 
 int raincheck_checkpoint_async(struct raincheck *rc, const struct raincheck_checkpoint *checkpoint, raincheck_cb cb,
@@ -204,7 +243,7 @@ int raincheck_checkpoint_async(struct raincheck *rc, const struct raincheck_chec
 	struct msg_job_checkpoint m;
 	int err = convert_checkpoint(checkpoint, &m, &info);
 
-	return start(rc, err, &info, CALL(job_checkpoint, &m));
+	return handle_start(rc, err, &info, CALL(job_checkpoint, &m));
 }
 
 int raincheck_complete_async(struct raincheck *rc, const struct raincheck_complete *complete, raincheck_cb cb,
@@ -224,7 +263,7 @@ int raincheck_complete_async(struct raincheck *rc, const struct raincheck_comple
 		.call_ms = item.call_ms,
 	};
 
-	return start(rc, err, &info, CALL(job_complete, &m));
+	return handle_start(rc, err, &info, CALL(job_complete, &m));
 }
 
 int raincheck_complete_many_async(struct raincheck *rc, const struct raincheck_complete *completes, size_t count,
@@ -234,9 +273,10 @@ int raincheck_complete_many_async(struct raincheck *rc, const struct raincheck_c
 	struct msg_job_complete m;
 	int err = convert_complete_many(completes, count, rc->scratch, &m, &info);
 
-	return start(rc, err, &info,
-		     &(struct dialog_call){
-			     .method = METHOD_job_complete, .params = &m, .items = count, .cb = cb, .user = user });
+	return handle_start(
+		rc, err, &info,
+		&(struct dialog_call){
+			.method = METHOD_job_complete, .params = &m, .items = count, .cb = cb, .user = user });
 }
 
 int raincheck_fail_async(struct raincheck *rc, const struct raincheck_fail *fail, raincheck_cb cb, void *user)
@@ -245,7 +285,7 @@ int raincheck_fail_async(struct raincheck *rc, const struct raincheck_fail *fail
 	struct msg_job_fail m;
 	int err = convert_fail(fail, &m, &info);
 
-	return start(rc, err, &info, CALL(job_fail, &m));
+	return handle_start(rc, err, &info, CALL(job_fail, &m));
 }
 
 int raincheck_release_async(struct raincheck *rc, const struct raincheck_release *release, raincheck_cb cb, void *user)
@@ -254,7 +294,7 @@ int raincheck_release_async(struct raincheck *rc, const struct raincheck_release
 	struct msg_job_release m;
 	int err = convert_release(release, &m, &info);
 
-	return start(rc, err, &info, CALL(job_release, &m));
+	return handle_start(rc, err, &info, CALL(job_release, &m));
 }
 
 /* ---- artifacts ---- */
@@ -266,7 +306,7 @@ int raincheck_artifact_put_async(struct raincheck *rc, const struct raincheck_ar
 	struct msg_artifact_put m;
 	int err = convert_artifact_put(put, &m, &info);
 
-	return start(rc, err, &info, CALL(artifact_put, &m));
+	return handle_start(rc, err, &info, CALL(artifact_put, &m));
 }
 
 int raincheck_artifact_begin_async(struct raincheck *rc, const struct raincheck_artifact_begin *begin, raincheck_cb cb,
@@ -276,7 +316,7 @@ int raincheck_artifact_begin_async(struct raincheck *rc, const struct raincheck_
 	struct msg_artifact_begin m;
 	int err = convert_artifact_begin(begin, &m, &info);
 
-	return start(rc, err, &info, CALL(artifact_begin, &m));
+	return handle_start(rc, err, &info, CALL(artifact_begin, &m));
 }
 
 int raincheck_artifact_write_async(struct raincheck *rc, const struct raincheck_artifact_write *write, raincheck_cb cb,
@@ -286,7 +326,7 @@ int raincheck_artifact_write_async(struct raincheck *rc, const struct raincheck_
 	struct msg_artifact_write m;
 	int err = convert_artifact_write(write, &m, &info);
 
-	return start(rc, err, &info, CALL(artifact_write, &m));
+	return handle_start(rc, err, &info, CALL(artifact_write, &m));
 }
 
 int raincheck_artifact_commit_async(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
@@ -296,7 +336,7 @@ int raincheck_artifact_commit_async(struct raincheck *rc, const struct raincheck
 	struct msg_artifact_commit m;
 	int err = convert_artifact_commit(commit, &m, &info);
 
-	return start(rc, err, &info, CALL(artifact_commit, &m));
+	return handle_start(rc, err, &info, CALL(artifact_commit, &m));
 }
 
 int raincheck_artifact_read_async(struct raincheck *rc, const struct raincheck_artifact_read *read, raincheck_cb cb,
@@ -306,21 +346,5 @@ int raincheck_artifact_read_async(struct raincheck *rc, const struct raincheck_a
 	struct msg_artifact_read m;
 	int err = convert_artifact_read(read, &m, &info);
 
-	return start(rc, err, &info, CALL(artifact_read, &m));
-}
-
-/* ---- queues and the server ---- */
-
-int raincheck_queue_list_async(struct raincheck *rc, raincheck_cb cb, void *user)
-{
-	struct msg_empty m = { 0 };
-
-	return start(rc, 0, NULL, CALL(queue_list, &m));
-}
-
-int raincheck_stats_async(struct raincheck *rc, raincheck_cb cb, void *user)
-{
-	struct msg_empty m = { 0 };
-
-	return start(rc, 0, NULL, CALL(server_stats, &m));
+	return handle_start(rc, err, &info, CALL(artifact_read, &m));
 }

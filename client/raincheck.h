@@ -1,7 +1,8 @@
 /* raincheck.h: libraincheck, the client of the Raincheck job queue, for producers, workers and tools.
  *
- * A handle (struct raincheck) is one connection to one broker, made and remade as needed. Every method of the broker
- * comes twice:
+ * This file is for producers, and says what holds everywhere; raincheck_worker.h and raincheck_admin.h, which come with
+ * it, are for workers and operators. A handle (struct raincheck) is one connection to one broker, made and remade as
+ * needed. Every method of the broker comes twice:
  *
  *   int raincheck_get(rc, id, &job)              blocking: returns when the answer is there
  *   int raincheck_get_async(rc, id, cb, user)    starts the call; cb tells the answer, from the loop
@@ -26,7 +27,7 @@
  *   RAINCHECK_ECANCELED       the handle was closed
  * and raincheck_error.sent tells whether the broker may have carried the request out all the same. A request that was
  * sent is never sent again by itself, but for one case: a blocking read (ping, get, wait, payload, list, artifact_read,
- * queue_list, stats) under which the connection breaks is asked once more over a new one.
+ * queue_list, queue_get, stats) under which the connection breaks is asked once more over a new one.
  *
  * Order. Requests are pipelined: sent in the order started, answered in any order. At most as many as the broker allows
  * are in flight; later ones, and those started while there is no connection, wait in the handle up to a cap. Beyond it
@@ -251,8 +252,8 @@ void raincheck_free(void *result);
 
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
 
-/* The answer to one call. code is 0 and the member named after the call set (none for checkpoint), or code is negative
- * and error set. */
+/* The answer to one call. code is 0 and the member named after the call set (none for checkpoint, lease_cancel and
+ * link_revoke), or code is negative and error set. */
 struct raincheck_reply {
 	int code;
 	const struct raincheck_error *error;
@@ -274,7 +275,13 @@ struct raincheck_reply {
 		const struct raincheck_written *written;
 		const struct raincheck_artifact_data *artifact_data;
 		const struct raincheck_queue_list *queue_list;
+		const struct raincheck_change_result *change; /* cancel, retry, erase; cancel_many … */
+		const struct raincheck_link *link;	      /* link_rotate */
+		const struct raincheck_queue *queue;	      /* queue_get, queue_set, queue_pause, queue_resume */
+		const struct raincheck_purge_result *purge;
 		const struct raincheck_stats *stats;
+		const struct raincheck_backup_result *backup;
+		const struct raincheck_check_result *check;
 	};
 };
 
@@ -441,219 +448,6 @@ struct raincheck_list_result {
 int raincheck_list_async(struct raincheck *rc, const struct raincheck_list *list, raincheck_cb cb, void *user);
 int raincheck_list(struct raincheck *rc, const struct raincheck_list *list, struct raincheck_list_result **ret);
 
-/* ---- working on jobs --------------------------------------------------------------------------------------------- */
-
-struct raincheck_lease {
-	const char *const *queues; /* 1 to 256, taken from in weighted turns */
-	size_t queue_count;
-	int64_t max;	  /* jobs at once, up to 1000; 0: 1 */
-	int64_t lease_ms; /* 0: 30 s */
-	int64_t wait_ms;  /* stay parked this long for a job to come, at most RAINCHECK_MAX_WAIT_MS */
-};
-
-struct raincheck_leased_job {
-	char id[RAINCHECK_ID_SIZE];
-	char lease[RAINCHECK_TOKEN_SIZE]; /* to be given with every write for this attempt */
-	const char *queue;
-	int64_t attempt;
-	struct raincheck_bytes payload;
-	const char *content_type;
-	int64_t priority;
-	int64_t lease_expires_at_ms;
-	int64_t attempt_deadline_at_ms;
-	int64_t deadline_at_ms;
-	bool has_checkpoint;
-	struct raincheck_bytes checkpoint; /* what an earlier attempt left for this one */
-	const struct raincheck_pair *metadata;
-	size_t metadata_count;
-	const char *traceparent;
-	const char *hook_url; /* where the external API may report to */
-};
-
-struct raincheck_lease_result {
-	const struct raincheck_leased_job *jobs; /* none when the wait was over first */
-	size_t job_count;
-};
-
-int raincheck_lease_async(struct raincheck *rc, const struct raincheck_lease *lease, raincheck_cb cb, void *user);
-int raincheck_lease(struct raincheck *rc, const struct raincheck_lease *lease, struct raincheck_lease_result **ret);
-
-/* Ends the waits of this handle's leases: each answers at once, with nothing. After the answer to this call no lease
- * started before it can bring a job any more: for a worker that is to take no more work. */
-int raincheck_lease_cancel_async(struct raincheck *rc, raincheck_cb cb, void *user);
-int raincheck_lease_cancel(struct raincheck *rc);
-
-struct raincheck_extend_item {
-	const char *id;
-	const char *lease;
-	bool has_progress;
-	double progress;  /* 0 to 1 */
-	const char *note; /* shown on the job's page */
-};
-
-struct raincheck_extend {
-	const struct raincheck_extend_item *leases; /* at most 1000 */
-	size_t lease_count;
-	int64_t lease_ms; /* from now; 0: 30 s */
-};
-
-enum raincheck_extend_status {
-	RAINCHECK_EXTEND_OK,
-	RAINCHECK_EXTEND_LOST,	 /* the lease is gone: stop, write nothing */
-	RAINCHECK_EXTEND_CANCEL, /* the job is to be canceled: stop */
-};
-
-struct raincheck_extended {
-	char id[RAINCHECK_ID_SIZE];
-	enum raincheck_extend_status status;
-};
-
-struct raincheck_extend_result {
-	const struct raincheck_extended *leases; /* as many as were given, in that order */
-	size_t lease_count;
-};
-
-int raincheck_extend_async(struct raincheck *rc, const struct raincheck_extend *extend, raincheck_cb cb, void *user);
-int raincheck_extend(struct raincheck *rc, const struct raincheck_extend *extend, struct raincheck_extend_result **ret);
-
-struct raincheck_checkpoint {
-	const char *id;
-	const char *lease;
-	struct raincheck_bytes data; /* at most 64 KiB */
-};
-
-/* The answer means: durable, and handed to whoever leases the job next. */
-int raincheck_checkpoint_async(struct raincheck *rc, const struct raincheck_checkpoint *checkpoint, raincheck_cb cb,
-			       void *user);
-int raincheck_checkpoint(struct raincheck *rc, const struct raincheck_checkpoint *checkpoint);
-
-struct raincheck_complete {
-	const char *id;
-	const char *lease;
-	struct raincheck_media result; /* stored as the artifact "result"; none where it was uploaded before */
-	int64_t call_ms;	       /* how long the external call took, for the estimates */
-};
-
-struct raincheck_completed {
-	const struct raincheck_error *error; /* why this one was refused; else NULL */
-	char id[RAINCHECK_ID_SIZE];
-	enum raincheck_job_state state;
-};
-
-struct raincheck_complete_result {
-	enum raincheck_job_state state;		/* of complete */
-	const struct raincheck_completed *jobs; /* of complete_many: as many as were given, in that order */
-	size_t job_count;
-};
-
-int raincheck_complete_async(struct raincheck *rc, const struct raincheck_complete *complete, raincheck_cb cb,
-			     void *user);
-int raincheck_complete(struct raincheck *rc, const struct raincheck_complete *complete,
-		       struct raincheck_complete_result **ret);
-
-/* 1 to max_batch completions in one commit, each on its own merits. */
-int raincheck_complete_many_async(struct raincheck *rc, const struct raincheck_complete *completes, size_t count,
-				  raincheck_cb cb, void *user);
-int raincheck_complete_many(struct raincheck *rc, const struct raincheck_complete *completes, size_t count,
-			    struct raincheck_complete_result **ret);
-
-struct raincheck_fail {
-	const char *id;
-	const char *lease;
-	enum raincheck_failure kind;
-	const char *message;
-	int64_t retry_after_ms; /* what the API asked for */
-	int64_t call_ms;
-};
-
-struct raincheck_fail_result {
-	enum raincheck_job_state state;
-	int64_t next_attempt_at_ms; /* 0: there will be none */
-};
-
-int raincheck_fail_async(struct raincheck *rc, const struct raincheck_fail *fail, raincheck_cb cb, void *user);
-int raincheck_fail(struct raincheck *rc, const struct raincheck_fail *fail, struct raincheck_fail_result **ret);
-
-struct raincheck_release {
-	const char *id;
-	const char *lease;
-	int64_t delay_ms;
-};
-
-struct raincheck_release_result {
-	enum raincheck_job_state state;
-};
-
-/* Gives a job back; the attempt is not counted, its checkpoint kept. */
-int raincheck_release_async(struct raincheck *rc, const struct raincheck_release *release, raincheck_cb cb, void *user);
-int raincheck_release(struct raincheck *rc, const struct raincheck_release *release,
-		      struct raincheck_release_result **ret);
-
-/* ---- artifacts --------------------------------------------------------------------------------------------------- */
-
-struct raincheck_artifact_put {
-	const char *id;
-	const char *lease; /* a producer gives none and may do this before the first lease only */
-	const char *name;  /* as a queue's: 1 to 128 of A-Z a-z 0-9 . _ : - */
-	const char *content_type;
-	struct raincheck_bytes data;
-};
-
-struct raincheck_stored {
-	int64_t size; /* bytes */
-	char sha256[RAINCHECK_SHA256_SIZE];
-};
-
-/* Whole, in one message. */
-int raincheck_artifact_put_async(struct raincheck *rc, const struct raincheck_artifact_put *put, raincheck_cb cb,
-				 void *user);
-int raincheck_artifact_put(struct raincheck *rc, const struct raincheck_artifact_put *put,
-			   struct raincheck_stored **ret);
-
-struct raincheck_artifact_begin {
-	const char *id;
-	const char *lease;
-	const char *name;
-	const char *content_type;
-	bool has_size;
-	int64_t size; /* of the whole, where it is known beforehand */
-};
-
-struct raincheck_upload {
-	char upload[RAINCHECK_TOKEN_SIZE];
-};
-
-/* In pieces: begin, write from offset 0 on, commit. Nobody sees it before the commit. */
-int raincheck_artifact_begin_async(struct raincheck *rc, const struct raincheck_artifact_begin *begin, raincheck_cb cb,
-				   void *user);
-int raincheck_artifact_begin(struct raincheck *rc, const struct raincheck_artifact_begin *begin,
-			     struct raincheck_upload **ret);
-
-struct raincheck_artifact_write {
-	const char *upload;
-	int64_t offset;
-	struct raincheck_bytes data;
-};
-
-struct raincheck_written {
-	int64_t offset; /* where the next piece goes */
-};
-
-int raincheck_artifact_write_async(struct raincheck *rc, const struct raincheck_artifact_write *write, raincheck_cb cb,
-				   void *user);
-int raincheck_artifact_write(struct raincheck *rc, const struct raincheck_artifact_write *write,
-			     struct raincheck_written **ret);
-
-struct raincheck_artifact_commit {
-	const char *upload;
-	const char *sha256; /* lower-case hexadecimal; NULL: not checked */
-};
-
-int raincheck_artifact_commit_async(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
-				    raincheck_cb cb, void *user);
-int raincheck_artifact_commit(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
-			      struct raincheck_stored **ret);
-
 struct raincheck_artifact_read {
 	const char *id;
 	const char *name;
@@ -673,66 +467,44 @@ int raincheck_artifact_read_async(struct raincheck *rc, const struct raincheck_a
 int raincheck_artifact_read(struct raincheck *rc, const struct raincheck_artifact_read *read,
 			    struct raincheck_artifact_data **ret);
 
-/* ---- queues and the server --------------------------------------------------------------------------------------- */
+/* ---- changing jobs ----------------------------------------------------------------------------------------------- */
 
-/* Jobs by state. */
-struct raincheck_counts {
-	int64_t scheduled;
-	int64_t ready;
-	int64_t running;
-	int64_t succeeded;
-	int64_t dead;
-	int64_t canceled;
-	int64_t expired;
+struct raincheck_change_result {
+	int64_t count;	    /* jobs changed */
+	const char *cursor; /* of …_many: there may be more, from there on; NULL: every job was looked at */
 };
 
-struct raincheck_queue {
-	const char *queue;
-	const char *title;
-	bool paused;
-	int64_t max_attempts;
-	int64_t attempt_timeout_ms;
-	bool has_result_ttl_ms;
-	int64_t result_ttl_ms;
-	struct raincheck_counts counts;
-	int64_t put_total;
-	int64_t oldest_ready_at_ms;
+/* A job that waits or runs becomes canceled; whoever works on it is told, and its lease is void. count is 0 where it
+ * was canceled already. RAINCHECK_EINVALID_STATE: it has ended otherwise. */
+int raincheck_cancel_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_cancel(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
+
+/* A dead job becomes ready again, its attempts counted from 0. RAINCHECK_EINVALID_STATE: it is not dead. */
+int raincheck_retry_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_retry(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
+
+/* Takes a job in any state away, with its payload, checkpoint, artifacts, metadata and idempotency key; a running one
+ * is canceled first. What remains is that it was there: its link says "gone", and so do the calls by its id. */
+int raincheck_erase_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_erase(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
+
+struct raincheck_link {
+	const char *link;
 };
 
-struct raincheck_queue_list {
-	const struct raincheck_queue *queues;
-	size_t queue_count;
-};
+/* A new link for the job's page; the present one leads nowhere from then on. */
+int raincheck_link_rotate_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_link_rotate(struct raincheck *rc, const char *id, struct raincheck_link **ret);
 
-int raincheck_queue_list_async(struct raincheck *rc, raincheck_cb cb, void *user);
-int raincheck_queue_list(struct raincheck *rc, struct raincheck_queue_list **ret);
-
-struct raincheck_store_stats {
-	int64_t used_bytes;
-	int64_t max_bytes;
-	int64_t commits;
-	int64_t commands;
-	int64_t failed_commits;
-	int64_t largest_batch; /* commands in one commit */
-};
-
-struct raincheck_stats {
-	const char *version;
-	int64_t started_at_ms;
-	int64_t now_ms;
-	int64_t connections;
-	int64_t waiting_leases;
-	int64_t queues;
-	struct raincheck_counts jobs;
-	int64_t put_total;
-	struct raincheck_store_stats store;
-};
-
-int raincheck_stats_async(struct raincheck *rc, raincheck_cb cb, void *user);
-int raincheck_stats(struct raincheck *rc, struct raincheck_stats **ret);
+/* The job's page is reached by no link any more, until one is made by raincheck_link_rotate(). */
+int raincheck_link_revoke_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_link_revoke(struct raincheck *rc, const char *id);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "raincheck_worker.h"
+#include "raincheck_admin.h"
 
 #endif

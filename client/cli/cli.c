@@ -1,7 +1,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -13,9 +12,8 @@
 #include "client/raincheck.h"
 #include "parse.h"
 #include "proto/base/clean.h"
-#include "proto/base/units.h"
 #include "proto/base/uuid.h"
-#include "text.h"
+#include "show.h"
 
 #define MAX_TOKEN 4096
 
@@ -68,36 +66,17 @@ int cli_exit_of(int code)
 	}
 }
 
-static void say_json(struct cli *c, const struct raincheck_error *e)
-{
-	json_t *o = json_pack("{s:{s:s, s:s}}", "error", "code", raincheck_error_name(e->code), "message", e->message);
-
-	if (e->field[0])
-		json_object_set_new(json_object_get(o, "error"), "field", json_string(e->field));
-	if (e->retry_after_ms > 0)
-		json_object_set_new(json_object_get(o, "error"), "retry_after_ms", json_integer(e->retry_after_ms));
-	json_dumpf(o, c->err, 0);
-	fputc('\n', c->err);
-	json_decref(o);
-}
-
 int cli_refused(struct cli *c, const struct raincheck_error *e)
 {
 	if (c->json) {
-		say_json(c, e);
-		return cli_exit_of(e->code);
+		json_t *o = show_error_json(e);
+
+		json_dumpf(o, c->err, 0);
+		json_decref(o);
+	} else {
+		fputs("raincheck: ", c->err);
+		show_error(c->err, e);
 	}
-	fputs("raincheck: ", c->err);
-	if (e->field[0]) {
-		text_print(c->err, e->field);
-		fputs(": ", c->err);
-	}
-	text_print(c->err, e->message);
-	fprintf(c->err, " (%s)", raincheck_error_name(e->code));
-	if (e->retry_after_ms > 0)
-		fprintf(c->err, "; come back in %s", units_format_duration(e->retry_after_ms).text);
-	if (e->sent)
-		fputs("; it may have been done all the same", c->err);
 	fputc('\n', c->err);
 	return cli_exit_of(e->code);
 }
@@ -252,6 +231,7 @@ static void look_around(struct cli *c)
 	const char *no_colour = getenv("NO_COLOR");
 	const char *terminal = getenv("TERM");
 
+	c->in_is_terminal = is_terminal(c->in);
 	c->out_is_terminal = is_terminal(c->out);
 	c->err_is_terminal = is_terminal(c->err);
 	c->width = c->out_is_terminal ? terminal_width(c->out) : 0;

@@ -57,6 +57,7 @@ struct cli {
 	size_t given_count;
 	bool json;
 	bool colour; /* out is a terminal that may be coloured */
+	bool in_is_terminal;
 	bool out_is_terminal;
 	bool err_is_terminal;
 	size_t width;	      /* columns of the terminal that out is; 0: it is none, or does not say */
@@ -106,8 +107,19 @@ int cli_link(struct cli *c);
 int cli_result(struct cli *c);
 int cli_payload(struct cli *c);
 int cli_ls(struct cli *c);
+int cli_cancel(struct cli *c);
+int cli_retry(struct cli *c);
+int cli_erase(struct cli *c);
 int cli_queue_ls(struct cli *c);
+int cli_queue_show(struct cli *c);
+int cli_queue_set(struct cli *c);
+int cli_queue_pause(struct cli *c);
+int cli_queue_resume(struct cli *c);
+int cli_queue_purge(struct cli *c);
 int cli_stats(struct cli *c);
+int cli_backup(struct cli *c);
+int cli_check(struct cli *c);
+int cli_restore(struct cli *c);
 int cli_ping(struct cli *c);
 int cli_version(struct cli *c);
 int cli_help(struct cli *c);

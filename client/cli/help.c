@@ -33,11 +33,13 @@ static void print_all(FILE *out)
 {
 	fputs("raincheck [OPTIONS] COMMAND ...   talks to a Raincheck broker\n\n", out);
 	for (const struct cli_command *k = cli_commands; k->name; k++)
-		fprintf(out, "  %-10s  %s\n", k->name, k->summary);
+		fprintf(out, "  %-12s  %s\n", k->name, k->summary);
 	fputs("\nFor every command:\n", out);
 	print_options(out, cli_global_options);
-	fputs("\nStatus: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not allowed, 5 no connection, "
-	      "130 interrupted.\n",
+	fputs("\nEnvironment, where no flag says it: RAINCHECK_SERVER, RAINCHECK_TOKEN,\n"
+	      "RAINCHECK_TOKEN_FILE.\n"
+	      "\nStatus: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 not allowed,\n"
+	      "5 no connection, 130 interrupted.\n",
 	      out);
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -59,24 +60,44 @@ bool interrupt_came(void)
 	return came;
 }
 
+struct reader {
+	int fd;
+	void (*idle)(void *user);
+	void *user;
+};
+
 static ssize_t read_cb(void *cookie, char *data, size_t size)
 {
-	struct pollfd p[] = { { .fd = (int)(intptr_t)cookie, .events = POLLIN }, { .fd = wake, .events = POLLIN } };
+	const struct reader *r = cookie;
+	struct pollfd p[] = { { .fd = r->fd, .events = POLLIN }, { .fd = wake, .events = POLLIN } };
 
+	if (r->idle && poll(p, 1, 0) == 0)
+		r->idle(r->user);
 	while (!came && poll(p, ARRAY_SIZE(p), -1) < 0 && errno == EINTR)
 		;
 	if (came) {
 		errno = EINTR;
 		return -1;
 	}
-	return read(p[0].fd, data, size);
+	return read(r->fd, data, size);
 }
 
-FILE *interrupt_reader(FILE *f)
+static int close_cb(void *cookie)
 {
-	int fd = fileno(f);
+	free(cookie);
+	return 0;
+}
 
-	if (fd < 0)
+FILE *interrupt_reader(FILE *f, void (*idle)(void *user), void *user)
+{
+	struct reader *r = fileno(f) >= 0 ? malloc(sizeof(*r)) : NULL;
+	FILE *reader = NULL;
+
+	if (!r)
 		return NULL;
-	return fopencookie((void *)(intptr_t)fd, "r", (cookie_io_functions_t){ .read = read_cb });
+	*r = (struct reader){ fileno(f), idle, user };
+	reader = fopencookie(r, "r", (cookie_io_functions_t){ .read = read_cb, .close = close_cb });
+	if (!reader)
+		free(r);
+	return reader;
 }

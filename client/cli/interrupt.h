@@ -17,8 +17,9 @@ void interrupt_unwatch(void);
 /* True once a signal has come. */
 bool interrupt_came(void);
 
-/* A stream of what f has not read yet, whose reads fail with EINTR once a signal has come, also while they wait. The
- * caller closes it, which leaves f open. NULL: out of memory, or f has no descriptor. */
-FILE *interrupt_reader(FILE *f);
+/* A stream of what f has not read yet, whose reads fail with EINTR once a signal has come, also while they wait. idle
+ * (may be NULL) is called before a read that has to wait. The caller closes it, which leaves f open. NULL: out of
+ * memory, or f has no descriptor. */
+FILE *interrupt_reader(FILE *f, void (*idle)(void *user), void *user);
 
 #endif

@@ -10,20 +10,6 @@
 
 #define PAUSE_MS 300 /* before a broker that is away is asked again */
 
-/* *ret_exit is set where this answers NULL. */
-static struct raincheck_job *fetch(struct cli *c, int *ret_exit)
-{
-	const char *id = cli_job_id(c, c->args[0]);
-	struct raincheck_job *job = NULL;
-
-	*ret_exit = CLI_USAGE;
-	if (!id || !cli_connect(c, ret_exit))
-		return NULL;
-	if (raincheck_get(c->rc, id, &job) < 0)
-		*ret_exit = cli_last_refused(c);
-	return job;
-}
-
 static int show(struct cli *c, const struct raincheck_job *job)
 {
 	if (c->json)
@@ -34,34 +20,69 @@ static int show(struct cli *c, const struct raincheck_job *job)
 
 int cli_get(struct cli *c)
 {
-	int exit;
-	struct raincheck_job *job = fetch(c, &exit);
+	const char *id = cli_job_id(c, c->args[0]);
+	struct raincheck_job *job;
+	int exit = CLI_USAGE;
 
-	if (!job)
+	if (!id || !cli_connect(c, &exit))
 		return exit;
+	if (raincheck_get(c->rc, id, &job) < 0)
+		return cli_last_refused(c);
 	exit = show(c, job);
+	raincheck_free(job);
+	return exit;
+}
+
+static int print_link(struct cli *c, const char *id, const char *link)
+{
+	if (c->json)
+		return show_json(c, json_pack("{s:s, s:s?}", "id", id, "link", link));
+	text_print(c->out, link ? link : "the link is revoked");
+	fputc('\n', c->out);
+	return CLI_DONE;
+}
+
+static int rotate_link(struct cli *c, const char *id)
+{
+	struct raincheck_link *link;
+	int exit;
+
+	if (raincheck_link_rotate(c->rc, id, &link) < 0)
+		return cli_last_refused(c);
+	exit = print_link(c, id, link->link);
+	raincheck_free(link);
+	return exit;
+}
+
+static int fetch_link(struct cli *c, const char *id)
+{
+	struct raincheck_job *job;
+	int exit;
+
+	if (raincheck_get(c->rc, id, &job) < 0)
+		return cli_last_refused(c);
+	exit = job->link || c->json ? print_link(c, id, job->link) : cli_failed(c, "the job has no link");
 	raincheck_free(job);
 	return exit;
 }
 
 int cli_link(struct cli *c)
 {
-	int exit;
-	struct raincheck_job *job = fetch(c, &exit);
+	const char *id = cli_job_id(c, c->args[0]);
+	bool rotate = cli_value(c, "rotate"), revoke = cli_value(c, "revoke");
+	int exit = CLI_USAGE;
 
-	if (!job)
+	if (!id)
 		return exit;
-	if (c->json) {
-		exit = show_json(c, json_pack("{s:s, s:s?}", "id", job->id, "link", job->link));
-	} else if (job->link) {
-		text_print(c->out, job->link);
-		fputc('\n', c->out);
-		exit = CLI_DONE;
-	} else {
-		exit = cli_failed(c, "the job has no link");
-	}
-	raincheck_free(job);
-	return exit;
+	if (rotate && revoke)
+		return cli_usage(c, "--rotate makes a new link, --revoke leaves none: which?");
+	if (!cli_connect(c, &exit))
+		return exit;
+	if (rotate)
+		return rotate_link(c, id);
+	if (!revoke)
+		return fetch_link(c, id);
+	return raincheck_link_revoke(c->rc, id) < 0 ? cli_last_refused(c) : print_link(c, id, NULL);
 }
 
 /* "90" is seconds, as the flag's name in help says; with a unit it is what it says. */

@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include <stdarg.h>
+
 #include "proto/base/clock.h"
 
 #define WIDTH	  30
@@ -10,10 +12,11 @@ void progress_init(struct progress *p, FILE *out, long long total)
 	*p = (struct progress){ .out = out, .total = total, .percent = -1 };
 }
 
-void progress_show(struct progress *p, long long put, long long refused)
+void progress_show(struct progress *p, const char *fmt, ...)
 {
 	long long now = clock_mono_ms();
 	int percent = p->total > 0 ? (int)(100 * p->done / p->total) : 0;
+	va_list args;
 
 	if (!p->out || (percent == p->percent && now - p->drawn_ms < REDRAW_MS))
 		return;
@@ -30,9 +33,9 @@ void progress_show(struct progress *p, long long put, long long refused)
 			fputc(i < filled ? '#' : '.', p->out);
 		fprintf(p->out, "] %3d %%  ", percent);
 	}
-	fprintf(p->out, "%lld put", put);
-	if (refused > 0)
-		fprintf(p->out, ", %lld refused", refused);
+	va_start(args, fmt);
+	vfprintf(p->out, fmt, args);
+	va_end(args);
 	fflush(p->out);
 }
 

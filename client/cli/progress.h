@@ -13,8 +13,8 @@ struct progress {
 };
 
 void progress_init(struct progress *p, FILE *out, long long total);
-/* Draws where that would look different, or a moment has gone by. */
-void progress_show(struct progress *p, long long put, long long refused);
+/* Draws the bar and these words, where that would look different or a moment has gone by. */
+void progress_show(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Takes the bar away, for what is printed next. */
 void progress_clear(struct progress *p);
 

@@ -9,20 +9,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "await.h"
 #include "cli.h"
 #include "client/raincheck.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "proto/base/clean.h"
-#include "proto/base/clock.h"
 #include "put.h"
 #include "text.h"
 
 #define WINDOW	     4 /* batches under way */
 #define MAX_JOBS     1000
-#define JOB_OVERHEAD 512  /* bytes that a job's settings take, at a guess */
-#define SLICE_MS     100  /* how often a wait for answers looks whether it was interrupted */
-#define PATIENCE_MS  3000 /* for answers after that */
+#define JOB_OVERHEAD 512 /* bytes that a job's settings take, at a guess */
 #define BOM	     "\xef\xbb\xbf"
 
 /* Neighbouring lines that were refused for the same reason. */
@@ -40,7 +38,7 @@ struct load {
 	long long unknown;     /* sent, and never answered */
 	long long unsent_from; /* the first line that was to go out and did not; 0: none */
 	long long line;	       /* the last one read */
-	int64_t give_up_at_ms; /* when to wait no longer, monotonic; 0: not interrupted */
+	struct await await;
 	struct refusal *refusals;
 	size_t refusal_count;
 	size_t under_way;
@@ -145,6 +143,14 @@ static void tell_refusals(struct load *l)
 
 /* ---- batches ---- */
 
+static void show_progress(struct load *l)
+{
+	if (l->refused > 0)
+		progress_show(&l->progress, "%lld put, %lld refused", l->put, l->refused);
+	else
+		progress_show(&l->progress, "%lld put", l->put);
+}
+
 static void answered_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
 {
 	struct batch *b = user;
@@ -168,24 +174,11 @@ static void answered_cb(struct raincheck *rc, const struct raincheck_reply *repl
 		l->exit = cli_exit_of(reply->code);
 		l->broken = l->broken || l->exit != CLI_FAILED;
 	}
-	progress_show(&l->progress, l->put, l->refused);
+	show_progress(l);
 	batch_free(b);
 	/* Not while the handle is being closed. */
 	if (l->c->rc)
 		raincheck_stop(rc);
-}
-
-/* Waits for answers. False once the patience of whoever interrupted this is over. */
-static bool wait_some(struct load *l)
-{
-	int64_t now = clock_mono_ms();
-
-	if (l->give_up_at_ms == 0 && interrupt_came())
-		l->give_up_at_ms = now + PATIENCE_MS;
-	if (l->give_up_at_ms > 0 && now >= l->give_up_at_ms)
-		return false;
-	raincheck_run(l->c->rc, SLICE_MS);
-	return true;
 }
 
 /* Takes b over. */
@@ -193,7 +186,7 @@ static void send_batch(struct load *l, struct batch *b)
 {
 	int rc;
 
-	while (l->under_way >= WINDOW && !l->broken && wait_some(l))
+	while (l->under_way >= WINDOW && !l->broken && await_some(l->c, &l->await))
 		;
 	if (b->count == 0 || l->broken || l->under_way >= WINDOW) {
 		if (b->count > 0 && l->unsent_from == 0)
@@ -223,7 +216,7 @@ static void tell_end(const struct load *l, const char *what)
 
 static int finish(struct load *l, const char *what)
 {
-	while (l->under_way > 0 && wait_some(l))
+	while (l->under_way > 0 && await_some(l->c, &l->await))
 		;
 	/* What is left is told to be lost, while there is still somebody to be told. */
 	if (l->under_way > 0)
@@ -393,7 +386,7 @@ static void summarise(const struct load *l)
 
 static int load_file(struct load *l, FILE *f)
 {
-	FILE *reader = interrupt_reader(f);
+	FILE *reader = interrupt_reader(f, NULL, NULL);
 	struct stat about;
 	bool known = fileno(f) >= 0 && fstat(fileno(f), &about) == 0 && S_ISREG(about.st_mode);
 	int exit, read;

@@ -5,41 +5,51 @@
 #include "proto/base/units.h"
 #include "show.h"
 
+static json_t *store_json(const struct raincheck_store_stats *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "used_bytes", (json_int_t)s->used_bytes,
+			 "max_bytes", (json_int_t)s->max_bytes, "reserve_bytes", (json_int_t)s->reserve_bytes, "full",
+			 s->full, "set_aside", (json_int_t)s->set_aside, "commits", (json_int_t)s->commits, "commands",
+			 (json_int_t)s->commands, "failed_commits", (json_int_t)s->failed_commits, "largest_batch",
+			 (json_int_t)s->largest_batch);
+}
+
 static json_t *stats_json(const struct raincheck_stats *s)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "version",
-			 s->version, "started_at_ms", (json_int_t)s->started_at_ms, "now_ms", (json_int_t)s->now_ms,
-			 "connections", (json_int_t)s->connections, "waiting_leases", (json_int_t)s->waiting_leases,
-			 "queues", (json_int_t)s->queues, "jobs", show_counts_json(&s->jobs), "put_total",
-			 (json_int_t)s->put_total, "store", "used_bytes", (json_int_t)s->store.used_bytes, "max_bytes",
-			 (json_int_t)s->store.max_bytes, "commits", (json_int_t)s->store.commits, "commands",
-			 (json_int_t)s->store.commands, "failed_commits", (json_int_t)s->store.failed_commits,
-			 "largest_batch", (json_int_t)s->store.largest_batch);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "version", s->version, "started_at_ms",
+			 (json_int_t)s->started_at_ms, "now_ms", (json_int_t)s->now_ms, "connections",
+			 (json_int_t)s->connections, "waiting_leases", (json_int_t)s->waiting_leases, "queues",
+			 (json_int_t)s->queues, "jobs", show_counts_json(&s->jobs), "put_total",
+			 (json_int_t)s->put_total, "store", store_json(&s->store));
+}
+
+static void show_store(struct cli *c, const struct raincheck_store_stats *s)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "%s of %s, %s kept back%s", units_format_size(s->used_bytes).text,
+		 units_format_size(s->max_bytes).text, units_format_size(s->reserve_bytes).text,
+		 s->full ? "; full, puts are refused" : "");
+	show_line(c, "store", text);
+	if (s->set_aside > 0) {
+		snprintf(text, sizeof(text), "%lld, set aside (raincheck check)", (long long)s->set_aside);
+		show_line(c, "damaged jobs", text);
+	}
+	snprintf(text, sizeof(text), "%lld for %lld commands, %lld failed, largest %lld", (long long)s->commits,
+		 (long long)s->commands, (long long)s->failed_commits, (long long)s->largest_batch);
+	show_line(c, "commits", text);
 }
 
 static void show_stats(struct cli *c, const struct raincheck_stats *s)
 {
-	char text[80];
-
 	show_line(c, "version", s->version);
 	show_line(c, "up for", units_format_duration(s->now_ms - s->started_at_ms).text);
 	show_line_number(c, "connections", s->connections);
 	show_line_number(c, "idle leases", s->waiting_leases);
 	show_line_number(c, "queues", s->queues);
 	show_line_number(c, "put in all", s->put_total);
-	show_line_number(c, "scheduled", s->jobs.scheduled);
-	show_line_number(c, "ready", s->jobs.ready);
-	show_line_number(c, "running", s->jobs.running);
-	show_line_number(c, "succeeded", s->jobs.succeeded);
-	show_line_number(c, "dead", s->jobs.dead);
-	show_line_number(c, "canceled", s->jobs.canceled);
-	show_line_number(c, "expired", s->jobs.expired);
-	snprintf(text, sizeof(text), "%s of %s", units_format_size(s->store.used_bytes).text,
-		 units_format_size(s->store.max_bytes).text);
-	show_line(c, "store", text);
-	snprintf(text, sizeof(text), "%lld for %lld commands, %lld failed, largest %lld", (long long)s->store.commits,
-		 (long long)s->store.commands, (long long)s->store.failed_commits, (long long)s->store.largest_batch);
-	show_line(c, "commits", text);
+	show_counts(c, &s->jobs);
+	show_store(c, &s->store);
 }
 
 int cli_stats(struct cli *c)

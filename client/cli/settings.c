@@ -1,14 +1,13 @@
 #include "settings.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/clean.h"
-#include "proto/base/units.h"
 #include "suggest.h"
+#include "value.h"
 
 enum kind { TEXT, WHOLE, DURATION, NUMBER, PREVIEW };
 
@@ -207,17 +206,10 @@ static int set_text(struct draft *d, const struct key *k, const char *value, str
 static int set_whole(struct draft *d, const struct key *k, const char *value, struct settings_error *error)
 {
 	int64_t number;
-	char *end;
 
-	errno = 0;
-	number = strtoll(value, &end, 10);
-	if (errno == 0 && *end == '\0' && end != value) {
-		store(d, k, &number, sizeof(number));
-		return 0;
-	}
-	if (k->kind == WHOLE)
+	if (k->kind == WHOLE && value_whole(value, &number) < 0)
 		return refuse(error, "%s must be a whole number, not \"%.60s\"", k->name, value);
-	if (units_parse_duration(slice_str(value), &number) < 0)
+	if (k->kind == DURATION && value_duration(value, &number) < 0)
 		return refuse(error, "%s must be milliseconds or a duration such as 90s, not \"%.60s\"", k->name,
 			      value);
 	store(d, k, &number, sizeof(number));
@@ -226,10 +218,9 @@ static int set_whole(struct draft *d, const struct key *k, const char *value, st
 
 static int set_number(struct draft *d, const struct key *k, const char *value, struct settings_error *error)
 {
-	char *end;
-	double number = strtod(value, &end);
+	double number;
 
-	if (*end != '\0' || end == value || !isfinite(number))
+	if (value_number(value, &number) < 0)
 		return refuse(error, "%s must be a number, not \"%.60s\"", k->name, value);
 	store(d, k, &number, sizeof(number));
 	return 0;

@@ -135,7 +135,42 @@ int show_json(struct cli *c, json_t *o)
 	return CLI_DONE;
 }
 
-/* ---- lines ---- */
+/* ---- errors ---- */
+
+json_t *show_error_json(const struct raincheck_error *e)
+{
+	json_t *o = json_pack("{s:s, s:s}", "code", raincheck_error_name(e->code), "message", e->message);
+
+	if (e->field[0])
+		set_text(o, "field", e->field);
+	if (e->retry_after_ms > 0)
+		set_number(o, "retry_after_ms", true, e->retry_after_ms);
+	return json_pack("{s:o}", "error", o);
+}
+
+void show_error(FILE *out, const struct raincheck_error *e)
+{
+	if (e->field[0]) {
+		text_print(out, e->field);
+		fputs(": ", out);
+	}
+	text_print(out, e->message);
+	fprintf(out, " (%s)", raincheck_error_name(e->code));
+	if (e->retry_after_ms > 0)
+		fprintf(out, "; come back in %s", units_format_duration(e->retry_after_ms).text);
+	if (e->sent)
+		fputs("; it may have been done all the same", out);
+}
+
+/* ---- tables and lines ---- */
+
+int show_table(struct cli *c, struct table *t, uint32_t whole)
+{
+	table_fit(t, c->width, whole);
+	if (!table_print(t, c->out))
+		return cli_failed(c, "out of memory");
+	return CLI_DONE;
+}
 
 void show_line(struct cli *c, const char *name, const char *text)
 {
@@ -152,6 +187,17 @@ void show_line_number(struct cli *c, const char *name, int64_t number)
 
 	snprintf(text, sizeof(text), "%lld", (long long)number);
 	show_line(c, name, text);
+}
+
+void show_counts(struct cli *c, const struct raincheck_counts *n)
+{
+	show_line_number(c, "scheduled", n->scheduled);
+	show_line_number(c, "ready", n->ready);
+	show_line_number(c, "running", n->running);
+	show_line_number(c, "succeeded", n->succeeded);
+	show_line_number(c, "dead", n->dead);
+	show_line_number(c, "canceled", n->canceled);
+	show_line_number(c, "expired", n->expired);
 }
 
 static void show_moment(struct cli *c, const char *name, int64_t at_ms)

@@ -8,10 +8,19 @@
 
 #include "cli.h"
 #include "client/raincheck.h"
+#include "table.h"
 
 /* The record with every field of the wire, nil where it does not apply. NULL: out of memory. */
 json_t *show_job_json(const struct raincheck_job *job);
 json_t *show_counts_json(const struct raincheck_counts *counts);
+
+/* {"error": {"code": …, "message": …}} */
+json_t *show_error_json(const struct raincheck_error *e);
+/* "field: message (code); …", without an end of line. */
+void show_error(FILE *out, const struct raincheck_error *e);
+
+/* Prints t as wide as the terminal is; whole: as in table_fit(). CLI_FAILED and said so where memory did not last. */
+int show_table(struct cli *c, struct table *t, uint32_t whole);
 
 /* Prints and releases o; CLI_FAILED and said so where o is NULL. */
 int show_json(struct cli *c, json_t *o);
@@ -21,6 +30,9 @@ void show_job(struct cli *c, const struct raincheck_job *job);
 /* "name:      text", the text made safe; nothing where it is NULL. */
 void show_line(struct cli *c, const char *name, const char *text);
 void show_line_number(struct cli *c, const char *name, int64_t number);
+
+/* A line a state. */
+void show_counts(struct cli *c, const struct raincheck_counts *counts);
 
 /* What a state is coloured with on a terminal; NULL: nothing. */
 const char *show_state_colour(enum raincheck_job_state state);

@@ -286,6 +286,14 @@ bool fake_greet(struct fake_broker *b, int64_t in_flight)
 	return fake_accept(b) && fake_next(b, METHOD_session_hello, &hello) && fake_reply(b, &hello, &result);
 }
 
+bool fake_greet_and_ping(struct fake_broker *b, int64_t in_flight)
+{
+	struct msg_ping_result pong = { .has_now_ms = true };
+	struct fake_request r = { 0 };
+
+	return fake_greet(b, in_flight) && fake_next(b, METHOD_session_ping, &r) && fake_reply(b, &r, &pong);
+}
+
 struct msg_job fake_job(const struct uuid *id, enum job_state state)
 {
 	return (struct msg_job){
@@ -307,6 +315,81 @@ struct msg_job fake_job(const struct uuid *id, enum job_state state)
 		.has_metadata = true,
 		.has_payload_size = true,
 		.payload_size = 7,
+	};
+}
+
+static const struct msg_counts some_counts = { .has_scheduled = true,
+					       .scheduled = 1,
+					       .has_ready = true,
+					       .ready = 2,
+					       .has_running = true,
+					       .running = 3,
+					       .has_succeeded = true,
+					       .succeeded = 4,
+					       .has_dead = true,
+					       .dead = 5,
+					       .has_canceled = true,
+					       .canceled = 6,
+					       .has_expired = true,
+					       .expired = 7 };
+
+struct msg_queue fake_queue(const char *name)
+{
+	return (struct msg_queue){
+		.has_queue = true,
+		.queue = slice_str(name),
+		.has_paused = true,
+		.has_max_attempts = true,
+		.max_attempts = 5,
+		.has_backoff = true,
+		.backoff = { .has_base_ms = true,
+			     .base_ms = 1000,
+			     .has_factor = true,
+			     .factor = 2,
+			     .has_max_ms = true,
+			     .max_ms = 60000,
+			     .has_jitter = true,
+			     .jitter = 0.25 },
+		.has_counts = true,
+		.counts = some_counts,
+		.has_bytes = true,
+		.bytes = 2048,
+		.has_put_total = true,
+		.put_total = 28,
+	};
+}
+
+struct msg_server_stats_result fake_stats(void)
+{
+	return (struct msg_server_stats_result){
+		.has_version = true,
+		.version = slice_str("1.2.3"),
+		.has_started_at_ms = true,
+		.has_now_ms = true,
+		.now_ms = 90000,
+		.has_connections = true,
+		.connections = 3,
+		.has_waiting_leases = true,
+		.has_queues = true,
+		.queues = 1,
+		.has_jobs = true,
+		.jobs = some_counts,
+		.has_put_total = true,
+		.put_total = 28,
+		.has_store = true,
+		.store = { .has_used_bytes = true,
+			   .used_bytes = 1 << 20,
+			   .has_max_bytes = true,
+			   .max_bytes = 1 << 30,
+			   .has_reserve_bytes = true,
+			   .reserve_bytes = 1 << 24,
+			   .has_full = true,
+			   .has_set_aside = true,
+			   .has_commits = true,
+			   .has_commands = true,
+			   .commands = 6,
+			   .has_failed_commits = true,
+			   .has_largest_batch = true },
 	};
 }
 

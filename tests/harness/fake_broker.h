@@ -31,6 +31,7 @@ struct fake_request {
 		struct msg_job_id *job_id;
 		struct msg_job_wait *wait;
 		struct msg_job_list *list;
+		struct msg_job_change *change;
 		struct msg_job_lease *lease;
 		struct msg_job_extend *extend;
 		struct msg_job_checkpoint *checkpoint;
@@ -42,6 +43,9 @@ struct fake_request {
 		struct msg_artifact_write *artifact_write;
 		struct msg_artifact_commit *artifact_commit;
 		struct msg_artifact_read *artifact_read;
+		struct msg_queue_name *queue_name;
+		struct msg_queue_set *queue_set;
+		struct msg_server_backup *backup;
 	};
 };
 
@@ -67,6 +71,8 @@ bool fake_await_test(struct fake_broker *b);
 bool fake_accept(struct fake_broker *b);
 /* Accepts, reads the greeting and answers it as an admin's, allowing in_flight requests. */
 bool fake_greet(struct fake_broker *b, int64_t in_flight);
+/* The same, and answers a ping: what the command begins with before it starts many requests. */
+bool fake_greet_and_ping(struct fake_broker *b, int64_t in_flight);
 /* The next request, whatever it is; and one that must be of a certain method. */
 bool fake_any(struct fake_broker *b, struct fake_request *ret);
 bool fake_next(struct fake_broker *b, enum method_id method, struct fake_request *ret);
@@ -86,5 +92,11 @@ bool fake_wrong(struct fake_broker *b, const char *fmt, ...) __attribute__((form
 struct msg_hello_result fake_hello_result(int64_t in_flight);
 /* A job record with every field that has to be there; id is the one given. */
 struct msg_job fake_job(const struct uuid *id, enum job_state state);
+/* A queue of that name likewise: 1 job is scheduled, 2 are ready, 3 run, 4 succeeded, 5 are dead, 6 canceled, 7
+ * expired.
+ */
+struct msg_queue fake_queue(const char *name);
+/* A broker's state likewise, with the jobs of that queue. */
+struct msg_server_stats_result fake_stats(void);
 
 #endif

@@ -85,18 +85,26 @@ static const char *file(const char *name, const char *content)
 	return path;
 }
 
-/* Leases the job and completes it as a worker would. */
-static void finish(const char *result)
+/* The only job, leased as by a worker. */
+static struct raincheck_lease_result *lease_job(struct raincheck *rc)
 {
 	static const char *const queues[] = { "q" };
 	struct raincheck_lease lease = { .queues = queues, .queue_count = 1 };
-	struct raincheck *rc = stack_connect(&stack);
-	struct raincheck_complete complete = { .result = { "text/plain", { result, strlen(result) } } };
-	struct raincheck_complete_result *completed;
 	struct raincheck_lease_result *leased;
 
 	assert_int_equal(raincheck_lease(rc, &lease, &leased), 0);
 	assert_int_equal(leased->job_count, 1);
+	return leased;
+}
+
+/* Leases the job and completes it as a worker would. */
+static void finish(const char *result)
+{
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_complete complete = { .result = { "text/plain", { result, strlen(result) } } };
+	struct raincheck_complete_result *completed;
+	struct raincheck_lease_result *leased = lease_job(rc);
+
 	complete.id = leased->jobs[0].id;
 	complete.lease = leased->jobs[0].lease;
 	assert_int_equal(raincheck_complete(rc, &complete, &completed), 0);
@@ -224,6 +232,187 @@ static void wait_survives_a_restart(void **state)
 	expect("succeeded");
 }
 
+/* ---- what an operator does ---- */
+
+static void fail_for_good(void)
+{
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_fail_result *failed;
+	struct raincheck_lease_result *leased = lease_job(rc);
+	struct raincheck_fail fail = { .id = leased->jobs[0].id,
+				       .lease = leased->jobs[0].lease,
+				       .kind = RAINCHECK_FAIL_REJECTED,
+				       .message = "no such avatar" };
+
+	assert_int_equal(raincheck_fail(rc, &fail, &failed), 0);
+	raincheck_free(failed);
+	raincheck_free(leased);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static long link_status(const char *link)
+{
+	struct http_answer a;
+	long status;
+
+	http_request(NULL, link, NULL, &a);
+	status = a.status;
+	http_answer_done(&a);
+	return status;
+}
+
+static void jobs_are_canceled_retried_and_erased(void **state)
+{
+	char link[256];
+
+	(void)state;
+	put("a");
+	json_word("link", link, sizeof(link));
+	fail_for_good();
+	assert_int_equal(cli("cancel", id), 1);
+	expect("invalid_state");
+	assert_int_equal(cli("retry", id), 0);
+	assert_int_equal(cli("retry", id), 1);
+	assert_int_equal(cli("get", id), 0);
+	expect("ready");
+	expect("no such avatar");
+	assert_int_equal(cli("cancel", id), 0);
+	expect("canceled");
+	assert_int_equal(cli("cancel", id), 0);
+	expect("canceled already");
+	assert_int_equal(link_status(link), 200);
+	assert_int_equal(cli("erase", id), 2);
+	assert_int_equal(cli("erase", id, "--yes"), 0);
+	assert_int_equal(cli("get", id), 3);
+	assert_int_equal(link_status(link), 410);
+}
+
+static void whoever_works_on_a_canceled_job_is_told(void **state)
+{
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_extend_item item = { 0 };
+	struct raincheck_extend extend = { .leases = &item, .lease_count = 1 };
+	struct raincheck_extend_result *extended;
+	struct raincheck_lease_result *leased;
+
+	(void)state;
+	put("a");
+	leased = lease_job(rc);
+	assert_int_equal(cli("cancel", id), 0);
+	item.id = leased->jobs[0].id;
+	item.lease = leased->jobs[0].lease;
+	assert_int_equal(raincheck_extend(rc, &extend, &extended), 0);
+	assert_int_equal(extended->leases[0].status, RAINCHECK_EXTEND_CANCEL);
+	raincheck_free(extended);
+	raincheck_free(leased);
+	raincheck_close(rc, NULL, NULL);
+}
+
+static void filters_and_pipes_name_many_jobs(void **state)
+{
+	char pipe[1200];
+
+	(void)state;
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--count", "25"), 0);
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--set", "group=g", "--count", "5"), 0);
+	assert_int_equal(cli("put", "-q", "other", "--data", "x"), 0);
+	assert_int_equal(cli("cancel", "--filter", "queue=q"), 2);
+	assert_int_equal(cli("cancel", "--filter", "queue=nowhere", "--yes"), 3);
+	assert_int_equal(cli("cancel", "--filter", "queue=q,group=g", "--yes"), 0);
+	assert_string_equal(output, "5 canceled\n");
+	assert_int_equal(cli("cancel", "--filter", "before=2020-01-01", "--yes"), 0);
+	assert_string_equal(output, "0 canceled\n");
+	snprintf(pipe, sizeof(pipe), "%s ls -q q --state ready --limit 10 | tail -n +2 | cut -c1-36 | %s cancel -",
+		 process_program("raincheck"), process_program("raincheck"));
+	assert_int_equal(run_cli((const char *const[]){ "/bin/sh", "-c", pipe, NULL }), 0);
+	assert_int_equal(cli("--json", "queue", "show", "q"), 0);
+	expect("\"ready\": 15");
+	expect("\"canceled\": 15");
+	assert_int_equal(cli("erase", "--filter", "queue=q,state=canceled", "--yes", "--json"), 0);
+	assert_string_equal(output, "{\"count\": 15, \"complete\": true}\n");
+	assert_int_equal(cli("erase", "--all", "--yes"), 0);
+	assert_string_equal(output, "16 erased\n");
+}
+
+static void queues_are_bounded_paused_and_purged(void **state)
+{
+	static const char *const queues[] = { "q" };
+	struct raincheck_lease lease = { .queues = queues, .queue_count = 1 };
+	struct raincheck *rc = stack_connect(&stack);
+	struct raincheck_lease_result *leased;
+
+	(void)state;
+	assert_int_equal(cli("queue", "show", "q"), 3);
+	assert_int_equal(cli("queue", "set", "q", "max_jobs=2", "backoff.base=2s", "title=Renders"), 0);
+	expect("0 of 2");
+	assert_int_equal(cli("queue", "set", "q", "backoff.factor=3"), 0);
+	expect("2 s, times 3");
+	assert_int_equal(cli("put", "-q", "q", "--data", "x", "--count", "2"), 0);
+	assert_int_equal(cli("put", "-q", "q", "--data", "x"), 1);
+	expect("queue_full");
+	expect("come back in");
+	assert_int_equal(cli("queue", "ls"), 0);
+	expect("full");
+	assert_int_equal(cli("queue", "set", "q", "max_jobs=default", "backoff=default"), 0);
+	expect("2, no bound");
+	assert_int_equal(cli("queue", "pause", "q"), 0);
+	assert_string_equal(output, "q is paused; 2 wait\n");
+	assert_int_equal(cli("put", "-q", "q", "--data", "x"), 0);
+	assert_int_equal(raincheck_lease(rc, &lease, &leased), 0);
+	assert_int_equal(leased->job_count, 0);
+	raincheck_free(leased);
+	assert_int_equal(cli("queue", "resume", "q"), 0);
+	raincheck_free(lease_job(rc));
+	raincheck_close(rc, NULL, NULL);
+	assert_int_equal(cli("queue", "purge", "q"), 2);
+	assert_int_equal(cli("queue", "purge", "q", "--yes"), 0);
+	assert_string_equal(output, "2 canceled\n");
+	assert_int_equal(cli("queue", "set", "_own", "max_jobs=1"), 1);
+}
+
+static void links_are_rotated_and_revoked(void **state)
+{
+	char first[256], second[256];
+
+	(void)state;
+	put("a");
+	json_word("link", first, sizeof(first));
+	assert_int_equal(cli("--json", "link", id, "--rotate"), 0);
+	json_word("link", second, sizeof(second));
+	assert_string_not_equal(first, second);
+	assert_int_not_equal(link_status(first), 200);
+	assert_int_equal(link_status(second), 200);
+	assert_int_equal(cli("link", id, "--revoke"), 0);
+	assert_int_not_equal(link_status(second), 200);
+	assert_int_equal(cli("link", id), 1);
+}
+
+static void a_backup_is_checked_and_restored(void **state)
+{
+	char backup[256], restored[256], data[256], old[256];
+
+	(void)state;
+	snprintf(backup, sizeof(backup), "%s", tempdir_file(&stack.dir, "backup"));
+	snprintf(restored, sizeof(restored), "%s", tempdir_file(&stack.dir, "restored"));
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "data"));
+	snprintf(old, sizeof(old), "%s", tempdir_file(&stack.dir, "old"));
+	put("kept");
+	assert_int_equal(cli("backup", backup), 0);
+	expect("1 job and 0 artifacts");
+	assert_int_equal(cli("backup", backup), 1);
+	assert_int_equal(cli("check"), 0);
+	expect("all is as it must be");
+	assert_int_equal(cli("erase", id, "--yes"), 0);
+	assert_int_equal(cli("restore", backup, "--data", restored), 0);
+	assert_int_equal(cli("restore", backup, "--data", restored), 1);
+	process_stop(&stack.broker);
+	assert_int_equal(rename(data, old), 0);
+	assert_int_equal(rename(restored, data), 0);
+	stack_start_broker(&stack);
+	assert_int_equal(cli("payload", id), 0);
+	expect("kept");
+}
+
 /* ---- what it is started with ---- */
 
 static const char *script(const char *words)
@@ -317,6 +506,12 @@ int main(void)
 		T(exit_statuses_say_what_happened),
 		T(an_unknown_job_has_no_result),
 		T(wait_survives_a_restart),
+		T(jobs_are_canceled_retried_and_erased),
+		T(whoever_works_on_a_canceled_job_is_told),
+		T(filters_and_pipes_name_many_jobs),
+		T(queues_are_bounded_paused_and_purged),
+		T(links_are_rotated_and_revoked),
+		T(a_backup_is_checked_and_restored),
 		T(closed_descriptors_are_survived),
 		T(tables_fit_the_terminal),
 	};

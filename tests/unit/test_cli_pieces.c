@@ -1,4 +1,4 @@
-/* What the command is made of: settings, suggestions, widths, tables, the command line. */
+/* What the command is made of: settings, moments, suggestions, widths, tables. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,13 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
+#include "client/cli/queue_settings.h"
 #include "client/cli/settings.h"
 #include "client/cli/suggest.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
+#include "client/cli/value.h"
 #include "proto/base/clean.h"
 
 /* ---- settings ---- */
@@ -147,6 +150,139 @@ static void test_refuses_json_of_the_wrong_kind(void **state)
 		assert_int_equal(from_json(&d, bad[i][0], &error), RAINCHECK_EBAD_REQUEST);
 		assert_non_null(strstr(error.message, bad[i][1]));
 	}
+}
+
+/* ---- a queue's settings ---- */
+
+static void test_takes_every_setting_of_a_queue(void **state)
+{
+	static const char *const all[] = {
+		"title=T = U",	    "paused=yes",      "max_jobs=0",	      "max_bytes=64MiB",
+		"max_attempts=3",   "backoff.base=2s", "backoff.factor=3",    "backoff.max_ms=1m",
+		"backoff.jitter=0", "result_ttl=7d",   "attempt_timeout=30s", "attempt_timeout_ms=1500",
+	};
+	struct raincheck_queue_set set = { 0 };
+	struct settings_error error = { "" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		assert_int_equal(queue_settings_assign(&set, all[i], &error), 0);
+	assert_string_equal(set.title, "T = U");
+	assert_true(set.has_paused && set.paused);
+	assert_true(set.has_max_jobs && set.max_jobs == 0);
+	assert_true(set.has_max_bytes && set.max_bytes == 64 << 20);
+	assert_int_equal(set.max_attempts, 3);
+	assert_true(set.backoff.has_base_ms && set.backoff.base_ms == 2000);
+	assert_true(set.backoff.factor > 2.9 && set.backoff.factor < 3.1);
+	assert_int_equal(set.backoff.max_ms, 60000);
+	assert_true(set.backoff.has_jitter);
+	assert_int_equal(set.attempt_timeout_ms, 1500);
+	assert_true(set.has_result_ttl_ms && set.result_ttl_ms == 7 * 86400000LL);
+	assert_int_equal(set.defaults, 0);
+}
+
+static void test_the_last_of_a_queues_settings_holds(void **state)
+{
+	static const char *const all[] = { "max_jobs=5",      "max_jobs=default", "title=default",	"title=T",
+					   "backoff.base=2s", "backoff=default",  "backoff.factor=1.5", "paused=on",
+					   "paused=off" };
+	struct raincheck_queue_set set = { 0 };
+	struct settings_error error = { "" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		assert_int_equal(queue_settings_assign(&set, all[i], &error), 0);
+	assert_false(set.has_max_jobs);
+	assert_string_equal(set.title, "T");
+	assert_false(set.backoff.has_base_ms);
+	assert_true(set.backoff.factor > 1.4);
+	assert_true(set.has_paused && !set.paused);
+	assert_int_equal(set.defaults, (RAINCHECK_QUEUE_MAX_JOBS | RAINCHECK_QUEUE_BACKOFF) &
+					       ~(unsigned)RAINCHECK_QUEUE_BACKOFF_FACTOR);
+}
+
+static void test_refuses_what_is_no_setting_of_a_queue(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "nonsense", "KEY=VALUE" },	     { "=1", "KEY=VALUE" },
+		{ "max_job=1", "max_jobs?" },	     { "xyzzy=1", "\"xyzzy\"" },
+		{ "max_jobs=many", "max_jobs" },     { "max_jobs=-1", "0 or more" },
+		{ "max_attempts=0", "more than 0" }, { "max_bytes=1 elephant", "64MiB" },
+		{ "backoff=2s", "backoff.base" },    { "backoff.factor=0", "backoff.factor" },
+		{ "backoff.jitter=-1", "jitter" },   { "backoff.base=soon", "90s" },
+		{ "attempt_timeout=0", "more" },     { "paused=perhaps", "true or false" },
+		{ "max_jobs=", "max_jobs" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct raincheck_queue_set set = { 0 };
+		struct settings_error error = { "" };
+
+		assert_int_equal(queue_settings_assign(&set, bad[i][0], &error), RAINCHECK_EBAD_REQUEST);
+		if (!strstr(error.message, bad[i][1]))
+			fail_msg("\"%s\" is not in \"%s\"", bad[i][1], error.message);
+	}
+}
+
+/* ---- moments ---- */
+
+#define NOW 1717763400000 /* 2024-06-07 12:30 UTC, 14:30 in central Europe */
+#define H   3600000LL
+
+static void test_moments(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t at_ms;
+	} good[] = {
+		{ "2h", NOW - 2 * H },
+		{ "90 min", NOW - 90 * 60000 },
+		{ "1717763400001", NOW + 1 },
+		{ "2024-06-07T12:30:00Z", NOW },
+		{ "2024-06-07T12:30Z", NOW },
+		{ "2024-06-07T14:30:01+02:00", NOW + 1000 },
+		{ "2024-06-07T08:00:00-0430", NOW },
+		{ "2024-06-07T14:30", NOW },
+		{ "2024-06-07 14:30:02", NOW + 2000 },
+		{ "2024-06-07", NOW - 14 * H - H / 2 },
+		{ "2024-12-24", 1734994800000 },
+		{ "2024-02-29", 1709161200000 },
+	};
+	static const char *const bad[] = {
+		"",
+		"soon",
+		"-5",
+		"0",
+		"2h ago",
+		"2024-6-7",
+		"2024-06-31",
+		"2023-02-29",
+		"2024-06-07T",
+		"2024-06-07T12",
+		"2024-13-01",
+		"2024-06-07Tx",
+		"1969-01-01",
+		"2024-06-07T25:00",
+		"2024-06-07T12:30:00+2",
+		"2024-06-07T12:30:00Zulu",
+		"2024-06-07T12:30:00+99:00",
+	};
+	int64_t at_ms;
+
+	(void)state;
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(value_moment(good[i].text, NOW, &at_ms), 0);
+		if (at_ms != good[i].at_ms)
+			fail_msg("%s is %lld, not %lld", good[i].text, (long long)at_ms, (long long)good[i].at_ms);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (value_moment(bad[i], NOW, &at_ms) == 0)
+			fail_msg("\"%s\" is taken for %lld", bad[i], (long long)at_ms);
+	unsetenv("TZ");
+	tzset();
 }
 
 /* ---- suggestions ---- */
@@ -310,6 +446,10 @@ int main(void)
 		cmocka_unit_test(test_refuses_what_is_no_setting),
 		cmocka_unit_test(test_takes_json),
 		cmocka_unit_test(test_refuses_json_of_the_wrong_kind),
+		cmocka_unit_test(test_takes_every_setting_of_a_queue),
+		cmocka_unit_test(test_the_last_of_a_queues_settings_holds),
+		cmocka_unit_test(test_refuses_what_is_no_setting_of_a_queue),
+		cmocka_unit_test(test_moments),
 		cmocka_unit_test(test_distances),
 		cmocka_unit_test(test_suggests_only_what_is_near),
 		cmocka_unit_test(test_text),

@@ -77,8 +77,11 @@ static void notification_cb(struct raincheck *rc, const struct raincheck_notific
 
 	(void)rc;
 	rig->notices[n->notice]++;
-	if (n->notice == RAINCHECK_NOTICE_JOB_WAKE) {
+	if (n->notice == RAINCHECK_NOTICE_JOB_CANCEL || n->notice == RAINCHECK_NOTICE_JOB_WAKE) {
 		assert_string_equal(n->id, ID);
+		assert_string_equal(n->lease, "00000000000000000000000000000000");
+	}
+	if (n->notice == RAINCHECK_NOTICE_JOB_WAKE) {
 		assert_string_equal(n->content_type, "text/plain");
 		assert_int_equal(n->data.size, 4);
 		memcpy(rig->notice_data, n->data.data, 4);
@@ -401,6 +404,42 @@ static void test_a_late_answer_is_dropped(void **state)
 	close_rig(rig);
 }
 
+static void long_script(struct fake_broker *b, void *arg)
+{
+	struct msg_server_check_result checked = { .has_jobs = true,
+						   .jobs = 7,
+						   .has_artifacts = true,
+						   .has_breaches = true,
+						   .has_set_aside = true,
+						   .has_lines = true,
+						   .has_took_ms = true };
+	struct msg_empty nothing = { 0 };
+	struct fake_request check, ping;
+
+	(void)arg;
+	if (fake_greet(b, 10) && fake_next(b, METHOD_server_check, &check) &&
+	    fake_next(b, METHOD_session_ping, &ping) && fake_notify(b, "worker.quiet", &MSG_empty, &nothing) &&
+	    fake_await_test(b) && fake_reply(b, &check, &checked))
+		fake_until_gone(b);
+}
+
+static void test_what_takes_long_is_waited_for(void **state)
+{
+	struct rig *rig = open_rig(long_script, (struct raincheck_options){ .request_timeout_ms = 1000,
+									    .on_notification = notification_cb });
+
+	(void)state;
+	assert_int_equal(raincheck_check_async(rig->rc, answered_cb, &rig->calls[0]), 0);
+	start(rig, 1, 2);
+	run_until_answered(rig, 1, 2);
+	all_ended(rig, 1, 2, RAINCHECK_ETIMED_OUT, true);
+	assert_int_equal(rig->calls[0].times, 0);
+	fake_tell_script(rig->broker);
+	run_until_answered(rig, 0, 1);
+	all_ended(rig, 0, 1, 0, false);
+	close_rig(rig);
+}
+
 /* A broker that takes a request and never says anything again is left for a new connection. */
 static void mute_script(struct fake_broker *b, void *arg)
 {
@@ -435,7 +474,7 @@ static void test_a_mute_broker_is_left(void **state)
 
 static void notify_script(struct fake_broker *b, void *arg)
 {
-	struct msg_job_release which = { .has_id = true, .has_lease = true };
+	struct msg_job_cancel_notice which = { .has_id = true, .has_lease = true };
 	/* id, lease, content_type, data are what job.wake has too. */
 	struct msg_artifact_put wake = { .has_id = true,
 					 .has_lease = true,
@@ -460,7 +499,7 @@ static void notify_script(struct fake_broker *b, void *arg)
 		return;
 	}
 	fake_reply(b, &r, &result);
-	fake_notify(b, "job.cancel", &MSG_job_release, &which);
+	fake_notify(b, "job.cancel", &MSG_job_cancel_notice, &which);
 	fake_notify(b, "job.wake", &MSG_artifact_put, &wake);
 	fake_notify(b, "job.wake", &MSG_empty, &nothing);
 	fake_notify(b, "something.new", &MSG_empty, &nothing);
@@ -498,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_unsent_bytes_are_capped),
 		cmocka_unit_test(test_keeps_to_the_brokers_message_size),
 		cmocka_unit_test(test_a_late_answer_is_dropped),
+		cmocka_unit_test(test_what_takes_long_is_waited_for),
 		cmocka_unit_test(test_a_mute_broker_is_left),
 		cmocka_unit_test(test_notifications),
 	};

@@ -1,4 +1,5 @@
-/* Every method once over the blocking calls: what is asked for arrives at the broker, what it answers arrives here. */
+/* Every method of producers and workers once over the blocking calls: what is asked for arrives at the broker, what it
+ * answers arrives here. Those of operators: test_client_admin.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 
 #include "client/raincheck.h"
 #include "proto/rpc.h"
-#include "tests/harness/fake_broker.h"
+#include "tests/harness/client_play.h"
 
 #define ID    "0190a5c4-7d3e-7abc-8def-0123456789ab"
 #define LEASE "000102030405060708090a0b0c0d0e0f"
@@ -26,30 +27,11 @@ static struct uuid the_id(void)
 
 static const struct token the_lease = { { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 } };
 
-#define EXPECT(b, condition) ((condition) || fake_wrong(b, "not so: %s", #condition))
-#define IS(b, member, text)  EXPECT(b, slice_is(member, text))
-
 static bool is_attempt(struct fake_broker *b, const struct uuid *id, const struct token *lease)
 {
 	struct uuid u = the_id();
 
 	return EXPECT(b, uuid_equal(id, &u)) && EXPECT(b, memcmp(lease, &the_lease, sizeof(the_lease)) == 0);
-}
-
-/* Runs call against a broker that plays script after the greeting. */
-static void play(fake_script script, void (*call)(struct raincheck *rc))
-{
-	struct fake_broker *b = fake_broker_start(NULL, script, NULL);
-	struct raincheck_options options = { 0 };
-	struct raincheck *rc = NULL;
-
-	assert_non_null(b);
-	options.server = fake_broker_address(b);
-	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
-	call(rc);
-	assert_int_equal(raincheck_pending(rc), 0);
-	raincheck_close(rc, NULL, NULL);
-	assert_string_equal(fake_broker_stop(b), "");
 }
 
 /* ---- putting ---- */
@@ -119,7 +101,7 @@ static void put_call(struct raincheck *rc)
 static void test_put(void **state)
 {
 	(void)state;
-	play(put_script, put_call);
+	client_play(put_script, put_call);
 }
 
 static void put_many_script(struct fake_broker *b, void *arg)
@@ -166,7 +148,7 @@ static void put_many_call(struct raincheck *rc)
 static void test_put_many(void **state)
 {
 	(void)state;
-	play(put_many_script, put_many_call);
+	client_play(put_many_script, put_many_call);
 }
 
 /* ---- looking ---- */
@@ -263,7 +245,7 @@ static void look_call(struct raincheck *rc)
 static void test_look(void **state)
 {
 	(void)state;
-	play(look_script, look_call);
+	client_play(look_script, look_call);
 }
 
 /* ---- working ---- */
@@ -407,10 +389,10 @@ static void work_call(struct raincheck *rc)
 static void test_work(void **state)
 {
 	(void)state;
-	play(work_script, work_call);
+	client_play(work_script, work_call);
 }
 
-/* ---- artifacts, queues, the server ---- */
+/* ---- artifacts ---- */
 
 static void artifact_script(struct fake_broker *b, void *arg)
 {
@@ -475,87 +457,32 @@ static void artifact_call(struct raincheck *rc)
 static void test_artifacts(void **state)
 {
 	(void)state;
-	play(artifact_script, artifact_call);
+	client_play(artifact_script, artifact_call);
 }
 
-static const struct msg_counts some_counts = { .has_scheduled = true,
-					       .scheduled = 1,
-					       .has_ready = true,
-					       .ready = 2,
-					       .has_running = true,
-					       .has_succeeded = true,
-					       .has_dead = true,
-					       .has_canceled = true,
-					       .has_expired = true,
-					       .expired = 7 };
-
-static void admin_script(struct fake_broker *b, void *arg)
+static void refuse_script(struct fake_broker *b, void *arg)
 {
-	struct msg_queue queue = { .has_queue = true,
-				   .queue = slice_str("q"),
-				   .has_paused = true,
-				   .paused = true,
-				   .has_max_attempts = true,
-				   .max_attempts = 3,
-				   .has_counts = true,
-				   .counts = some_counts,
-				   .has_put_total = true,
-				   .put_total = 11 };
-	struct msg_queue_list_result queues = { .has_queues = true, .queues = &queue, .queues_count = 1 };
-	struct msg_server_stats_result stats = { .has_version = true,
-						 .version = slice_str("0.1"),
-						 .has_started_at_ms = true,
-						 .has_now_ms = true,
-						 .has_connections = true,
-						 .connections = 3,
-						 .has_waiting_leases = true,
-						 .has_queues = true,
-						 .has_jobs = true,
-						 .jobs = some_counts,
-						 .has_put_total = true,
-						 .has_store = true };
 	struct fake_request r;
 
 	(void)arg;
-	stats.store = (struct msg_store_stats){ .has_used_bytes = true,
-						.has_max_bytes = true,
-						.max_bytes = 5,
-						.has_commits = true,
-						.has_commands = true,
-						.commands = 6,
-						.has_failed_commits = true,
-						.has_largest_batch = true };
-	if (fake_greet(b, 100) && fake_next(b, METHOD_queue_list, &r) && fake_reply(b, &r, &queues) &&
-	    fake_next(b, METHOD_server_stats, &r) && fake_reply(b, &r, &stats) && fake_next(b, METHOD_job_get, &r))
+	if (fake_greet(b, 100) && fake_next(b, METHOD_job_get, &r))
 		fake_refuse(b, &r, ERR_NOT_FOUND, "id", "no job has this id");
 }
 
-static void admin_call(struct raincheck *rc)
+static void refuse_call(struct raincheck *rc)
 {
-	struct raincheck_queue_list *queues = NULL;
-	struct raincheck_stats *stats = NULL;
 	struct raincheck_job *job = NULL;
 
-	assert_int_equal(raincheck_queue_list(rc, &queues), 0);
-	assert_string_equal(queues->queues[0].queue, "q");
-	assert_true(queues->queues[0].paused);
-	assert_int_equal(queues->queues[0].counts.expired, 7);
-	raincheck_free(queues);
-	assert_int_equal(raincheck_stats(rc, &stats), 0);
-	assert_int_equal(stats->connections, 3);
-	assert_int_equal(stats->store.commands, 6);
-	assert_int_equal(stats->jobs.ready, 2);
-	raincheck_free(stats);
 	assert_int_equal(raincheck_get(rc, ID, &job), RAINCHECK_ENOT_FOUND);
 	assert_string_equal(raincheck_last_error(rc)->field, "id");
 	assert_string_equal(raincheck_last_error(rc)->message, "no job has this id");
 	assert_false(raincheck_last_error(rc)->sent);
 }
 
-static void test_admin(void **state)
+static void test_refusal(void **state)
 {
 	(void)state;
-	play(admin_script, admin_call);
+	client_play(refuse_script, refuse_call);
 }
 
 static void test_names(void **state)
@@ -574,7 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),   cmocka_unit_test(test_put_many),	cmocka_unit_test(test_look),
-		cmocka_unit_test(test_work),  cmocka_unit_test(test_artifacts), cmocka_unit_test(test_admin),
+		cmocka_unit_test(test_work),  cmocka_unit_test(test_artifacts), cmocka_unit_test(test_refusal),
 		cmocka_unit_test(test_names),
 	};
 
