@@ -229,9 +229,14 @@ void request_refuse(struct request *req, const struct error_info *info)
 
 /* ---- through the writer ---- */
 
+/* It is carried out already: an answer that cannot be written may not become an error, which would say that nothing was
+ * changed. The reply stays empty, and the connection ends. */
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
-	request_encode(CONTAINER_OF(cmd, struct request, command), m, result);
+	struct request *req = CONTAINER_OF(cmd, struct request, command);
+
+	if (request_try_encode(req, m, result) < 0)
+		buf_reset(&req->reply);
 }
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)

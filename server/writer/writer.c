@@ -22,6 +22,12 @@
 #define TOLD_MAX	20   /* damaged jobs, of one batch */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
 
+/* The commands of one batch, sorted by what became of them. */
+struct batch {
+	struct command *items[BATCH_MAX];
+	size_t count;
+};
+
 struct writer {
 	struct store *store;
 	struct blob_store *blobs;
@@ -40,6 +46,7 @@ struct writer {
 	} subscribers[SUBSCRIBERS_MAX];
 	size_t subscriber_count;
 
+	struct batch batch; /* the thread's */
 	pthread_t thread;
 	bool started;
 
@@ -49,12 +56,6 @@ struct writer {
 	struct command **tail;
 	bool stopping;
 	struct writer_stats stats;
-};
-
-/* The commands of one batch, sorted by what became of them. */
-struct batch {
-	struct command *items[BATCH_MAX];
-	size_t count;
 };
 
 static void log_repaired(const struct engine *e)
@@ -146,37 +147,42 @@ void writer_stats(struct writer *w, struct writer_stats *ret)
 
 /* ---- randomness and ids ---- */
 
-static void draw(struct writer *w, uint8_t *ret, size_t size)
+/* Without randomness no lease is safe: the batch fails. A thread's first draw takes memory. */
+static int draw(struct writer *w, uint8_t *ret, size_t size)
 {
 	if (sizeof(w->random) - w->random_used < size) {
-		/* Without randomness no lease is safe: there is no way to go on. */
 		if (gnutls_rnd(GNUTLS_RND_RANDOM, w->random, sizeof(w->random)) < 0)
-			abort();
+			return ERR_NO_MEMORY;
 		w->random_used = 0;
 	}
 	memcpy(ret, w->random + w->random_used, size);
 	memset(w->random + w->random_used, 0, size);
 	w->random_used += size;
+	return 0;
 }
 
 /* What purity forbids the engine to get for itself. */
-static void furnish(struct writer *w, struct command *cmd, int64_t now_ms)
+static int furnish(struct writer *w, struct command *cmd, int64_t now_ms)
 {
 	uint8_t random[UUID_RANDOM_SIZE];
+	int rc = 0;
 
 	if (cmd->kind == COMMAND_LEASE)
-		draw(w, cmd->random, sizeof(cmd->random));
+		rc = draw(w, cmd->random, sizeof(cmd->random));
 	if (cmd->kind == COMMAND_PUT) {
 		const struct command_put *put = cmd->params;
 		struct uuid last;
 
-		draw(w, random, sizeof(random));
+		rc = draw(w, random, sizeof(random));
+		if (rc < 0)
+			return rc;
 		uuid_v7(&w->ids, now_ms, random, &cmd->first_id);
 		last = cmd->first_id;
 		for (size_t i = 1; i < put->count; i++)
 			uuid_next(&last, &last);
 		uuid_gen_advance(&w->ids, &last);
 	}
+	return rc;
 }
 
 /* ---- the loop ---- */
@@ -237,16 +243,17 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 	size_t kept = 0;
 	int rc;
 
-	draw(w, random, sizeof(random));
-	rc = engine_begin(w->engine, t, now_ms, random);
+	rc = draw(w, random, sizeof(random));
+	if (rc == 0)
+		rc = engine_begin(w->engine, t, now_ms, random);
 	for (size_t i = 0; i < b->count; i++) {
 		struct command *cmd = b->items[i];
 		bool parked = false;
 
-		if (rc == 0) {
-			furnish(w, cmd, now_ms);
+		if (rc == 0)
+			rc = furnish(w, cmd, now_ms);
+		if (rc == 0)
 			rc = engine_apply(w->engine, cmd, &parked);
-		}
 		if (!parked)
 			b->items[kept++] = cmd;
 	}
@@ -347,14 +354,10 @@ static int run_batch(struct writer *w, struct batch *b)
 static void *writer_main(void *arg)
 {
 	struct writer *w = arg;
-	struct batch *b = malloc(sizeof(*b));
 	bool failed = false;
 
-	if (!b)
-		abort();
-	while (gather(w, b, failed))
-		failed = run_batch(w, b) < 0;
-	free(b);
+	while (gather(w, &w->batch, failed))
+		failed = run_batch(w, &w->batch) < 0;
 	return NULL;
 }
 
