@@ -1,4 +1,5 @@
 /* raincheckd: reads flags and file, then becomes the broker. Exit status: 0 done, 1 failed, 2 wrong usage. */
+#include <signal.h>
 #include <stdio.h>
 
 #include "proto/base/log.h"
@@ -62,6 +63,8 @@ int main(int argc, char **argv)
 	struct options options;
 
 	stdio_ensure();
+	/* A limit of the size of files is a full disk, not an end. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (options_parse(argc, argv, &options, &error) < 0) {
 		fprintf(stderr, "raincheckd: %s\n\n", error.text);
 		options_print_usage(stderr);

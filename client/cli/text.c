@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 #include <wchar.h>
@@ -16,7 +17,7 @@ static size_t next_character(const char *text, int *ret_columns)
 {
 	mbstate_t state = { 0 };
 	wchar_t wide;
-	size_t size = mbrtowc(&wide, text, strlen(text), &state);
+	size_t size = mbrtowc(&wide, text, strnlen(text, MB_LEN_MAX), &state);
 
 	if (size == (size_t)-1 || size == (size_t)-2 || size == 0) {
 		*ret_columns = -1;

@@ -4,11 +4,8 @@
 #include "server/engine/engine_priv.h"
 #include "server/engine/view.h"
 
-/* The file is removed after the commit that ceases to name it. */
-static int note_garbage(struct engine *e, const struct uuid *blob)
+int uuid_list_add(struct uuid_list *l, const struct uuid *id)
 {
-	struct uuid_list *l = &e->garbage;
-
 	if (l->count == l->capacity) {
 		size_t capacity = l->capacity ? 2 * l->capacity : 64;
 		struct uuid *items = realloc(l->items, capacity * sizeof(*items));
@@ -18,7 +15,31 @@ static int note_garbage(struct engine *e, const struct uuid *blob)
 		l->items = items;
 		l->capacity = capacity;
 	}
-	l->items[l->count++] = *blob;
+	l->items[l->count++] = *id;
+	return 0;
+}
+
+/* The file is removed after the commit that ceases to name it. */
+static int note_garbage(struct engine *e, const struct uuid *blob)
+{
+	return uuid_list_add(&e->garbage, blob);
+}
+
+static int note_adopted(struct engine *e, struct staged *staged)
+{
+	struct staged_list *l = &e->adopted;
+
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity ? 2 * l->capacity : 64;
+		struct staged **items = realloc(l->items, capacity * sizeof(*items));
+
+		if (!items)
+			return ERR_NO_MEMORY;
+		l->items = items;
+		l->capacity = capacity;
+	}
+	l->items[l->count++] = staged;
+	staged->adopted = true;
 	return 0;
 }
 
@@ -80,9 +101,33 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 		rc = store_put(e->txn, TABLE_ARTIFACTS, key_slice(&key), buf_slice(&e->record));
 	if (rc == 0 && a.has_blob)
 		rc = store_put(e->txn, TABLE_BLOBS, key_slice(&blob), slice_of(id->bytes, sizeof(id->bytes)));
-	if (rc == 0)
-		staged->adopted = true;
-	return rc;
+	return rc < 0 || !a.has_blob ? rc : note_adopted(e, staged);
+}
+
+/* Where damage hides which file an artifact has: all that are listed for the job. Goes through the whole list. */
+static int release_blobs_of(struct engine *e, const struct uuid *job)
+{
+	struct slice key, owner;
+	int rc;
+
+	e->walked = true;
+	rc = store_seek(e->txn, TABLE_BLOBS, slice_of(NULL, 0), &key, &owner);
+	while (rc == 0) {
+		struct key copy = key_copy(key);
+		struct uuid blob;
+
+		if (!slice_equal(owner, slice_of(job->bytes, sizeof(job->bytes)))) {
+			rc = store_next(e->txn, TABLE_BLOBS, &key, &owner);
+			continue;
+		}
+		if (key_read_job(key, &blob) == 0)
+			rc = note_garbage(e, &blob);
+		if (rc == 0)
+			rc = store_delete(e->txn, TABLE_BLOBS, key_slice(&copy));
+		if (rc == 0)
+			rc = store_seek(e->txn, TABLE_BLOBS, key_slice(&copy), &key, &owner);
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 int artifacts_drop(struct engine *e, const struct uuid *id)
@@ -104,8 +149,7 @@ int artifacts_drop(struct engine *e, const struct uuid *id)
 		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
 			break;
 		copy = key_artifact(&owner, name);
-		if (record_read_artifact(value, &a) == 0)
-			rc = release_blob(e, &a);
+		rc = record_read_artifact(value, &a) == 0 ? release_blob(e, &a) : release_blobs_of(e, id);
 		if (rc == 0)
 			rc = store_delete(e->txn, TABLE_ARTIFACTS, key_slice(&copy));
 		if (rc < 0)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <gnutls/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -348,6 +349,23 @@ static void close_copy(struct backup *b)
 	unlink(path);
 }
 
+/* A copy inside of what it is a copy of would be swept, or copied into itself. */
+static int refuse_inside(const char *path, const char *data, struct error_info *info)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_free_ char *parent = NULL;
+	_cleanup_free_ char *within = realpath(data, NULL);
+	size_t size = within ? strlen(within) : 0;
+
+	if (!copy)
+		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
+	parent = realpath(dirname(copy), NULL);
+	/* A parent that is not there is told by whoever makes the directory. */
+	if (!parent || !within || strncmp(parent, within, size) != 0 || (parent[size] != '/' && parent[size] != '\0'))
+		return 0;
+	return error_set(info, ERR_CONFLICT, NULL, "%.200s lies inside of the data directory", path);
+}
+
 int backup_run(const struct backup_options *options, struct backup_result *ret, struct error_info *info)
 {
 	_cleanup_(new_dir_donep) struct new_dir *dir = NULL;
@@ -355,7 +373,9 @@ int backup_run(const struct backup_options *options, struct backup_result *ret, 
 	int64_t began_ms = clock_mono_ms();
 	int rc;
 
-	rc = new_dir_begin(options->path, &dir, info);
+	rc = refuse_inside(options->path, store_dir(options->store), info);
+	if (rc == 0)
+		rc = new_dir_begin(options->path, &dir, info);
 	if (rc < 0)
 		return rc;
 	b.dir = dir;

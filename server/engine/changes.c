@@ -11,10 +11,18 @@ static int cancel(struct engine *e, const struct uuid *id, struct job *job, bool
 	return job_state_final(job->state) ? ERR_INVALID_STATE : job_move(e, id, job, JOB_CANCELED);
 }
 
+static bool has_passed(const struct engine *e, int64_t at_ms)
+{
+	return at_ms != 0 && at_ms <= e->now_ms;
+}
+
 /* A dead job begins anew, at the end of the line. Its checkpoint stays: what it paid for may be there still. */
 static int retry(struct engine *e, const struct uuid *id, struct job *job)
 {
-	if (job->state != JOB_DEAD || (job->deadline_at_ms != 0 && job->deadline_at_ms <= e->now_ms))
+	/* A start deadline binds until the first attempt. */
+	int64_t start_by = job->started_at_ms == 0 ? job->start_deadline_at_ms : 0;
+
+	if (job->state != JOB_DEAD || has_passed(e, job->deadline_at_ms) || has_passed(e, start_by))
 		return ERR_INVALID_STATE;
 	job->attempt = 0;
 	job->tag = 0;
@@ -39,6 +47,9 @@ int change_one(struct engine *e, const struct uuid *id, enum change_action actio
 	int rc = job_find(e, id, &job);
 
 	*ret_changed = true;
+	/* Of one whose record is gone altogether the entry that says so is left. */
+	if (rc == ERR_NOT_FOUND && action == CHANGE_ERASE && set_aside_refuse(e, id) == ERR_CORRUPT)
+		rc = ERR_CORRUPT;
 	if (rc == ERR_CORRUPT && action == CHANGE_ERASE)
 		return set_aside_erase(e, id);
 	if (rc < 0)

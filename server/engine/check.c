@@ -137,8 +137,8 @@ static void check_input(struct check *c, const char *name, const struct uuid *id
 		check_breach(c, "job %s: its input is damaged", name);
 		return;
 	}
-	if (job->bytes < (int64_t)input.payload.size)
-		check_breach(c, "job %s: counts for %lld bytes, its payload alone has %zu", name, (long long)job->bytes,
+	if (job->bytes != (int64_t)input.payload.size)
+		check_breach(c, "job %s: counts for %lld bytes, its payload has %zu", name, (long long)job->bytes,
 			     input.payload.size);
 	if (input.idempotency_key.size == 0)
 		return;

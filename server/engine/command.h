@@ -48,7 +48,8 @@ struct staged {
 	uint8_t sha256[32];
 	bool has_blob;
 	struct uuid blob;
-	bool adopted; /* set by the engine when a record names the blob; else the maker removes it after release */
+	bool adopted; /* set by the engine when a record names the blob, or may; else the maker removes it after release
+		       */
 };
 
 struct put_item {

@@ -102,11 +102,23 @@ static int due_damaged(struct engine *e, const struct due *due)
 	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
 }
 
+/* A page of the store that the job's moment needs cannot be read: nothing of it is touched but the entry, or every
+ * batch would fail on it. */
+static bool is_shunned(const struct engine *e, const struct uuid *id)
+{
+	for (size_t i = 0; i < e->shunned.count; i++)
+		if (uuid_equal(&e->shunned.items[i], id))
+			return true;
+	return false;
+}
+
 static int due_one(struct engine *e, const struct due *due)
 {
 	struct job job;
 	int rc;
 
+	if (is_shunned(e, &due->id))
+		return due_damaged(e, due);
 	rc = job_load(e, &due->id, &job);
 	if (rc == ERR_CORRUPT || (rc == ERR_NOT_FOUND && due->known))
 		return due_damaged(e, due);
@@ -148,10 +160,14 @@ int due_run(struct engine *e)
 
 		if (rc == ERR_NOT_FOUND || (rc == 0 && due.at_ms > e->now_ms))
 			return 0;
-		if (rc == 0)
+		if (rc == 0) {
 			rc = due_one(e, &due);
-		else if (rc == ERR_CORRUPT) /* it must not hold up the others */
+			if (rc == ERR_STORE_ERROR && store_error_is_damage() && uuid_list_add(&e->shunned, &due.id) < 0)
+				return ERR_NO_MEMORY;
+		} else if (rc == ERR_CORRUPT) {
+			/* It must not hold up the others. */
 			rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));
+		}
 		if (rc < 0)
 			return rc;
 	}

@@ -6,11 +6,19 @@
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/link.h"
+#include "server/engine/queues_repair.h"
 
 /* Bytes of a record besides the payload: metadata, title and the like at their most. */
 #define BESIDE_PAYLOAD (1 << 20)
 
 /* ---- life ---- */
+
+static int load_caches(struct engine *e, struct store_txn *t)
+{
+	int rc = store_count(t, TABLE_SET_ASIDE, &e->set_aside);
+
+	return rc < 0 ? rc : queues_load(e->queues, t);
+}
 
 static int load_queues(struct engine *e)
 {
@@ -18,7 +26,21 @@ static int load_queues(struct engine *e)
 	int rc;
 
 	rc = store_begin_read(e->store, &t);
-	return rc < 0 ? rc : queues_load(e->queues, t);
+	return rc < 0 ? rc : load_caches(e, t);
+}
+
+/* Before anybody reads: the damaged records, and counts that may be wrong, stand in the store until then. */
+static int save_repaired(struct engine *e)
+{
+	_cleanup_(store_abortp) struct store_txn *t = NULL;
+	int rc;
+
+	rc = store_begin_write(e->store, &t);
+	if (rc == 0)
+		rc = queues_recount(e->queues, t);
+	if (rc == 0)
+		rc = queues_save(e->queues, t, &e->record);
+	return rc == 0 ? store_commit(TAKE_PTR(t)) : rc;
 }
 
 int engine_new(const struct settings *settings, struct store *s, struct engine **ret)
@@ -41,6 +63,8 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 		rc = link_signer_new(settings->link_secret, &e->links);
 	if (rc == 0)
 		rc = load_queues(e);
+	if (rc == 0)
+		rc = save_repaired(e);
 	if (rc < 0) {
 		engine_free(e);
 		return rc;
@@ -70,6 +94,8 @@ void engine_free(struct engine *e)
 	queues_free(e->queues);
 	free(e->events.items);
 	free(e->garbage.items);
+	free(e->adopted.items);
+	free(e->shunned.items);
 	lease_room_free(e->lease_room);
 	link_signer_free(e->links);
 	buf_done(&e->record);
@@ -88,11 +114,13 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	e->now_ms = now_ms;
 	e->draws = 0;
 	e->room_bytes = -1;
+	e->walked = false;
+	e->adopted.count = 0;
 	memcpy(e->random, random, sizeof(e->random));
 	e->events.count = 0;
 	e->garbage.count = 0;
 	if (e->stale) {
-		rc = queues_load(e->queues, t);
+		rc = load_caches(e, t);
 		if (rc < 0)
 			return rc;
 		e->stale = false;
@@ -118,17 +146,20 @@ static int apply_lease(struct engine *e, struct command *cmd, bool *ret_parked)
 	return 0;
 }
 
+void engine_forget(struct engine *e, const struct command *cmd)
+{
+	parked_forget(e, cmd->session);
+	if (cmd->kind == COMMAND_FORGET)
+		sweep_forget(e, cmd->session);
+}
+
 static int apply_forget(struct engine *e, struct command *cmd)
 {
 	struct msg_empty nothing = { 0 };
-	int rc = 0;
 
-	parked_forget(e, cmd->session);
-	if (cmd->kind == COMMAND_FORGET)
-		rc = sweep_forget(e, cmd->session);
-	if (rc == 0)
-		cmd->answer(cmd, &MSG_empty, &nothing);
-	return rc;
+	engine_forget(e, cmd);
+	cmd->answer(cmd, &MSG_empty, &nothing);
+	return 0;
 }
 
 int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
@@ -203,8 +234,11 @@ void engine_committed(struct engine *e, struct command **ret_answered)
 	*ret_answered = command_list_take(&e->answered);
 }
 
-void engine_aborted(struct engine *e, struct command **ret_answered)
+void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answered)
 {
+	for (size_t i = 0; i < e->adopted.count && !uncertain; i++)
+		e->adopted.items[i]->adopted = false;
+	e->adopted.count = 0;
 	e->txn = NULL;
 	e->events.count = 0;
 	e->garbage.count = 0;
@@ -214,7 +248,7 @@ void engine_aborted(struct engine *e, struct command **ret_answered)
 	e->gained = NULL;
 	/* What the batch did of it is undone, and how far it was before is not known any more. */
 	if (e->swept) {
-		(void)command_list_pop(&e->sweeps);
+		command_list_remove(&e->sweeps, e->swept);
 		command_list_push(&e->answered, TAKE_PTR(e->swept));
 	}
 	*ret_answered = command_list_take(&e->answered);

@@ -33,7 +33,7 @@ struct engine;
 struct job_event {
 	struct uuid id;
 	bool final;	    /* it reached a final state, or is gone */
-	uint64_t holder;    /* the session whose lease was taken from it by a cancel or an erase; 0: none was */
+	uint64_t holder;    /* the session that leased or last extended what a cancel or an erase has ended; 0: none */
 	struct token lease; /* which */
 	const char *damage; /* what of the job was found damaged, a word for the log; NULL: nothing */
 };
@@ -50,14 +50,17 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 /* *ret_parked: the engine keeps it, a lease that waits or a change by filter; else it was answered or refused. */
 int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked);
 int engine_finish(struct engine *e);
+/* What COMMAND_LEASE_CANCEL and COMMAND_FORGET do, without answering them: needs no store and cannot fail. For those of
+ * a batch that failed before they were applied: nobody may be given a job who is gone. */
+void engine_forget(struct engine *e, const struct command *cmd);
 
 /* How the transaction fared. Aborted: caches are read again, and nothing happened but for the answers given: those
- * commands must be released with the error. Either way *ret_answered is the kept commands that this batch answered, a
- * list by next, to be released with the same outcome as the batch's own; of an aborted one also the change by filter
- * that it went on with. Where the caches cannot be read again the next
- * engine_begin() tries once more. */
+ * commands must be released with the error. uncertain: the disk may have the batch all the same, and then the blobs
+ * that it adopted stay adopted. Either way *ret_answered is the kept commands that this batch answered, a list by next,
+ * to be released with the same outcome as the batch's own; of an aborted one also the change by filter that it went on
+ * with. Where the caches cannot be read again the next engine_begin() tries once more. */
 void engine_committed(struct engine *e, struct command **ret_answered);
-void engine_aborted(struct engine *e, struct command **ret_answered);
+void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answered);
 /* After engine_committed(): what changed, and the blobs that no record names any more. Good until engine_begin(). */
 const struct job_event *engine_events(const struct engine *e, size_t *ret_count);
 const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count);

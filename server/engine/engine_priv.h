@@ -27,6 +27,11 @@ struct event_list {
 	size_t count, capacity;
 };
 
+struct staged_list {
+	struct staged **items;
+	size_t count, capacity;
+};
+
 struct uuid_list {
 	struct uuid *items;
 	size_t count, capacity;
@@ -49,24 +54,28 @@ struct engine {
 	const struct settings *settings;
 	struct store *store;
 	struct queues *queues;
-	bool stale; /* the queues could not be read again after an abort */
+	int64_t set_aside;	  /* entries of TABLE_SET_ASIDE */
+	struct uuid_list shunned; /* jobs whose moment came and failed the batch: to be set aside in the next */
+	bool stale;		  /* the queues could not be read again after an abort */
 
 	/* Of the batch under way. */
 	struct store_txn *txn;
 	int64_t now_ms;
 	uint8_t random[32];
 	uint32_t draws;	      /* of random, so far */
+	bool walked;	      /* a whole index was gone through in this batch: enough of that */
 	int64_t room_bytes;   /* what puts of this batch may still take; −1: not asked yet */
 	struct queue *gained; /* queues that may have more to give since the parked leases were last served */
 	struct event_list events;
 	struct uuid_list garbage;
 	struct command_list answered; /* parked ones and sweeps, answered in this batch */
+	struct staged_list adopted;   /* in this batch */
 	struct command *swept;	      /* the sweep that this batch has gone on with, and that is not at its end */
 
 	struct command_list parked;
 	int64_t parked_until_ms;    /* none of the parked leases' waits is over before */
 	bool serve_all;		    /* the list of queues that gained is not complete */
-	struct command_list sweeps; /* changes by filter that are not at their end; the first is gone on with */
+	struct command_list sweeps; /* changes by filter that are not at their end, gone on with in turn */
 	uint32_t turn;		    /* which of its queues a lease begins with */
 	int64_t due_ms;		    /* the first entry of TABLE_DUE after the batch */
 	struct buf record;	    /* for encoding */
@@ -80,6 +89,11 @@ void command_list_push(struct command_list *l, struct command *cmd);
 struct command *command_list_take(struct command_list *l);
 /* The first; there must be one. */
 struct command *command_list_pop(struct command_list *l);
+/* That one, wherever it stands. */
+void command_list_remove(struct command_list *l, struct command *cmd);
+
+/* ERR_NO_MEMORY. */
+int uuid_list_add(struct uuid_list *l, const struct uuid *id);
 
 /* ---- draw.c ---- */
 
@@ -127,6 +141,8 @@ struct index_word {
 /* Enters the job as damaged and takes it out of its queue's counts, unless that was done before. The index entry that
  * led to it is the caller's to remove. what: a word for the log. */
 int set_aside(struct engine *e, const struct uuid *id, const struct index_word *word);
+/* ERR_CORRUPT for a job that is set aside: also one whose record reads well again, for it is in no count. */
+int set_aside_refuse(struct engine *e, const struct uuid *id);
 /* Removes all that is left of a job whose record cannot be read, wherever its entries are: reads the whole of both
  * indexes. Leaves a tombstone. */
 int set_aside_erase(struct engine *e, const struct uuid *id);
@@ -138,7 +154,7 @@ int report_damage(struct engine *e, const struct uuid *id, const char *what);
 /* Names the staged bytes as the job's artifact, in the place of an older one. Changes job->artifacts; the caller
  * writes the job. ERR_TOO_LARGE when it has VIEW_ARTIFACTS already. */
 int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, struct slice name, struct staged *staged);
-/* Removes all of a job's artifacts; what is damaged goes with the rest, its file stays, for the checker to name. */
+/* Removes all of a job's artifacts, what is damaged with the rest. */
 int artifacts_drop(struct engine *e, const struct uuid *id);
 
 /* ---- one function a command; each answers or refuses it ---- */
@@ -170,10 +186,10 @@ int change_one(struct engine *e, const struct uuid *id, enum change_action actio
 
 /* ---- sweep.c ---- */
 
-/* Goes on with the first change by filter, a bounded piece of it. */
+/* Goes on with the change by filter whose turn it is, a bounded piece of it. */
 int sweep_run(struct engine *e);
 /* Ends a session's where they are. */
-int sweep_forget(struct engine *e, uint64_t session);
+void sweep_forget(struct engine *e, uint64_t session);
 
 /* An attempt that failed: back in line after a while, or dead. kind: enum failure_kind. */
 int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,

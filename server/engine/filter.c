@@ -19,7 +19,7 @@ int filter_begin(struct store_txn *t, const struct msg_job_filter *asked, struct
 }
 
 /* A job whose input is damaged is of no group. */
-static int of_group(struct store_txn *t, const struct uuid *id, struct slice group, bool *ret)
+static int of_group(struct store_txn *t, struct filter *f, const struct uuid *id, bool *ret)
 {
 	struct key key = key_job(id);
 	struct job_input input;
@@ -29,16 +29,18 @@ static int of_group(struct store_txn *t, const struct uuid *id, struct slice gro
 	*ret = false;
 	rc = store_get(t, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc == 0)
-		*ret = record_read_input(bytes, &input) == 0 && slice_equal(input.group, group);
+		f->bytes += (int64_t)bytes.size;
+	if (rc == 0)
+		*ret = record_read_input(bytes, &input) == 0 && slice_equal(input.group, f->asked.group);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-int filter_matches(struct store_txn *t, const struct filter *f, const struct uuid *id, const struct job *job,
+int filter_matches(struct store_txn *t, struct filter *f, const struct uuid *id, const struct job *job,
 		   bool *ret_matches)
 {
 	const struct msg_job_filter *a = &f->asked;
 
 	*ret_matches = !(a->has_queue && job->queue != f->queue) && !(a->has_state && job->state != a->state) &&
 		       !(a->has_before_at_ms && job->created_at_ms >= a->before_at_ms);
-	return *ret_matches && a->has_group ? of_group(t, id, a->group, ret_matches) : 0;
+	return *ret_matches && a->has_group ? of_group(t, f, id, ret_matches) : 0;
 }

@@ -15,13 +15,14 @@
 struct filter {
 	struct msg_job_filter asked;
 	uint32_t queue; /* the number of asked.queue */
+	int64_t bytes;	/* of inputs, read so far */
 };
 
 /* ERR_NOT_FOUND where there is no such queue, so that no job can match; the store's errors. */
 int filter_begin(struct store_txn *t, const struct msg_job_filter *asked, struct filter *ret);
 
 /* From as little of the job as tells: most of those looked at are not asked for. The store's errors. */
-int filter_matches(struct store_txn *t, const struct filter *f, const struct uuid *id, const struct job *job,
+int filter_matches(struct store_txn *t, struct filter *f, const struct uuid *id, const struct job *job,
 		   bool *ret_matches);
 
 /* The number of the queue of that name. ERR_NOT_FOUND, ERR_CORRUPT, the store's errors. */

@@ -16,7 +16,7 @@
  *      jobs always have one: nothing is stuck.
  *   4. A queue's counts are the number of its jobs in each state; its bytes are the sum of its unfinished jobs' bytes.
  *   5. The value of a job's entry in TABLE_DUE is due_value_make() of the job.
- * A job that is set aside (set_aside.c) has no entries and is in no count.
+ * A job that is set aside (set_aside.c) is in no count; entries of it that are left over lead nowhere.
  *
  * Where damage has taken an index entry away, the next move sets things right instead of failing on it for ever.
  */
@@ -58,6 +58,8 @@ int job_load(struct engine *e, const struct uuid *id, struct job *ret)
 	if (rc < 0)
 		return rc;
 	rc = record_read_job(bytes, ret);
+	if (rc == 0)
+		rc = set_aside_refuse(e, id);
 	if (rc < 0)
 		return rc;
 	ret->note = keep_text(ret->note, e->texts.note, sizeof(e->texts.note));
@@ -293,6 +295,24 @@ int delete_if_there(struct engine *e, enum store_table table, const struct key *
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* Where damage hides which key the job was put with: the one that leads to it. Goes through all of them. */
+static int forget_hidden_key(struct engine *e, const struct uuid *id)
+{
+	struct slice key, value;
+	struct uuid found;
+	int rc;
+
+	e->walked = true;
+	for (rc = store_seek(e->txn, TABLE_IDEMPOTENCY, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(e->txn, TABLE_IDEMPOTENCY, &key, &value)) {
+		struct key copy = key_copy(key);
+
+		if (key_read_job(value, &found) == 0 && uuid_equal(&found, id))
+			return store_delete(e->txn, TABLE_IDEMPOTENCY, key_slice(&copy));
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t queue)
 {
 	struct key key = key_job(id);
@@ -303,8 +323,9 @@ static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	/* Where damage hides the key it stays: it leads nowhere then, and a put with it takes it over. */
-	if (record_read_input(bytes, &input) < 0 || input.idempotency_key.size == 0)
+	if (record_read_input(bytes, &input) < 0)
+		return forget_hidden_key(e, id);
+	if (input.idempotency_key.size == 0)
 		return 0;
 	key = key_idempotency(queue, input.idempotency_key);
 	return delete_if_there(e, TABLE_IDEMPOTENCY, &key);

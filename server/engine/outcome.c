@@ -18,10 +18,11 @@ static bool is_lease_of(const struct token *lease, const struct job *job)
 /* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
 static int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
 {
-	int rc = job_load(e, id, ret);
+	int rc = job_find(e, id, ret);
 
+	/* An erased one has no lease any more. */
 	if (rc < 0)
-		return rc;
+		return rc == ERR_GONE ? ERR_LEASE_LOST : rc;
 	/* One whose time is over has lost it, also while its turn among many others that are due has not come yet. */
 	if (ret->state != JOB_RUNNING || !is_lease_of(lease, ret) || ret->due_at_ms <= e->now_ms)
 		return ERR_LEASE_LOST;
@@ -206,7 +207,8 @@ int command_release(struct engine *e, struct command *cmd)
 
 /* ---- while it goes on ---- */
 
-static int extend_one(struct engine *e, const struct msg_extend_item *item, int64_t lease_ms, int *ret_status)
+static int extend_one(struct engine *e, const struct command *cmd, const struct msg_extend_item *item, int64_t lease_ms,
+		      int *ret_status)
 {
 	struct job job;
 	int rc;
@@ -228,6 +230,8 @@ static int extend_one(struct engine *e, const struct msg_extend_item *item, int6
 	}
 	if (item->has_note)
 		job.note = item->note;
+	/* A worker that has connected anew is told on its new session. */
+	job.holder = cmd->session;
 	job.lease_expires_at_ms = e->now_ms + lease_ms;
 	*ret_status = EXTEND_OK;
 	return job_save(e, &item->id, &job);
@@ -246,8 +250,8 @@ int command_extend(struct engine *e, struct command *cmd)
 	if (!items)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < extend->leases_count; i++) {
-		int rc = extend_one(e, &extend->leases[i], extend->has_lease_ms ? extend->lease_ms : DEFAULT_LEASE_MS,
-				    &items[i].status);
+		int rc = extend_one(e, cmd, &extend->leases[i],
+				    extend->has_lease_ms ? extend->lease_ms : DEFAULT_LEASE_MS, &items[i].status);
 
 		if (rc < 0)
 			return rc;
@@ -315,5 +319,7 @@ int command_attach(struct engine *e, struct command *cmd)
 		result.sha256 = slice_of(sha256, sizeof(sha256));
 		cmd->answer(cmd, &MSG_artifact_stored, &result);
 	}
+	if (rc == ERR_TOO_LARGE)
+		return refuse(cmd, rc, "name", "the job has as many artifacts as it may");
 	return settle(cmd, rc);
 }

@@ -32,6 +32,19 @@ struct command *command_list_pop(struct command_list *l)
 	return cmd;
 }
 
+void command_list_remove(struct command_list *l, struct command *cmd)
+{
+	struct command *all = command_list_take(l);
+
+	while (all) {
+		struct command *next = all->next;
+
+		if (all != cmd)
+			command_list_push(l, all);
+		all = next;
+	}
+}
+
 struct command *command_list_take(struct command_list *l)
 {
 	struct command *head = l->head;

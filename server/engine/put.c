@@ -175,6 +175,11 @@ static void check_bounds(struct engine *e, const struct queue *q, struct put_ite
 	int64_t jobs = r->counts[JOB_SCHEDULED] + r->counts[JOB_READY] + r->counts[JOB_RUNNING];
 	int64_t bytes = r->bytes + (int64_t)item->put.payload.size;
 
+	if (r->max_bytes >= 0 && (int64_t)item->put.payload.size > r->max_bytes) {
+		error_set(&item->error, ERR_TOO_LARGE, "payload", "has %zu bytes, the queue may hold %lld in all",
+			  item->put.payload.size, (long long)r->max_bytes);
+		return;
+	}
 	if (r->max_jobs >= 0 && jobs >= r->max_jobs)
 		error_set(&item->error, ERR_QUEUE_FULL, "queue", "the queue holds %lld jobs, as many as it may",
 			  (long long)jobs);

@@ -155,8 +155,9 @@ static int load_damaged(struct queues *qs, struct store_txn *t)
 	int rc;
 
 	rc = queues_repair_record(t, (uint32_t)qs->count, room, &record, &named);
-	if (rc == 0)
-		rc = insert(qs, &record, &q);
+	if (rc < 0)
+		return rc;
+	rc = insert(qs, &record, &q);
 	if (rc < 0)
 		return rc;
 	q->repaired = q->dirty = true;

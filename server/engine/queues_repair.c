@@ -1,5 +1,7 @@
 #include "server/engine/queues_repair.h"
 
+#include <string.h>
+
 #include <stdio.h>
 
 #include "server/engine/queues.h"
@@ -57,7 +59,7 @@ static struct queue_record *repaired(struct queues *qs, uint32_t number)
 {
 	struct queue *q = queues_get(qs, number);
 
-	return q && q->repaired ? &q->record : NULL;
+	return q && (q->repaired || q->record.recount) ? &q->record : NULL;
 }
 
 static void count(struct queue_record *q, uint8_t state, uint8_t priority, int64_t bytes)
@@ -76,7 +78,8 @@ static void count_job(struct queues *qs, const struct job *job)
 	if (!q)
 		return;
 	count(q, job->state, job->priority, job->bytes);
-	q->put_total++;
+	if (!q->recount)
+		q->put_total++;
 	if (q->next_tag < job->tag)
 		q->next_tag = job->tag;
 }
@@ -90,8 +93,11 @@ static int count_jobs(struct queues *qs, struct store_txn *t, bool *ret_unknown)
 	*ret_unknown = false;
 	for (rc = store_seek(t, TABLE_JOBS, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(t, TABLE_JOBS, &key, &value)) {
+		struct slice aside;
 		struct job job;
 
+		if (store_get(t, TABLE_SET_ASIDE, key, &aside) == 0)
+			continue;
 		if (record_read_job(value, &job) == 0)
 			count_job(qs, &job);
 		else
@@ -157,6 +163,46 @@ static int count_unseen_due(struct queues *qs, struct store_txn *t)
 		count(repaired(qs, number), state, priority, bytes);
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Empties the counts of those that are to be counted anew. True where there are any. */
+static bool begin_recount(struct queues *qs)
+{
+	bool any = false;
+
+	for (uint32_t n = 0; queues_get(qs, n); n++) {
+		struct queue_record *q = repaired(qs, n);
+
+		if (!q)
+			continue;
+		any = true;
+		memset(q->counts, 0, sizeof(q->counts));
+		memset(q->ready, 0, sizeof(q->ready));
+		q->bytes = 0;
+	}
+	return any;
+}
+
+static void end_recount(struct queues *qs)
+{
+	struct queue *q;
+
+	for (uint32_t n = 0; (q = queues_get(qs, n)); n++) {
+		q->dirty |= q->record.recount;
+		q->record.recount = false;
+	}
+}
+
+int queues_recount(struct queues *qs, struct store_txn *t)
+{
+	int rc;
+
+	if (!begin_recount(qs))
+		return 0;
+	rc = queues_repair_counts(qs, t);
+	if (rc == 0)
+		end_recount(qs);
+	return rc;
 }
 
 int queues_repair_counts(struct queues *qs, struct store_txn *t)

@@ -22,6 +22,9 @@ struct queues;
  * was found; else it is one that says what happened. The store's errors. */
 int queues_repair_record(struct store_txn *t, uint32_t number, char room[QUEUE_NAME_SIZE], struct queue_record *ret,
 			 bool *ret_named);
+/* Counts anew where a damaged job was taken out of the counts since the last start: what is believed of such a job may
+ * be wrong. The store's errors. */
+int queues_recount(struct queues *qs, struct store_txn *t);
 /* Counts the jobs of every queue that is marked repaired. The store's errors. */
 int queues_repair_counts(struct queues *qs, struct store_txn *t);
 

@@ -15,6 +15,13 @@ static int find(struct engine *e, const struct uuid *id)
 	return store_get(e->txn, TABLE_SET_ASIDE, key_slice(&key), &value);
 }
 
+int set_aside_refuse(struct engine *e, const struct uuid *id)
+{
+	int rc = e->set_aside > 0 ? find(e, id) : ERR_NOT_FOUND;
+
+	return rc == 0 ? ERR_CORRUPT : rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int report_damage(struct engine *e, const struct uuid *id, const char *what)
 {
 	struct job_event event = { .id = *id, .damage = what };
@@ -40,7 +47,7 @@ static void uncount(struct engine *e, const struct uuid *id, const struct index_
 
 	if (!q)
 		return;
-	q->dirty = true;
+	q->dirty = q->record.recount = true;
 	q->record.counts[word->state]--;
 	if (word->state == JOB_READY)
 		q->record.ready[word->priority]--;
@@ -61,7 +68,10 @@ int set_aside(struct engine *e, const struct uuid *id, const struct index_word *
 	rc = record_write_moment(&e->record, e->now_ms);
 	if (rc == 0)
 		rc = store_put(e->txn, TABLE_SET_ASIDE, key_slice(&key), buf_slice(&e->record));
-	return rc < 0 ? rc : report_damage(e, id, "record");
+	if (rc < 0)
+		return rc;
+	e->set_aside++;
+	return report_damage(e, id, "record");
 }
 
 /* ---- erasing ---- */
@@ -141,11 +151,16 @@ int set_aside_erase(struct engine *e, const struct uuid *id)
 	struct job job = { .queue = queue_of_key(e, id) }; /* of its link nothing is known but the first */
 	int rc;
 
+	e->walked = true;
 	rc = remove_entries(e, TABLE_READY, id);
 	if (rc == 0)
 		rc = remove_entries(e, TABLE_DUE, id);
 	if (rc == 0)
-		rc = delete_if_there(e, TABLE_SET_ASIDE, &key);
+		rc = store_delete(e->txn, TABLE_SET_ASIDE, key_slice(&key));
+	if (rc == 0)
+		e->set_aside--;
+	if (rc == ERR_NOT_FOUND)
+		rc = 0;
 	if (rc == 0)
 		rc = job_remove(e, id, &job);
 	return rc < 0 ? rc : event_add(e, &event);

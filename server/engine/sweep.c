@@ -1,6 +1,6 @@
 /* Changes of many jobs by filter, a bounded piece in each batch: so that ten million of them hold up nobody, and no
- * transaction grows without end. The first in the list is gone on with until it is done; a batch that fails ends it,
- * and what it did in earlier batches stays.
+ * transaction grows without end. They take turns; a batch that fails ends the one whose turn it was, and what that did
+ * in earlier batches stays.
  */
 #include <string.h>
 
@@ -10,6 +10,7 @@
 
 #define STEPS_PER_BATCH	  4000 /* jobs looked at */
 #define CHANGES_PER_BATCH 500
+#define BYTES_PER_BATCH	  (8 << 20) /* of inputs, read for their group */
 
 static const char *const method_names[] = {
 	[CHANGE_CANCEL] = "job.cancel",
@@ -27,6 +28,9 @@ static int answer_purge(struct engine *e, struct command *cmd, const struct comm
 	struct msg_queue queue;
 	int rc;
 
+	/* It was there when the command came, in a batch that was taken back. */
+	if (!q)
+		return refuse(cmd, ERR_NOT_FOUND, "queue", "there is no such queue");
 	rc = view_queue(e->txn, q->number, &q->record, &queue);
 	if (rc < 0)
 		return rc;
@@ -34,25 +38,22 @@ static int answer_purge(struct engine *e, struct command *cmd, const struct comm
 	result.has_##name = queue.has_##name; \
 	result.name = queue.name;
 #define COPY_NESTED(name, ...) COPY(, name)
-	FIELDS_queue(COPY, COPY_NESTED, COPY_NESTED, , , )
+	FIELDS_queue(COPY, COPY_NESTED, COPY_NESTED, , , );
 #undef COPY_NESTED
 #undef COPY
-		cmd->answer(cmd, &MSG_queue_purge_result, &result);
+	cmd->answer(cmd, &MSG_queue_purge_result, &result);
 	return 0;
 }
 
 /* more: there may be jobs that were not looked at. */
-static int answer(struct engine *e, struct command *cmd, const struct command_change *c, bool more)
+static void answer_change(struct engine *e, struct command *cmd, const struct command_change *c, bool more)
 {
 	struct msg_job_change_result result = { .has_count = true, .count = c->count, .has_cursor = more };
 	struct cursor_text cursor;
 
-	if (c->action == CHANGE_PURGE)
-		return answer_purge(e, cmd, c);
 	cursor = cursor_make(e->settings->link_secret, method_names[c->action], &c->filter, &c->after);
 	result.cursor = slice_str(cursor.text);
 	cmd->answer(cmd, &MSG_job_change_result, &result);
-	return 0;
 }
 
 /* ---- going on ---- */
@@ -86,22 +87,24 @@ static int step(struct engine *e, struct command_change *c, struct slice *ret_re
 	return memcmp(c->after.bytes, c->until.bytes, sizeof(c->until.bytes)) > 0 ? ERR_NOT_FOUND : 0;
 }
 
-static int wants(struct engine *e, const struct command_change *c, const struct filter *f, struct slice record,
-		 bool *ret)
+static bool names_all(const struct msg_job_filter *f)
 {
-	const struct msg_job_filter *a = &c->filter;
+	return f->all && !f->has_queue && !f->has_state && !f->has_group && !f->has_before_at_ms;
+}
+
+static int wants(struct engine *e, const struct command_change *c, struct filter *f, struct slice record, bool *ret)
+{
 	struct job job;
 
 	if (record_read_job(record, &job) == 0)
 		return filter_matches(e->txn, f, &c->after, &job, ret);
 	/* Of a damaged one nothing is known that a filter could ask for. */
-	*ret = c->action == CHANGE_ERASE && a->all && !a->has_queue && !a->has_state && !a->has_group &&
-	       !a->has_before_at_ms;
+	*ret = c->action == CHANGE_ERASE && names_all(&c->filter);
 	return 0;
 }
 
 /* Changes the job at c->after if it is asked for. *ret_changed: it was, and could be. */
-static int change_if_wanted(struct engine *e, struct command_change *c, const struct filter *f, struct slice record,
+static int change_if_wanted(struct engine *e, struct command_change *c, struct filter *f, struct slice record,
 			    bool *ret_changed)
 {
 	int rc;
@@ -116,6 +119,32 @@ static int change_if_wanted(struct engine *e, struct command_change *c, const st
 	return 0;
 }
 
+static bool nothing_waits(const struct queue *q)
+{
+	return q->record.counts[JOB_SCHEDULED] + q->record.counts[JOB_READY] <= 0;
+}
+
+/* What is set aside and has no record any more: no walk over the records comes upon it. */
+static int erase_leftovers(struct engine *e, struct command_change *c, bool *ret_done)
+{
+	struct slice key, value;
+	struct uuid id;
+	int rc;
+
+	*ret_done = true;
+	if (c->action != CHANGE_ERASE || !names_all(&c->filter))
+		return 0;
+	rc = store_seek(e->txn, TABLE_SET_ASIDE, slice_of(NULL, 0), &key, &value);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	rc = key_read_job(key, &id);
+	if (rc < 0)
+		return 0; /* an entry of no shape, for the checker to name */
+	*ret_done = false;
+	c->count++;
+	return set_aside_erase(e, &id);
+}
+
 /* One piece. *ret_done: there is nothing left to look at. */
 static int sweep_piece(struct engine *e, struct command_change *c, bool *ret_done)
 {
@@ -125,10 +154,12 @@ static int sweep_piece(struct engine *e, struct command_change *c, bool *ret_don
 	int64_t changes = 0;
 	int rc;
 
-	rc = c->filter.has_queue && !q ? ERR_NOT_FOUND : 0;
+	rc = (c->filter.has_queue && !q) || (c->action == CHANGE_PURGE && nothing_waits(q)) ? ERR_NOT_FOUND : 0;
 	if (rc == 0 && !c->begun)
 		rc = begin(e, c);
-	for (int i = 0; rc == 0 && i < STEPS_PER_BATCH && changes < CHANGES_PER_BATCH; i++) {
+	for (int i = 0; rc == 0 && i < STEPS_PER_BATCH && changes < CHANGES_PER_BATCH &&
+			filter.bytes < BYTES_PER_BATCH && !e->walked;
+	     i++) {
 		bool changed = false;
 		struct slice record;
 
@@ -140,8 +171,8 @@ static int sweep_piece(struct engine *e, struct command_change *c, bool *ret_don
 		changes += changed;
 		c->count += changed;
 	}
-	*ret_done = rc == ERR_NOT_FOUND;
-	return *ret_done ? 0 : rc;
+	*ret_done = false;
+	return rc == ERR_NOT_FOUND ? erase_leftovers(e, c, ret_done) : rc;
 }
 
 int sweep_run(struct engine *e)
@@ -159,9 +190,15 @@ int sweep_run(struct engine *e)
 	rc = sweep_piece(e, c, &done);
 	if (rc < 0)
 		return rc;
-	if (!done && !(c->limit > 0 && c->count >= c->limit))
+	if (!done && !(c->limit > 0 && c->count >= c->limit)) {
+		/* The next has its turn, so that a long one holds up no short one. */
+		command_list_push(&e->sweeps, command_list_pop(&e->sweeps));
 		return 0;
-	rc = answer(e, cmd, c, !done);
+	}
+	if (c->action == CHANGE_PURGE)
+		rc = answer_purge(e, cmd, c);
+	else
+		answer_change(e, cmd, c, !done);
 	if (rc < 0)
 		return rc;
 	e->swept = NULL;
@@ -169,19 +206,21 @@ int sweep_run(struct engine *e)
 	return 0;
 }
 
-int sweep_forget(struct engine *e, uint64_t session)
+void sweep_forget(struct engine *e, uint64_t session)
 {
 	struct command *cmd = command_list_take(&e->sweeps);
-	int rc = 0;
 
 	while (cmd) {
+		const struct command_change *c = cmd->params;
 		struct command *next = cmd->next;
 		bool gone = cmd->session == session;
 
-		if (gone && rc == 0)
-			rc = answer(e, cmd, cmd->params, true);
+		if (gone && c->action == CHANGE_PURGE)
+			refuse(cmd, ERR_SHUTTING_DOWN, NULL, "stopped after %lld jobs were canceled",
+			       (long long)c->count);
+		else if (gone)
+			answer_change(e, cmd, c, true);
 		command_list_push(gone ? &e->answered : &e->sweeps, cmd);
 		cmd = next;
 	}
-	return rc;
 }

@@ -200,6 +200,20 @@ static int load_tombstone(struct store_txn *t, const struct key *key, struct job
 	return ERR_GONE;
 }
 
+/* ERR_CORRUPT also for one whose record reads well again: it is in no count. */
+static int refuse_set_aside(struct store_txn *t, const struct key *key)
+{
+	struct slice value;
+	int64_t count;
+	int rc;
+
+	rc = store_count(t, TABLE_SET_ASIDE, &count);
+	if (rc < 0 || count == 0)
+		return rc;
+	rc = store_get(t, TABLE_SET_ASIDE, key_slice(key), &value);
+	return rc == 0 ? ERR_CORRUPT : rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int load(struct store_txn *t, const struct uuid *id, struct job_view *ret)
 {
 	struct key key = key_job(id);
@@ -211,6 +225,8 @@ static int load(struct store_txn *t, const struct uuid *id, struct job_view *ret
 		return load_tombstone(t, &key, &ret->record);
 	if (rc == 0)
 		rc = record_read_job(bytes, &ret->record);
+	if (rc == 0)
+		rc = refuse_set_aside(t, &key);
 	if (rc == 0)
 		rc = store_get(t, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc == 0)
@@ -489,9 +505,11 @@ int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count)
 		struct queue_record q;
 
 		rc = read_queue(t, number, &q);
-		if (rc < 0)
-			return rc;
-		rc = view_queue(t, number, &q, &items[count++]);
+		/* A damaged one is not shown; the others are. */
+		if (rc == ERR_CORRUPT)
+			continue;
+		if (rc == 0)
+			rc = view_queue(t, number, &q, &items[count++]);
 		if (rc < 0)
 			return rc;
 	}
@@ -511,9 +529,8 @@ int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues
 	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
 		struct queue_record q;
 
-		rc = record_read_queue(value, &q);
-		if (rc < 0)
-			return rc;
+		if (record_read_queue(value, &q) < 0)
+			continue;
 		for (int i = 0; i < JOB_STATES; i++)
 			counts[i] += q.counts[i];
 		put_total += q.put_total;

@@ -432,7 +432,7 @@ static int from_1(struct store_txn *t, const struct store_options *options)
 	m->queues = calloc(QUEUES_MAX, sizeof(*m->queues));
 	if (m->queues)
 		rc = migrate_all(m);
-	for (uint32_t i = 0; i < m->queue_count; i++)
+	for (uint32_t i = 0; m->queues && i < m->queue_count; i++)
 		free(m->queues[i].title);
 	free(m->queues);
 	buf_done(&m->job);

@@ -356,6 +356,9 @@ int record_read_artifact(struct slice bytes, struct artifact *ret)
 
 /* ---- queues ---- */
 
+#define QUEUE_PAUSED  0x01u
+#define QUEUE_RECOUNT 0x02u
+
 int record_write_queue(struct buf *out, const struct queue_record *q)
 {
 	size_t start = out->size;
@@ -363,7 +366,7 @@ int record_write_queue(struct buf *out, const struct queue_record *q)
 	begin_record(out);
 	put_bytes(out, q->name);
 	put_bytes(out, q->title);
-	put_number(out, q->paused, 1);
+	put_number(out, (q->paused ? QUEUE_PAUSED : 0) | (q->recount ? QUEUE_RECOUNT : 0), 1);
 	put_i64(out, q->max_jobs);
 	put_i64(out, q->max_bytes);
 	put_number(out, q->max_attempts, 4);
@@ -387,13 +390,16 @@ int record_write_queue(struct buf *out, const struct queue_record *q)
 int record_read_queue(struct slice bytes, struct queue_record *ret)
 {
 	struct reader r;
+	unsigned flags;
 
 	if (begin_read(bytes, &r) < 0)
 		return ERR_CORRUPT;
 	memset(ret, 0, sizeof(*ret));
 	ret->name = get_bytes(&r);
 	ret->title = get_bytes(&r);
-	ret->paused = get_number(&r, 1) == 1;
+	flags = (unsigned)get_number(&r, 1);
+	ret->paused = flags & QUEUE_PAUSED;
+	ret->recount = flags & QUEUE_RECOUNT;
 	ret->max_jobs = get_i64(&r);
 	ret->max_bytes = get_i64(&r);
 	ret->max_attempts = (uint32_t)get_number(&r, 4);

@@ -98,6 +98,7 @@ struct queue_record {
 	struct slice name;
 	struct slice title;
 	bool paused;
+	bool recount;		    /* a damaged job was taken out of the counts: the next start counts anew */
 	int64_t max_jobs;	    /* not finished, at once; −1: no bound */
 	int64_t max_bytes;	    /* of those; −1: no bound */
 	uint32_t max_attempts;	    /* 0: the server's default */

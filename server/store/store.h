@@ -70,10 +70,16 @@ int store_info(struct store *s, struct store_info *ret);
 /* What the last failing call of this thread ran into, for a log line. */
 const char *store_error_detail(void);
 
+/* Whether it was a page whose content makes no sense, and not a disk that may do better next time. */
+bool store_error_is_damage(void);
+
 int store_begin_write(struct store *s, struct store_txn **ret);
 int store_begin_read(struct store *s, struct store_txn **ret);
 /* Returns after the disk has it; the transaction is gone in any case, and on an error so is all that it wrote. */
 int store_commit(struct store_txn *t);
+/* Of the last commit, where that failed: whether the disk may have it all the same. Thread of the write transactions.
+ */
+bool store_uncertain(const struct store *s);
 /* NULL is taken. Ends read transactions too. */
 void store_abort(struct store_txn *t);
 /* For _cleanup_. */

@@ -28,6 +28,7 @@ struct store_txn {
 	struct store *store;
 	MDB_txn *txn;
 	bool writes;
+	struct store_txn *next, **link; /* of the store's readers */
 	/* Opened when first used: those that store_seek() and store_next() walk with, and in a write transaction those
 	 * for single keys. LMDB begins at the cursor's page instead of the root where the key is on it, which it is for
 	 * most keys of a batch. */
@@ -61,7 +62,11 @@ const char *store_error_detail(void)
 	return last_error ? mdb_strerror(last_error) : "no error";
 }
 
-/* LMDB's codes, and the errno values among them, as ours. */
+bool store_error_is_damage(void)
+{
+	return last_error == MDB_CORRUPTED || last_error == MDB_PAGE_NOTFOUND;
+}
+
 int store__translate(int rc)
 {
 	if (rc == 0)
@@ -74,6 +79,7 @@ int store__translate(int rc)
 	case MDB_TXN_FULL:
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		return ERR_STORE_FULL;
 	case ENOMEM:
 		return ERR_NO_MEMORY;
@@ -141,6 +147,40 @@ int store__open_table(struct store_txn *t, enum store_table table, bool read_onl
 		mdb_dbi_open(t->txn, table_names[table], read_only ? 0 : MDB_CREATE, &t->store->tables[table]));
 }
 
+static void join_readers(struct store_txn *t)
+{
+	struct store *s = t->store;
+
+	pthread_mutex_lock(&s->lock);
+	t->next = s->readers;
+	t->link = &s->readers;
+	if (t->next)
+		t->next->link = &t->next;
+	s->readers = t;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void leave_readers(struct store_txn *t)
+{
+	pthread_mutex_lock(&t->store->lock);
+	*t->link = t->next;
+	if (t->next)
+		t->next->link = t->link;
+	pthread_mutex_unlock(&t->store->lock);
+}
+
+size_t store__oldest_reader(struct store *s)
+{
+	size_t oldest = SIZE_MAX;
+
+	pthread_mutex_lock(&s->lock);
+	for (const struct store_txn *t = s->readers; t; t = t->next)
+		if (mdb_txn_id(t->txn) < oldest)
+			oldest = mdb_txn_id(t->txn);
+	pthread_mutex_unlock(&s->lock);
+	return oldest;
+}
+
 int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
 {
 	struct store_txn *t = calloc(1, sizeof(*t));
@@ -162,6 +202,8 @@ int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
 		free(t);
 		return store__translate(rc);
 	}
+	if (!t->writes)
+		join_readers(t);
 	*ret = t;
 	return 0;
 }
@@ -199,6 +241,22 @@ static void close_cursors(struct store_txn *t)
 	}
 }
 
+/* LMDB gives an environment up where the page that names a commit could not be written: it may be on the disk. */
+static bool is_given_up(MDB_env *env)
+{
+	MDB_txn *probe;
+	int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &probe);
+
+	if (rc == 0)
+		mdb_txn_abort(probe);
+	return rc == MDB_PANIC;
+}
+
+bool store_uncertain(const struct store *s)
+{
+	return s->uncertain;
+}
+
 int store_commit(struct store_txn *t)
 {
 	int64_t ignored;
@@ -206,7 +264,11 @@ int store_commit(struct store_txn *t)
 
 	close_cursors(t);
 	take_back(t);
+	if (!t->writes)
+		leave_readers(t);
 	rc = mdb_txn_commit(t->txn);
+	if (t->writes)
+		t->store->uncertain = rc != 0 && is_given_up(t->store->env);
 	/* A write that the disk had no room for whole comes back as an I/O error. */
 	if (rc == EIO && store__disk_room(t->store, &ignored) < FULL_DISK_BYTES)
 		rc = ENOSPC;
@@ -220,6 +282,10 @@ void store_abort(struct store_txn *t)
 		return;
 	close_cursors(t);
 	take_back(t);
+	if (!t->writes)
+		leave_readers(t);
+	else
+		t->store->uncertain = false;
 	mdb_txn_abort(t->txn);
 	end(t);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
+#include "server/store/layout.h"
 #include "server/store/migrate.h"
 #include "server/store/store_priv.h"
 
@@ -126,17 +127,36 @@ static int open_file(struct store *s, struct error_info *info)
 	return open_env(s, FILE_NAME, s->read_only ? MDB_RDONLY | MDB_NOLOCK : 0u, info);
 }
 
+/* A directory that holds the rest of a store is not new: beginning anew there would sweep its files away. */
+static int refuse_used(const struct store *s, const char *records, struct error_info *info)
+{
+	char path[4096];
+	int rc = path_of(s, LAYOUT_LINK_KEY, path, sizeof(path), info);
+
+	if (rc < 0 || access(path, F_OK) < 0)
+		return rc;
+	return error_set(info, ERR_CORRUPT, NULL,
+			 "%.200s is missing and %.200s is there: put the file back, or move the rest away", records,
+			 path);
+}
+
 /* LMDB writes the first pages of a new file without syncing them: one that a power cut leaves without them it takes for
  * no file of its own. So the file gets its name when its first commit is on the disk. */
 static int make_file(struct store *s, const struct store_options *o, struct error_info *info)
 {
 	char path[4096], final[4096];
+	struct stat st;
 	int rc;
 
 	rc = path_of(s, FILE_NAME, final, sizeof(final), info);
 	if (rc == 0)
 		rc = path_of(s, NEW_FILE_NAME, path, sizeof(path), info);
-	if (rc < 0 || access(final, F_OK) == 0)
+	if (rc < 0)
+		return rc;
+	if (stat(final, &st) == 0)
+		return st.st_size > 0 ? 0 : error_set(info, ERR_CORRUPT, NULL, "%s is empty: it was cut short", final);
+	rc = refuse_used(s, final, info);
+	if (rc < 0)
 		return rc;
 	if (unlink(path) < 0 && errno != ENOENT)
 		return error_set(info, ERR_IO, NULL, "cannot remove %s: %s", path, strerror(errno));

@@ -14,11 +14,13 @@ struct store {
 	int lock_fd; /* holding the flock that makes the directory ours */
 	MDB_env *env;
 	MDB_dbi tables[STORE_TABLES];
+	bool uncertain; /* see store_uncertain() */
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
-	pthread_mutex_t lock; /* guards what follows */
-	int inside;	      /* users of env besides the writer's transaction */
-	bool shut;	      /* env is being opened anew, or could not be */
+	pthread_mutex_t lock;	   /* guards what follows */
+	int inside;		   /* users of env besides the writer's transaction */
+	struct store_txn *readers; /* those of them that read */
+	bool shut;		   /* env is being opened anew, or could not be */
 };
 
 /* LMDB's codes, and the errno values among them, as ours; kept for store_error_detail(). */
@@ -26,6 +28,8 @@ int store__translate(int rc);
 
 /* Around every use of env but the writer's transactions. ERR_STORE_ERROR while there is none. */
 int store__enter(struct store *s);
+/* The commit that the oldest reader sees; SIZE_MAX where nobody reads. */
+size_t store__oldest_reader(struct store *s);
 void store__leave(struct store *s);
 
 /* LMDB gives an environment up (MDB_PANIC) when the page that names a commit could not be written: whether that commit

@@ -15,6 +15,8 @@ int store__info(MDB_env *env, struct store_info *ret)
 		rc = mdb_env_stat(env, &stat);
 	if (rc != 0)
 		return store__translate(rc);
+	if (info.me_last_pgno >= info.me_mapsize / stat.ms_psize)
+		return ERR_CORRUPT;
 	ret->used_bytes = (int64_t)(info.me_last_pgno + 1) * stat.ms_psize;
 	ret->max_bytes = (int64_t)info.me_mapsize;
 	return 0;
@@ -37,8 +39,8 @@ static int64_t smaller(int64_t a, int64_t b)
 }
 
 /* Bytes inside the file that hold nothing, as of the last commit: LMDB lists the pages by the transaction that freed
- * them. */
-static int count_free(MDB_env *env, int64_t *ret)
+ * them. Those that somebody may still read are not used again before he is done. */
+static int count_free(MDB_env *env, size_t oldest_reader, int64_t *ret)
 {
 	const MDB_dbi free_list = 0;
 	MDB_cursor *c = NULL;
@@ -53,10 +55,13 @@ static int count_free(MDB_env *env, int64_t *ret)
 		return store__translate(rc);
 	rc = mdb_cursor_open(txn, free_list, &c);
 	while (rc == 0) {
-		size_t listed;
+		size_t listed, freed_by;
 
 		rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
 		if (rc != 0)
+			break;
+		memcpy(&freed_by, k.mv_data, sizeof(freed_by));
+		if (freed_by >= oldest_reader)
 			break;
 		memcpy(&listed, v.mv_data, sizeof(listed));
 		pages += (int64_t)listed;
@@ -64,7 +69,7 @@ static int count_free(MDB_env *env, int64_t *ret)
 	if (c)
 		mdb_cursor_close(c);
 	mdb_txn_abort(txn);
-	if (rc == MDB_NOTFOUND)
+	if (rc == MDB_NOTFOUND || rc == 0)
 		rc = mdb_env_stat(env, &stat);
 	if (rc != 0)
 		return store__translate(rc);
@@ -94,7 +99,7 @@ int store_room(struct store *s, int64_t enough, int64_t *ret_bytes)
 	rc = store__info(s->env, &info);
 	room = rc < 0 ? 0 : smaller(info.max_bytes - info.used_bytes, store__disk_room(s, &ignored));
 	if (rc == 0 && room < enough)
-		rc = count_free(s->env, &unused);
+		rc = count_free(s->env, store__oldest_reader(s), &unused);
 	store__leave(s);
 	if (rc == 0)
 		*ret_bytes = room + unused;

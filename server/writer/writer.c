@@ -46,7 +46,7 @@ struct writer {
 	} subscribers[SUBSCRIBERS_MAX];
 	size_t subscriber_count;
 
-	struct batch batch; /* the thread's */
+	struct batch batch, single; /* the thread's */
 	pthread_t thread;
 	bool started;
 
@@ -235,6 +235,13 @@ static bool gather(struct writer *w, struct batch *b, bool pause)
 	return b->count > 0 || !stopping;
 }
 
+/* Of a batch that has failed already. */
+static void forget_anyway(struct writer *w, const struct command *cmd)
+{
+	if (cmd->kind == COMMAND_LEASE_CANCEL || cmd->kind == COMMAND_FORGET)
+		engine_forget(w->engine, cmd);
+}
+
 /* Applies the batch. Parked commands are taken out of it: they are the engine's from then on. */
 static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 {
@@ -250,7 +257,9 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 		struct command *cmd = b->items[i];
 		bool parked = false;
 
-		if (rc == 0)
+		if (rc < 0)
+			forget_anyway(w, cmd);
+		else
 			rc = furnish(w, cmd, now_ms);
 		if (rc == 0)
 			rc = engine_apply(w->engine, cmd, &parked);
@@ -276,29 +285,40 @@ static void tell_events(struct writer *w)
 {
 	size_t count;
 	const struct job_event *events = engine_events(w->engine, &count);
-	const struct uuid *garbage;
-	struct log_unsaid unsaid;
 
 	log_damage(events, count);
 	for (size_t i = 0; count > 0 && i < w->subscriber_count; i++)
 		w->subscribers[i].cb(w->subscribers[i].user, events, count);
-	garbage = engine_garbage(w->engine, &count);
+}
+
+/* Files that no record names any more. */
+static void remove_garbage(struct writer *w)
+{
+	size_t count;
+	const struct uuid *garbage = engine_garbage(w->engine, &count);
+	struct log_unsaid unsaid;
+
 	for (size_t i = 0; i < count; i++)
 		if (blob_remove(w->blobs, &garbage[i]) < 0 && log_after_pause(&w->leftovers, &unsaid))
 			log_warning("cannot remove blob %s: %s%s; it goes with the sweep of the next start",
 				    uuid_format(&garbage[i]).text, strerror(errno), unsaid.text);
 }
 
+static void release_list(struct command *cmd, int rc)
+{
+	while (cmd) {
+		struct command *next = cmd->next;
+
+		cmd->release(cmd, rc);
+		cmd = next;
+	}
+}
+
 static void release(struct batch *b, struct command *answered, int rc)
 {
 	for (size_t i = 0; i < b->count; i++)
 		b->items[i]->release(b->items[i], rc);
-	while (answered) {
-		struct command *next = answered->next;
-
-		answered->release(answered, rc);
-		answered = next;
-	}
+	release_list(answered, rc);
 }
 
 /* Before the release, so that whoever has an answer finds it counted. */
@@ -325,30 +345,78 @@ static void log_failure(struct writer *w, size_t commands, int rc)
 			  unsaid.text);
 }
 
+/* One transaction. *ret_answered as engine_committed() gives it. *ret_reached: it came as far as the commit. */
+static int try_batch(struct writer *w, struct batch *b, struct command **ret_answered, bool *ret_reached)
+{
+	struct store_txn *t = NULL;
+	int rc;
+
+	*ret_reached = false;
+	w->batch_ms = clock_wall_ms();
+	rc = store_begin_write(w->store, &t);
+	for (size_t i = 0; i < b->count && rc < 0; i++)
+		forget_anyway(w, b->items[i]);
+	if (rc == 0)
+		rc = apply(w, t, b);
+	if (rc < 0) {
+		store_abort(t);
+	} else {
+		*ret_reached = true;
+		rc = store_commit(t);
+	}
+	if (rc == 0)
+		engine_committed(w->engine, ret_answered);
+	else
+		engine_aborted(w->engine, store_uncertain(w->store), ret_answered);
+	return rc;
+}
+
+static int settle(struct writer *w, struct batch *b, size_t commands, struct command *answered, int rc)
+{
+	if (rc == 0)
+		tell_events(w);
+	else
+		log_failure(w, commands, rc);
+	count_batch(w, commands, rc);
+	release(b, answered, rc);
+	/* Nobody waits for it. */
+	if (rc == 0)
+		remove_garbage(w);
+	return rc;
+}
+
+/* Each command in a transaction of its own: where a page of the store is damaged, whoever needs it fails alone. */
+static int run_each(struct writer *w, struct batch *b)
+{
+	int worst = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		struct command *answered = NULL;
+		bool reached;
+		int rc;
+
+		w->single.items[0] = b->items[i];
+		w->single.count = 1;
+		rc = try_batch(w, &w->single, &answered, &reached);
+		rc = settle(w, &w->single, 1, answered, rc);
+		worst = rc < 0 ? rc : worst;
+	}
+	return worst;
+}
+
 static int run_batch(struct writer *w, struct batch *b)
 {
 	struct command *answered = NULL;
 	size_t commands = b->count;
-	struct store_txn *t = NULL;
+	bool reached;
 	int rc;
 
-	w->batch_ms = clock_wall_ms();
-	rc = store_begin_write(w->store, &t);
-	if (rc == 0)
-		rc = apply(w, t, b);
-	if (rc == 0)
-		rc = store_commit(TAKE_PTR(t));
-	store_abort(t);
-	if (rc == 0) {
-		engine_committed(w->engine, &answered);
-		tell_events(w);
-	} else {
-		log_failure(w, commands, rc);
-		engine_aborted(w->engine, &answered);
-	}
-	count_batch(w, commands, rc);
-	release(b, answered, rc);
-	return rc;
+	rc = try_batch(w, b, &answered, &reached);
+	if (rc != ERR_STORE_ERROR || reached || b->count == 0)
+		return settle(w, b, commands, answered, rc);
+	/* What was kept by the engine and answered is released as of the failed one. */
+	release_list(answered, rc);
+	return run_each(w, b);
 }
 
 static void *writer_main(void *arg)

@@ -166,7 +166,7 @@ static int end_batch(struct rig *r, struct store_txn *t, struct command **ret_an
 	if (r->take_back) {
 		r->take_back = false;
 		store_abort(t);
-		engine_aborted(r->engine, ret_answered);
+		engine_aborted(r->engine, false, ret_answered);
 		return ERR_STORE_ERROR;
 	}
 	assert_int_equal(store_commit(t), 0);

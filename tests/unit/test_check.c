@@ -169,7 +169,7 @@ static void one_byte_less(struct job *job)
 	job->bytes = 6;
 }
 
-static void bytes_too_few(void)
+static void bytes_wrong(void)
 {
 	checked_change_job(&checked.ready, one_byte_less);
 }
@@ -278,7 +278,7 @@ static const struct breach_row rows[] = {
 	{ "idempotency_of_another_queue", idempotency_of_another_queue, &checked.ready,
 	  "an idempotency key of queue 7 leads to job ", ", which was put with another" },
 	{ "idempotency_malformed", idempotency_malformed, NULL, "idempotency keys: an entry is malformed", "" },
-	{ "bytes_too_few", bytes_too_few, &checked.ready, "job ", ": counts for 6 bytes, its payload alone has 7" },
+	{ "bytes_wrong", bytes_wrong, &checked.ready, "job ", ": counts for 6 bytes, its payload has 7" },
 	{ "queue_bytes_wrong", queue_bytes_wrong, NULL, "queue q: counts 22 bytes of unfinished jobs, has 21", "" },
 	{ "name_unlisted", name_unlisted, NULL, "queue q: its name is not listed", "" },
 	{ "name_listed_for_another", name_listed_for_another, NULL, "queue q: its name is listed for another", "" },

@@ -576,7 +576,7 @@ static void an_aborted_batch_never_happened(void **state)
 	assert_int_equal(engine_apply(rig.engine, &cmd, &parked), 0);
 	assert_int_equal(engine_finish(rig.engine), 0);
 	store_abort(t);
-	engine_aborted(rig.engine, &answered);
+	engine_aborted(rig.engine, false, &answered);
 	rig_check(&rig);
 	rig_job(&rig, &cmd.first_id);
 	assert_int_equal(rig.code, ERR_NOT_FOUND);

@@ -56,18 +56,6 @@ static const struct job_event *event_with_lease(void)
 	return NULL;
 }
 
-static struct command_change by_filter(enum change_action action, const char *queue)
-{
-	struct command_change c = { .action = action };
-
-	c.filter.has_queue = queue != NULL;
-	if (queue)
-		c.filter.queue = slice_str(queue);
-	else
-		c.filter.has_all = c.filter.all = true;
-	return c;
-}
-
 static void lease_as(uint64_t session, struct msg_leased_job *ret)
 {
 	struct slice name = slice_str("q");
@@ -163,6 +151,37 @@ static void a_cancel_tells_only_whose_lease_it_took(void **state)
 	assert_int_equal(extend_status(&never, &none), EXTEND_LOST);
 }
 
+/* A worker that has connected anew goes on with its leases: it is told where it is now. */
+static void who_extends_a_lease_holds_it(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "x");
+	struct msg_leased_job job;
+	struct msg_extend_item item = { .has_id = true, .id = id, .has_lease = true };
+	struct msg_job_extend extend = { .has_leases = true, .leases = &item, .leases_count = 1 };
+	struct command again = { .session = 78 };
+
+	(void)state;
+	lease_as(77, &job);
+	item.lease = job.lease;
+	rig_submit(&rig, &again, COMMAND_EXTEND, &extend);
+	rig_cancel(&rig, &id);
+	assert_int_equal(event_with_lease()->holder, 78);
+}
+
+/* A file of a batch that never reached the disk is its maker's again, to be removed. */
+static void what_an_aborted_batch_adopted_is_given_back(void **state)
+{
+	struct command_attach attach = { .id = rig_put(&rig, "q", "x"),
+					 .name = slice_str("video"),
+					 .staged = { .content_type = slice_str("video/mp4"), .has_blob = true } };
+
+	(void)state;
+	rig.take_back = true;
+	rig_run(&rig, COMMAND_ATTACH, &attach);
+	assert_int_equal(rig.code, ERR_STORE_ERROR);
+	assert_false(attach.staged.adopted);
+}
+
 static void what_is_finished_cannot_be_canceled(void **state)
 {
 	struct uuid id = rig_put(&rig, "q", "x");
@@ -256,218 +275,6 @@ static void erase_leaves_a_tombstone_and_nothing_else(void **state)
 	assert_false(uuid_equal(&again, &id));
 	rig_pass(&rig, rig.settings.tombstone_ttl_ms);
 	assert_int_equal(state_of(&id), ERR_NOT_FOUND);
-}
-
-/* ---- by filter ---- */
-
-static void a_filter_takes_its_own_and_no_others(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, "q");
-	struct uuid other = rig_put(&rig, "other", "x");
-	struct uuid done = rig_put(&rig, "q", "x"), waits;
-	struct msg_leased_job job;
-
-	(void)state;
-	assert_true(rig_lease(&rig, "q", &job));
-	rig_complete(&rig, &done, &job.lease, NULL);
-	waits = rig_put(&rig, "q", "x");
-	rig_put(&rig, "q", "x");
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.change.count, 2);
-	assert_false(rig.answer.change.has_cursor);
-	assert_int_equal(state_of(&other), JOB_READY);
-	assert_int_equal(state_of(&done), JOB_SUCCEEDED);
-	assert_int_equal(state_of(&waits), JOB_CANCELED);
-	c = by_filter(CHANGE_CANCEL, "nobody");
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.change.count, 0);
-}
-
-static void each_word_of_a_filter_binds(void **state)
-{
-	struct msg_job_put put = { .has_queue = true,
-				   .queue = slice_str("q"),
-				   .has_payload = true,
-				   .has_group = true,
-				   .group = slice_str("mine") };
-	struct uuid old = rig_put_params(&rig, &put), young, foreign;
-	struct command_change c = by_filter(CHANGE_ERASE, NULL);
-
-	(void)state;
-	rig_pass(&rig, 1000);
-	young = rig_put_params(&rig, &put);
-	put.group = slice_str("theirs");
-	foreign = rig_put_params(&rig, &put);
-	c.filter.has_group = c.filter.has_before_at_ms = c.filter.has_state = true;
-	c.filter.group = slice_str("mine");
-	c.filter.before_at_ms = rig.now_ms;
-	c.filter.state = JOB_READY;
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.change.count, 1);
-	assert_int_equal(state_of(&old), ERR_GONE);
-	assert_int_equal(state_of(&young), JOB_READY);
-	c = (struct command_change){ .action = CHANGE_ERASE, .filter = c.filter };
-	c.filter.has_before_at_ms = false;
-	rig_change(&rig, &c);
-	assert_int_equal(state_of(&young), ERR_GONE);
-	assert_int_equal(state_of(&foreign), JOB_READY);
-}
-
-static void put_many(const char *queue, int count)
-{
-	for (int i = 0; i < count; i++)
-		rig_put(&rig, queue, "x");
-}
-
-static void many_are_changed_over_several_batches(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, NULL);
-
-	(void)state;
-	rig.unchecked = true;
-	put_many("q", 1203);
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.change.count, 1203);
-	assert_in_range(rig.batches, 3, 4);
-	assert_int_equal(queue_now("q").counts.canceled, 1203);
-	rig_check(&rig);
-}
-
-static void what_is_put_meanwhile_is_spared(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, NULL);
-	struct command cmd = { 0 };
-	struct uuid late;
-
-	(void)state;
-	rig.unchecked = true;
-	put_many("q", 1200);
-	rig_submit(&rig, &cmd, COMMAND_CHANGE, &c);
-	assert_true(rig.parked);
-	assert_int_equal(engine_next_ms(rig.engine), 0);
-	late = rig_put(&rig, "q", "late");
-	while (rig.answered_by != &cmd)
-		rig_pass(&rig, 0);
-	assert_int_equal(state_of(&late), JOB_READY);
-	assert_int_equal(queue_now("q").counts.canceled, 1200);
-	assert_true(engine_next_ms(rig.engine) > 0);
-}
-
-/* The queue came to be in the same batch: nothing but the engine knows it yet. */
-static void a_queue_made_in_the_same_batch_is_purged(void **state)
-{
-	struct command_change c = by_filter(CHANGE_PURGE, "fresh");
-	struct put_item item = { .put = { .has_queue = true, .queue = slice_str("fresh") } };
-	struct command_put put = { .items = &item, .count = 1 };
-	struct command first = { 0 }, second = { 0 };
-
-	(void)state;
-	rig_submit_two(&rig, &first, COMMAND_PUT, &put, &second, COMMAND_CHANGE, &c);
-	assert_ptr_equal(rig.answered_by, &second);
-	assert_int_equal(rig.answer.purge.count, 1);
-}
-
-static void a_limit_stops_it_and_the_cursor_leads_on(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, "q");
-	struct error_info info;
-	int64_t total = 0;
-	int calls = 0;
-
-	(void)state;
-	put_many("q", 7);
-	c.limit = 3;
-	for (bool more = true; more; calls++) {
-		struct command_change next = by_filter(CHANGE_CANCEL, "q");
-
-		rig_change(&rig, &c);
-		total += rig.answer.change.count;
-		more = rig.answer.change.has_cursor;
-		next.limit = 3;
-		next.has_after = more;
-		if (more)
-			assert_int_equal(cursor_read(rig.settings.link_secret, "job.cancel", &c.filter,
-						     rig.answer.change.cursor, &next.after, &info),
-					 0);
-		c = next;
-	}
-	assert_int_equal(total, 7);
-	assert_int_equal(calls, 3);
-}
-
-static void a_failed_batch_ends_it_with_the_error(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, NULL);
-	struct command cmd = { 0 };
-
-	(void)state;
-	rig.unchecked = true;
-	put_many("q", 1200);
-	rig_submit(&rig, &cmd, COMMAND_CHANGE, &c);
-	assert_true(rig.parked);
-	rig.take_back = true;
-	rig_pass(&rig, 0);
-	assert_int_equal(rig.code, ERR_STORE_ERROR);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
-	rig_pass(&rig, 0);
-	assert_true(engine_next_ms(rig.engine) > 0);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
-	rig_check(&rig);
-}
-
-static void it_ends_with_its_session(void **state)
-{
-	struct command_change c = by_filter(CHANGE_CANCEL, NULL);
-	struct command cmd = { .session = 9 }, forget = { .session = 9 };
-	struct msg_empty nothing = { 0 };
-
-	(void)state;
-	rig.unchecked = true;
-	put_many("q", 600);
-	rig_submit(&rig, &cmd, COMMAND_CHANGE, &c);
-	rig_submit(&rig, &forget, COMMAND_FORGET, &nothing);
-	assert_true(engine_next_ms(rig.engine) > 0);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
-}
-
-static void purge_cancels_what_waits(void **state)
-{
-	struct uuid runs = rig_put(&rig, "q", "x");
-	struct command_change c = by_filter(CHANGE_PURGE, "q");
-	struct msg_leased_job job;
-
-	(void)state;
-	assert_true(rig_lease(&rig, "q", &job));
-	put_many("q", 3);
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.purge.count, 3);
-	assert_int_equal(rig.answer.purge.counts.canceled, 3);
-	assert_int_equal(rig.answer.purge.counts.running, 1);
-	assert_true(slice_is(rig.answer.purge.queue, "q"));
-	assert_int_equal(state_of(&runs), JOB_RUNNING);
-	c = by_filter(CHANGE_PURGE, "nobody");
-	rig_change(&rig, &c);
-	assert_int_equal(rig.code, ERR_NOT_FOUND);
-}
-
-static void erasing_all_takes_damaged_ones_too(void **state)
-{
-	struct uuid id = rig_put(&rig, "q", "x");
-	struct key key = key_job(&id);
-	struct command_change c = by_filter(CHANGE_ERASE, NULL);
-	struct store_txn *t;
-
-	(void)state;
-	rig_put(&rig, "q", "y");
-	store_abort(TAKE_PTR(rig.view_txn));
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	assert_int_equal(store_put(t, TABLE_JOBS, key_slice(&key), slice_str("rubbish")), 0);
-	assert_int_equal(store_commit(t), 0);
-	rig_change(&rig, &c);
-	assert_int_equal(rig.answer.change.count, 2);
-	assert_int_equal(state_of(&id), ERR_GONE);
-	assert_int_equal(queue_now("q").counts.ready, 0);
-	assert_int_equal(queue_now("q").bytes, 0);
 }
 
 /* ---- queues ---- */
@@ -668,20 +475,12 @@ int main(void)
 		T(a_waiting_job_is_canceled),
 		T(who_runs_a_canceled_job_learns_it),
 		T(a_cancel_tells_only_whose_lease_it_took),
+		T(who_extends_a_lease_holds_it),
+		T(what_an_aborted_batch_adopted_is_given_back),
 		T(what_is_finished_cannot_be_canceled),
 		T(a_dead_job_begins_anew_at_the_end),
 		T(whose_deadline_has_passed_is_not_retried),
 		T(erase_leaves_a_tombstone_and_nothing_else),
-		T(a_filter_takes_its_own_and_no_others),
-		T(each_word_of_a_filter_binds),
-		T(many_are_changed_over_several_batches),
-		T(what_is_put_meanwhile_is_spared),
-		T(a_queue_made_in_the_same_batch_is_purged),
-		T(a_limit_stops_it_and_the_cursor_leads_on),
-		T(a_failed_batch_ends_it_with_the_error),
-		T(it_ends_with_its_session),
-		T(purge_cancels_what_waits),
-		T(erasing_all_takes_damaged_ones_too),
 		T(a_paused_queue_takes_puts_and_gives_nothing),
 		T(resuming_serves_who_waits),
 		T(a_full_queue_says_when_to_come_back),

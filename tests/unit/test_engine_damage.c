@@ -3,10 +3,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "server/store/blob.h"
 #include "server/store/keys.h"
 #include "tests/harness/engine_rig.h"
 
@@ -284,6 +286,105 @@ static void a_damaged_job_shows_itself_to_its_link_alone(void **state)
 			 ERR_NOT_FOUND);
 }
 
+/* A flip that heals, as one in memory does: the job stays out of every count until it is erased. */
+static void a_record_that_reads_well_again_stays_set_aside(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "x");
+	struct msg_leased_job job;
+
+	(void)state;
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	assert_false(rig_lease(&rig, "q", &job));
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	rig_cancel(&rig, &id);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+	rig_job(&rig, &id);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+	rig_restart(&rig);
+	rig_cancel(&rig, &id);
+	assert_int_equal(rig.code, ERR_CORRUPT);
+	rig_erase(&rig, &id);
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(set_aside(), 0);
+	rig_check(&rig);
+}
+
+static void lose_record(const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct store_txn *t = begin();
+
+	assert_int_equal(store_delete(t, TABLE_JOBS, key_slice(&key)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static void what_is_left_of_a_lost_record_can_be_erased(void **state)
+{
+	struct command_change all = { .action = CHANGE_ERASE, .filter = { .has_all = true, .all = true } };
+	struct uuid first = rig_put(&rig, "q", "x"), second = rig_put(&rig, "q", "y");
+	struct msg_leased_job job;
+
+	(void)state;
+	lose_record(&first);
+	lose_record(&second);
+	assert_false(rig_lease(&rig, "q", &job));
+	assert_int_equal(set_aside(), 2);
+	rig_erase(&rig, &first);
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(set_aside(), 1);
+	rig_change(&rig, &all);
+	assert_int_equal(rig.answer.change.count, 1);
+	assert_int_equal(set_aside(), 0);
+	rig_check(&rig);
+}
+
+static void the_file_of_a_damaged_artifact_goes_with_its_job(void **state)
+{
+	static const char bytes[20000] = "video";
+	struct uuid id = rig_put(&rig, "q", "x"), blob = { .bytes = { 9, 9 } };
+	struct command_attach attach = { .id = id,
+					 .name = slice_str("video"),
+					 .staged = { .content_type = slice_str("video/mp4"),
+						     .size = sizeof(bytes),
+						     .has_blob = true,
+						     .blob = blob } };
+	struct blob_writer *w;
+	size_t count;
+
+	(void)state;
+	assert_int_equal(blob_create(rig.blobs, &blob, &w), 0);
+	assert_int_equal(blob_append(w, slice_of(bytes, sizeof(bytes))), 0);
+	assert_int_equal(blob_publish(w, attach.staged.sha256), 0);
+	blob_close(w);
+	rig_run(&rig, COMMAND_ATTACH, &attach);
+	assert_int_equal(rig.code, 0);
+	flip_last_byte(TABLE_ARTIFACTS, key_artifact(&id, slice_str("video")));
+	rig_erase(&rig, &id);
+	assert_true(uuid_equal(engine_garbage(rig.engine, &count), &blob));
+	assert_int_equal(count, 1);
+	rig_check(&rig);
+}
+
+static void a_damaged_queue_hides_no_other(void **state)
+{
+	struct msg_queue *queues;
+	struct msg_counts counts;
+	int64_t number, total;
+	size_t count;
+
+	(void)state;
+	rig_put(&rig, "q", "x");
+	rig_put(&rig, "r", "x");
+	flip_last_byte(TABLE_QUEUES, key_queue(0));
+	rig_job(&rig, &rig.answer.put.id);
+	assert_int_equal(view_queues(rig.view_txn, &queues, &count), 0);
+	assert_int_equal(count, 1);
+	assert_true(slice_is(queues[0].queue, "r"));
+	free(queues);
+	assert_int_equal(view_totals(rig.view_txn, &counts, &number, &total), 0);
+	assert_int_equal(counts.ready, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -293,6 +394,10 @@ int main(void)
 		T(a_damaged_record_is_set_aside),
 		T(a_damaged_record_of_a_running_job_is_set_aside_in_its_time),
 		T(a_damaged_record_is_counted_out_once),
+		T(a_record_that_reads_well_again_stays_set_aside),
+		T(what_is_left_of_a_lost_record_can_be_erased),
+		T(the_file_of_a_damaged_artifact_goes_with_its_job),
+		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),
 		T(a_damaged_checkpoint_is_not_paid_for_again),
 		T(an_artifact_key_of_no_shape_stops_no_retention),

@@ -103,12 +103,33 @@ static void a_reader_costs_room_only_while_it_reads(void **state)
 	assert_true(used() <= peak + peak / 20);
 }
 
+/* What a reader may still look at is not free, however much of it was erased. */
+static void what_a_reader_holds_is_no_room(void **state)
+{
+	struct command_change all = { .action = CHANGE_ERASE, .filter = { .has_all = true, .all = true } };
+	struct store_txn *reader;
+	int64_t before, beside, after;
+
+	(void)state;
+	run(ROUNDS_TO_FILL);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	assert_int_equal(store_room(rig.store, INT64_MAX, &before), 0);
+	rig_change(&rig, &all);
+	assert_int_equal(store_room(rig.store, INT64_MAX, &beside), 0);
+	assert_true(beside <= before);
+	store_abort(reader);
+	rig_pass(&rig, 0);
+	assert_int_equal(store_room(rig.store, INT64_MAX, &after), 0);
+	assert_true(after > beside + 500000);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_steady_load_needs_steady_room),
+		T(what_a_reader_holds_is_no_room),
 		T(a_reader_costs_room_only_while_it_reads),
 	};
 

@@ -248,6 +248,34 @@ static void a_failed_batch_is_told_to_each(void **state)
 	assert_int_equal(later.rc, 0);
 }
 
+/* Whoever is gone is forgotten also where the batch fails that says so: or it would be given the next job. */
+static void a_failed_batch_forgets_who_is_gone(void **state)
+{
+	_cleanup_free_ struct call *calls = calloc(4000, sizeof(*calls));
+	struct call lease, forget, later;
+
+	(void)state;
+	assert_non_null(calls);
+	teardown(NULL);
+	tempdir_make(&fixture.dir);
+	open_all(1 << 19);
+	fixture.settings.reserve_bytes = -(1LL << 32);
+	submit_lease(&lease, 60000, 7);
+	for (int i = 0; i < 4000; i++)
+		submit_put(&calls[i], "0123456789012345678901234567890123456789");
+	prepare(&forget, COMMAND_FORGET);
+	forget.cmd.session = 7;
+	writer_submit(fixture.writer, &forget.cmd);
+	assert_int_equal(writer_start(fixture.writer), 0);
+	await(&forget);
+	assert_true(forget.rc < 0);
+	await(&lease);
+	assert_int_equal(lease.leased, 0);
+	submit_put(&later, "small");
+	await(&later);
+	assert_int_equal(later.rc, 0);
+}
+
 static void puts_that_do_not_fit_are_refused_alone(void **state)
 {
 	_cleanup_free_ struct call *calls = calloc(400, sizeof(*calls));
@@ -406,6 +434,7 @@ int main(void)
 		T(many_fronts_put_at_once),
 		T(what_waits_is_committed_together),
 		T(a_failed_batch_is_told_to_each),
+		T(a_failed_batch_forgets_who_is_gone),
 		T(puts_that_do_not_fit_are_refused_alone),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),
