@@ -218,6 +218,31 @@ static void a_file_that_lacks_only_free_pages_is_whole(void **state)
 	assert_non_null(strstr(info.message, "cut short"));
 }
 
+/* What is left of it would be swept away by a broker that begins anew. */
+static void a_directory_that_lost_its_records_is_refused(void **state)
+{
+	struct error_info info = { 0 };
+	char records[300], key[300];
+	FILE *file;
+
+	(void)state;
+	store_close(store);
+	store = NULL;
+	snprintf(records, sizeof(records), "%s/raincheck.mdb", dir.path);
+	snprintf(key, sizeof(key), "%s/link.key", dir.path);
+	file = fopen(key, "w");
+	assert_non_null(file);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(truncate(records, 0), 0);
+	assert_int_equal(open_store(dir.path, false, &info), ERR_CORRUPT);
+	assert_non_null(strstr(info.message, "is empty"));
+	assert_int_equal(unlink(records), 0);
+	assert_int_equal(open_store(dir.path, false, &info), ERR_CORRUPT);
+	assert_non_null(strstr(info.message, "put the file back"));
+	assert_int_equal(unlink(key), 0);
+	assert_int_equal(open_store(dir.path, false, &info), 0);
+}
+
 static void one_process_at_a_time(void **state)
 {
 	struct store *other;
@@ -592,6 +617,7 @@ int main(void)
 		T(seeking_goes_both_ways),
 		T(a_full_map_is_said),
 		T(a_file_that_lacks_only_free_pages_is_whole),
+		T(a_directory_that_lost_its_records_is_refused),
 		T(one_process_at_a_time),
 		T(a_newer_format_is_refused_and_left_alone),
 		T(the_names_of_new_files_last),

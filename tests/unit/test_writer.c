@@ -64,13 +64,18 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
+static void teardown_writer(void)
 {
-	(void)state;
 	writer_stop(fixture.writer);
 	writer_free(fixture.writer);
 	blob_store_close(fixture.blobs);
 	store_close(fixture.store);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	teardown_writer();
 	tempdir_remove(&fixture.dir);
 	return 0;
 }
@@ -276,6 +281,63 @@ static void a_failed_batch_forgets_who_is_gone(void **state)
 	assert_int_equal(later.rc, 0);
 }
 
+#define NEEDLE "the page to damage is the one that holds this"
+
+/* Takes the kind from the page that holds the needle, so that it is a page of nothing. */
+static void damage_page(void)
+{
+	_cleanup_free_ char *bytes = malloc(1 << 24);
+	char path[300];
+	size_t size, at = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/raincheck.mdb", fixture.dir.path);
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	assert_non_null(bytes);
+	size = fread(bytes, 1, 1 << 24, file);
+	for (char *found; (found = memmem(bytes + at, size - at, NEEDLE, strlen(NEEDLE)));
+	     at = (size_t)(found - bytes) + 1) {
+		long page = (found - bytes) / 4096 * 4096;
+
+		assert_int_equal(fseek(file, page + 10, SEEK_SET), 0);
+		assert_int_equal(fwrite("\0\0", 1, 2, file), 2);
+	}
+	assert_true(at > 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void put_needle(void)
+{
+	struct store_txn *t;
+
+	assert_int_equal(store_begin_write(fixture.store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_CHECKPOINTS, slice_str("0123456789012345"), slice_str(NEEDLE)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+/* A lease looks for the job's checkpoint and meets the page; a put of the same batch does not. */
+static void whoever_needs_a_damaged_page_fails_alone(void **state)
+{
+	struct call first, lease, second;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_put(&first, "first");
+	await(&first);
+	put_needle();
+	teardown_writer();
+	damage_page();
+	open_all(1 << 28);
+	submit_lease(&lease, 0, 7);
+	submit_put(&second, "second");
+	assert_int_equal(writer_start(fixture.writer), 0);
+	await(&lease);
+	assert_int_equal(lease.rc, ERR_STORE_ERROR);
+	await(&second);
+	assert_int_equal(second.rc, 0);
+}
+
 static void puts_that_do_not_fit_are_refused_alone(void **state)
 {
 	_cleanup_free_ struct call *calls = calloc(400, sizeof(*calls));
@@ -435,6 +497,7 @@ int main(void)
 		T(what_waits_is_committed_together),
 		T(a_failed_batch_is_told_to_each),
 		T(a_failed_batch_forgets_who_is_gone),
+		T(whoever_needs_a_damaged_page_fails_alone),
 		T(puts_that_do_not_fit_are_refused_alone),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),
