@@ -154,7 +154,7 @@ static int sweep_piece(struct engine *e, struct command_change *c, bool *ret_don
 	int64_t changes = 0;
 	int rc;
 
-	rc = (c->filter.has_queue && !q) || (c->action == CHANGE_PURGE && nothing_waits(q)) ? ERR_NOT_FOUND : 0;
+	rc = (c->filter.has_queue && !q) || (c->action == CHANGE_PURGE && q && nothing_waits(q)) ? ERR_NOT_FOUND : 0;
 	if (rc == 0 && !c->begun)
 		rc = begin(e, c);
 	for (int i = 0; rc == 0 && i < STEPS_PER_BATCH && changes < CHANGES_PER_BATCH &&

@@ -93,7 +93,7 @@ static void the_present_lease_is_told(void **state)
 {
 	struct slice queue = slice_str("q");
 	struct msg_job_lease again = lease_of(&queue, 0);
-	struct msg_job_lease_result leased;
+	struct msg_job_lease_result leased = { 0 };
 	struct msg_job_release release = { .has_id = true, .has_lease = true };
 	struct peer first, second;
 	struct token lease;
@@ -105,7 +105,8 @@ static void the_present_lease_is_told(void **state)
 	release.lease = peer_take(&first, "q", &release.id);
 	assert_int_equal(peer_call(&first, METHOD_job_release, &release, NULL), 0);
 	assert_int_equal(peer_call(&second, METHOD_job_lease, &again, &leased), 0);
-	lease = leased.jobs[0].lease;
+	assert_non_null(leased.jobs);
+	lease = leased.jobs ? leased.jobs[0].lease : (struct token){ { 0 } };
 	change_job(METHOD_job_cancel, &release.id);
 	expect_told(&second, &release.id, &lease);
 	expect_not_told(&first);
