@@ -80,7 +80,8 @@ help:
 	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
-	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make crash CRASHES=200;  make sim SIM_STEPS=4000000;  make coverage'
+	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make sim SIM_STEPS=5000000;  make coverage'
+	@echo 'make crash          kills, power cuts, failing disks and memory: CRASHES=200 CUTS=200 FAULTS=12 ALLOCATIONS=150'
 
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ $(B)/tests/libfault.so: $(FAULT_LAYER)
 $(FAULT_LAYER): CFLAGS += -fvisibility=hidden -U_FORTIFY_SOURCE
 # The simulation comes between the engine and its store, to make it fail.
 WRAPPED := store_get store_put store_delete store_seek store_next store_seek_back
-$(SIM): $(call objects,tests/sim/*.c) $(B)/libharness.a $(B)/libserver.a $(B)/libproto.a
+$(SIM): $(call objects,tests/sim/*.c) $(B)/obj/tests/harness/tempdir.o $(B)/libserver.a $(B)/libproto.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(WRAPPED:%=-Wl,--wrap=%) $(LIBS_server) $(call PKG,cmocka)
@@ -183,13 +184,15 @@ test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
 
+# Each campaign takes its counts from the environment and says so at its head; "all" where it says that. A long one
+# needs TEST_SECONDS too, the time that tests/run gives a program.
 CRASHES ?= 200
 .PHONY: crash
 crash: test-programs
 	@B=$(B) CRASHES=$(CRASHES) tests/run $(filter-out %.so,$(CRASH))
 
 # The engine beside its model; SEED=… RUN=… plays a run again. The time limit follows from the steps.
-SIM_STEPS ?= 4000000
+SIM_STEPS ?= 5000000
 .PHONY: sim
 sim: $(SIM)
 	@B=$(B) SIM_STEPS=$(SIM_STEPS) TEST_SECONDS=$$((600 + $(SIM_STEPS) / 2000)) tests/run $(SIM)

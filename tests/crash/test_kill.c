@@ -5,12 +5,14 @@
  *
  * CRASHES sets how many kills (50), SEED which moments; both are printed, so that a run can be had again.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -20,6 +22,7 @@
 #define PRODUCERS    3
 #define JOBS_MAX     200000
 #define ACKS_BETWEEN 40 /* at most, from one kill to the next */
+#define LOOK_S	     2	/* without an acknowledgement: to see whether somebody died */
 
 /* What a producer was told, and what was later seen of it. */
 struct acknowledged {
@@ -89,15 +92,31 @@ static void *producer_main(void *arg)
 	return NULL;
 }
 
+/* One that ends by itself would be waited for in vain. */
+static void expect_alive(const struct process *p)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == p->pid)
+		fail_msg("%s ended by itself, with %d", p->name, info.si_status);
+}
+
 /* Lets this many more jobs be acknowledged. */
 static void wait_for_acks(size_t more)
 {
+	struct timespec look;
 	size_t until;
 
 	pthread_mutex_lock(&run.lock);
 	until = run.count + more;
-	while (run.count < until && run.count < JOBS_MAX)
-		pthread_cond_wait(&run.more, &run.lock);
+	while (run.count < until && run.count < JOBS_MAX) {
+		clock_gettime(CLOCK_REALTIME, &look);
+		look.tv_sec += LOOK_S;
+		if (pthread_cond_timedwait(&run.more, &run.lock, &look) != ETIMEDOUT)
+			continue;
+		expect_alive(&run.stack.broker);
+		expect_alive(&run.stack.worker);
+	}
 	pthread_mutex_unlock(&run.lock);
 }
 

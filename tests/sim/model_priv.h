@@ -1,0 +1,57 @@
+/* model_priv.h: what the files of the model share. Included in them alone. */
+#ifndef RAINCHECK_SIM_MODEL_PRIV_H
+#define RAINCHECK_SIM_MODEL_PRIV_H
+
+#include "tests/sim/model.h"
+
+#define MODEL_MOMENT_MAX	   INT64_C(253402300799999)
+#define MODEL_DEFAULT_LEASE_MS	   30000
+#define MODEL_DEFAULT_MAX_ATTEMPTS 5
+#define MODEL_DUE_PER_BATCH	   1000 /* what more is due is done in the next batch */
+#define MODEL_ARTIFACTS_OF_JOB	   16
+
+struct model_job *model_find_job(struct model *m, const struct uuid *id);
+/* Puts the job into a state, with all that follows from it but the event. */
+void model_enter(struct model *m, struct model_job *job, int state);
+/* Tells the fronts that the job changed. */
+void model_event(struct model *m, const struct model_job *job, bool final);
+/* An attempt failed: back in line after a while, or dead. run_at: what the engine says was drawn, −1 where it is not
+ * known; used where the documents allow it. */
+void model_failed(struct model *m, struct model_job *job, int kind, struct slice message, int64_t retry_after_ms,
+		  model_run_at_cb run_at, void *user);
+/* Only the tombstone stays. */
+void model_forget(struct model *m, struct model_job *job);
+void model_drop_artifacts(struct model *m, struct model_job *job);
+/* Names bytes as the job's. False where it has too many. */
+bool model_attach(struct model *m, struct model_job *job, struct slice name, const struct staged *staged);
+
+/* The first in line of a queue that is not taken; NULL where there is none. */
+struct model_job *model_first_ready(struct model *m, int queue);
+int64_t model_attempt_timeout_ms(const struct model *m, const struct model_job *job);
+struct model_backoff model_backoff_of(const struct model *m, const struct model_job *job, int queue);
+void model_pace_leased(struct model *m, int queue);
+void model_pace_succeeded(struct model *m, int queue, int64_t run_ms);
+
+void model_refuse(struct expectation *ret, int code, const char *field);
+void model_answer(struct expectation *ret, const struct message *message, const void *result);
+
+int model_add_queue(struct model *m, struct slice name);
+
+void model_put(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_queue_command(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_link(struct model *m, const struct asked *asked, struct expectation *ret);
+/* False where nothing could be granted; the expectation is then untouched. */
+bool model_lease(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_extend(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_checkpoint(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_complete(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_fail(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_release(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_attach_command(struct model *m, const struct asked *asked, struct expectation *ret);
+/* Of one job. */
+void model_change_named(struct model *m, const struct asked *asked, struct expectation *ret);
+/* Of those among the jobs behind after that the filter names, up to and including until. How many were changed. */
+int64_t model_change_many(struct model *m, const struct command_change *c, const struct uuid *after,
+			  const struct uuid *until);
+
+#endif
