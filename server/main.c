@@ -18,11 +18,13 @@ static int configure(const struct options *o, struct config *c, struct config_er
 {
 	struct config_error why;
 	const char *key;
+	int rc;
 
 	if (o->config && config_read_file(c, o->config, error) < 0)
 		return EXIT_FAILED;
-	if (options_apply(o, c, error) < 0)
-		return EXIT_USAGE;
+	rc = options_apply(o, c, error);
+	if (rc < 0)
+		return rc == ERR_NO_MEMORY ? EXIT_FAILED : EXIT_USAGE;
 	if (config_check(c, &key, &why) == 0)
 		return 0;
 	snprintf(error->text, sizeof(error->text), "%s%s%s: %.500s", o->config ? o->config : "", o->config ? ": " : "",
