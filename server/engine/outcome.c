@@ -210,7 +210,7 @@ int command_release(struct engine *e, struct command *cmd)
 static int extend_one(struct engine *e, const struct command *cmd, const struct msg_extend_item *item, int64_t lease_ms,
 		      int *ret_status)
 {
-	struct job job;
+	struct job job = { 0 }; /* of one that is gone nothing is loaded */
 	int rc;
 
 	rc = load_leased(e, &item->id, &item->lease, &job);

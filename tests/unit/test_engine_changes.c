@@ -151,6 +151,25 @@ static void a_cancel_tells_only_whose_lease_it_took(void **state)
 	assert_int_equal(extend_status(&never, &none), EXTEND_LOST);
 }
 
+/* What one item was told is not told to the next, of which there is nothing left. */
+static void an_erased_job_says_nothing_of_another(void **state)
+{
+	struct uuid canceled = rig_put(&rig, "q", "x"), erased = rig_put(&rig, "q", "y");
+	struct msg_extend_item items[2] = { { .has_id = true, .id = canceled, .has_lease = true },
+					    { .has_id = true, .id = erased, .has_lease = true } };
+	struct msg_job_extend extend = { .has_leases = true, .leases = items, .leases_count = 2 };
+	struct msg_leased_job job;
+
+	(void)state;
+	lease_as(77, &job);
+	items[0].lease = items[1].lease = job.lease;
+	rig_cancel(&rig, &canceled);
+	rig_erase(&rig, &erased);
+	rig_run(&rig, COMMAND_EXTEND, &extend);
+	assert_int_equal(rig.answer.extend.leases[0].status, EXTEND_CANCEL);
+	assert_int_equal(rig.answer.extend.leases[1].status, EXTEND_LOST);
+}
+
 /* A worker that has connected anew goes on with its leases: it is told where it is now. */
 static void who_extends_a_lease_holds_it(void **state)
 {
@@ -475,6 +494,7 @@ int main(void)
 		T(a_waiting_job_is_canceled),
 		T(who_runs_a_canceled_job_learns_it),
 		T(a_cancel_tells_only_whose_lease_it_took),
+		T(an_erased_job_says_nothing_of_another),
 		T(who_extends_a_lease_holds_it),
 		T(what_an_aborted_batch_adopted_is_given_back),
 		T(what_is_finished_cannot_be_canceled),
