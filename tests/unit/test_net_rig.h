@@ -12,6 +12,7 @@
 
 #include <ftw.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ struct net_rig {
 	uv_thread_t thread;
 	uv_sem_t started;
 	uv_async_t order;
+	pthread_mutex_t order_lock;	 /* guards kill and task; all zero is a mutex here */
 	bool kill;			 /* what order stands for, besides stop */
 	void (*task)(struct net_rig *r); /* what order stands for instead, see rig_run() */
 	uv_sem_t task_done;
@@ -62,17 +64,24 @@ static inline void rig_done_cb(void *user)
 static inline void rig_order_cb(uv_async_t *order)
 {
 	struct net_rig *r = order->data;
+	void (*task)(struct net_rig * r);
+	bool kill_too;
 
-	if (r->task) {
-		r->task(r);
-		r->task = NULL;
+	/* libuv's own hand-over is not one that a sanitizer sees. */
+	pthread_mutex_lock(&r->order_lock);
+	task = r->task;
+	r->task = NULL;
+	kill_too = r->kill;
+	pthread_mutex_unlock(&r->order_lock);
+	if (task) {
+		task(r);
 		uv_sem_post(&r->task_done);
 		return;
 	}
 	net_stop(r->net, rig_done_cb, r);
 	if (r->done)
 		abort(); /* cmocka's asserts are the main thread's */
-	if (r->kill)
+	if (kill_too)
 		net_kill(r->net);
 }
 
@@ -155,7 +164,9 @@ static inline void rig_serve(struct net_rig *r, const char *address)
 /* Orders the stop and returns at once. */
 static inline void rig_order_stop(struct net_rig *r, bool kill_too)
 {
+	pthread_mutex_lock(&r->order_lock);
 	r->kill = kill_too;
+	pthread_mutex_unlock(&r->order_lock);
 	uv_async_send(&r->order);
 }
 
@@ -172,7 +183,9 @@ static inline void rig_join(struct net_rig *r)
 /* Does the task on the loop's thread, and waits until it is done. */
 static inline void rig_run(struct net_rig *r, void (*task)(struct net_rig *r))
 {
+	pthread_mutex_lock(&r->order_lock);
 	r->task = task;
+	pthread_mutex_unlock(&r->order_lock);
 	uv_async_send(&r->order);
 	uv_sem_wait(&r->task_done);
 }
