@@ -163,10 +163,7 @@ static int read_chunk(struct check *c, struct chunk *chunk)
 		if (chunk->count == CHUNK)
 			return 0;
 		add_file(chunk, key, value);
-		/* The least key above. */
-		chunk->after = key_copy(key);
-		if (chunk->after.size < KEY_MAX)
-			chunk->after.bytes[chunk->after.size++] = 0;
+		chunk->after = key_above(key);
 		rc = check_step(c, "artifacts checked");
 		if (rc == 0)
 			rc = store_next(t, TABLE_ARTIFACTS, &key, &value);

@@ -131,7 +131,6 @@ struct command {
 
 	/* The engine's: */
 	int64_t wait_until_ms;
-	bool granted;
 
 	void (*answer)(struct command *cmd, const struct message *m, const void *result);
 	void (*refuse)(struct command *cmd, const struct error_info *info);

@@ -102,22 +102,12 @@ static int due_damaged(struct engine *e, const struct due *due)
 	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
 }
 
-/* A page of the store that the job's moment needs cannot be read: nothing of it is touched but the entry, or every
- * batch would fail on it. */
-static bool is_shunned(const struct engine *e, const struct uuid *id)
-{
-	for (size_t i = 0; i < e->shunned.count; i++)
-		if (uuid_equal(&e->shunned.items[i], id))
-			return true;
-	return false;
-}
-
 static int due_one(struct engine *e, const struct due *due)
 {
 	struct job job;
 	int rc;
 
-	if (is_shunned(e, &due->id))
+	if (set_aside_shuns(e, &due->id))
 		return due_damaged(e, due);
 	rc = job_load(e, &due->id, &job);
 	if (rc == ERR_CORRUPT || (rc == ERR_NOT_FOUND && due->known))

@@ -141,6 +141,9 @@ struct index_word {
 /* Enters the job as damaged and takes it out of its queue's counts, unless that was done before. The index entry that
  * led to it is the caller's to remove. what: a word for the log. */
 int set_aside(struct engine *e, const struct uuid *id, const struct index_word *word);
+/* Whether a page of the store that the job's moment needs could not be read: nothing of it may be touched but its due
+ * entry, or every batch would fail on it. */
+bool set_aside_shuns(const struct engine *e, const struct uuid *id);
 /* ERR_CORRUPT for a job that is set aside: also one whose record reads well again, for it is in no count. */
 int set_aside_refuse(struct engine *e, const struct uuid *id);
 /* Removes all that is left of a job whose record cannot be read, wherever its entries are: reads the whole of both

@@ -29,13 +29,24 @@ int report_damage(struct engine *e, const struct uuid *id, const char *what)
 	return event_add(e, &event);
 }
 
-/* What the job counted for in its queue's bytes, as far as the input still tells. */
+bool set_aside_shuns(const struct engine *e, const struct uuid *id)
+{
+	for (size_t i = 0; i < e->shunned.count; i++)
+		if (uuid_equal(&e->shunned.items[i], id))
+			return true;
+	return false;
+}
+
+/* What the job counted for in its queue's bytes, as far as the input still tells; the next start counts anew. */
 static int64_t bytes_of(struct engine *e, const struct uuid *id)
 {
 	struct key key = key_job(id);
 	struct job_input input;
 	struct slice bytes;
 
+	/* Its input may be what cannot be read. */
+	if (set_aside_shuns(e, id))
+		return 0;
 	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0)
 		return 0;
 	return (int64_t)input.payload.size;

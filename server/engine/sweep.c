@@ -72,12 +72,10 @@ static int begin(struct engine *e, struct command_change *c)
 /* The job behind c->after. ERR_NOT_FOUND past the last. */
 static int step(struct engine *e, struct command_change *c, struct slice *ret_record)
 {
-	struct key from = key_job(&c->after);
+	struct key from = key_above(slice_of(c->after.bytes, sizeof(c->after.bytes)));
 	struct slice key;
 	int rc;
 
-	/* The least key above. */
-	from.bytes[from.size++] = 0;
 	rc = store_seek(e->txn, TABLE_JOBS, c->has_after ? key_slice(&from) : slice_of(NULL, 0), &key, ret_record);
 	if (rc == 0)
 		rc = key_read_job(key, &c->after);

@@ -113,6 +113,15 @@ struct key key_copy(struct slice bytes)
 	return k;
 }
 
+struct key key_above(struct slice key)
+{
+	struct key k = key_copy(key);
+
+	if (k.size < KEY_MAX)
+		k.bytes[k.size++] = 0;
+	return k;
+}
+
 /* ---- reading ---- */
 
 static uint64_t take_number(const uint8_t **p, unsigned bytes)

@@ -33,6 +33,8 @@ struct key key_word(const char *word);
 struct key key_name(struct slice name);
 /* A key that a table gave, at most KEY_MAX bytes of it: the table's own goes with the next write. */
 struct key key_copy(struct slice bytes);
+/* The least key above one: where to go on when writing has taken the place of the cursor away. */
+struct key key_above(struct slice key);
 
 /* Each ERR_CORRUPT unless the key has the table's shape. */
 int key_read_queue(struct slice key, uint32_t *ret);

@@ -61,16 +61,6 @@ static void tell(struct migration *m, const char *fmt, ...)
 	m->options->notice(m->options->notice_user, line);
 }
 
-/* The least key above: writing has taken the place of the cursor away. */
-static struct key key_above(struct slice key)
-{
-	struct key k = key_copy(key);
-
-	if (k.size < KEY_MAX)
-		k.bytes[k.size++] = 0;
-	return k;
-}
-
 static int put(struct migration *m, enum store_table table, const struct key *key, struct slice value)
 {
 	return store_put(m->txn, table, key_slice(key), value);

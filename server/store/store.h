@@ -3,7 +3,8 @@
  * Above this line nobody knows LMDB. One write transaction at a time, from begin to end on one thread (the writer's);
  * read transactions on any thread, each used by one thread at a time, each a consistent picture of the last commit.
  * Values handed out point into the map: they hold until the next write of the same transaction or its end. A read
- * transaction must be short: while it is open, pages it might need are not reused.
+ * transaction must be short: while it is open, pages it might need are not reused; a backup or a check holds one for as
+ * long as it takes, and store_room() counts that.
  *
  * Errors: ERR_STORE_FULL (map or disk full), ERR_STORE_ERROR (the disk failed; store_error_detail() says how),
  * ERR_NO_MEMORY. After any of them in a write transaction only store_abort() may follow.

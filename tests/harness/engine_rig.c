@@ -387,3 +387,20 @@ const struct msg_job *rig_job(struct rig *r, const struct uuid *id)
 	r->code = view_job(r->view_txn, &r->settings, r->now_ms, id, &r->view);
 	return &r->view.job;
 }
+
+int rig_state(struct rig *r, const struct uuid *id)
+{
+	const struct msg_job *job = rig_job(r, id);
+
+	return r->code == 0 ? job->state : r->code;
+}
+
+struct msg_queue rig_queue(struct rig *r, const char *name)
+{
+	struct msg_queue q;
+
+	store_abort(r->view_txn);
+	assert_int_equal(store_begin_read(r->store, &r->view_txn), 0);
+	assert_int_equal(view_queue_by_name(r->view_txn, slice_str(name), &q), 0);
+	return q;
+}

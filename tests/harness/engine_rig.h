@@ -86,6 +86,10 @@ void rig_fail(struct rig *r, const struct uuid *id, const struct token *lease, i
 
 /* The job as it is now; valid until the next call. ERR_… in r->code where it is not there. */
 const struct msg_job *rig_job(struct rig *r, const struct uuid *id);
+/* Its state, or ERR_… where it is not there. */
+int rig_state(struct rig *r, const struct uuid *id);
+/* The queue as it is now; valid until the next call. */
+struct msg_queue rig_queue(struct rig *r, const char *name);
 /* Fails the test unless the checker finds nothing. */
 void rig_check(struct rig *r);
 

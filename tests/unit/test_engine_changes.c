@@ -28,23 +28,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int state_of(const struct uuid *id)
-{
-	const struct msg_job *job = rig_job(&rig, id);
-
-	return rig.code == 0 ? job->state : rig.code;
-}
-
-static struct msg_queue queue_now(const char *name)
-{
-	struct msg_queue q;
-
-	store_abort(rig.view_txn);
-	assert_int_equal(store_begin_read(rig.store, &rig.view_txn), 0);
-	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str(name), &q), 0);
-	return q;
-}
-
 static const struct job_event *event_with_lease(void)
 {
 	size_t count;
@@ -73,7 +56,7 @@ static void die(const struct uuid *id)
 
 	assert_true(rig_lease(&rig, "q", &job));
 	rig_fail(&rig, id, &job.lease, FAIL_REJECTED, 0);
-	assert_int_equal(state_of(id), JOB_DEAD);
+	assert_int_equal(rig_state(&rig, id), JOB_DEAD);
 }
 
 /* ---- one job ---- */
@@ -92,8 +75,8 @@ static void a_waiting_job_is_canceled(void **state)
 	assert_int_equal(rig.answer.change.count, 1);
 	rig_cancel(&rig, &scheduled);
 	assert_int_equal(rig.answer.change.count, 1);
-	assert_int_equal(state_of(&ready), JOB_CANCELED);
-	assert_int_equal(state_of(&scheduled), JOB_CANCELED);
+	assert_int_equal(rig_state(&rig, &ready), JOB_CANCELED);
+	assert_int_equal(rig_state(&rig, &scheduled), JOB_CANCELED);
 	rig_pass(&rig, 10000);
 	assert_false(rig_lease(&rig, "q", &job));
 	rig_cancel(&rig, &ready);
@@ -131,7 +114,7 @@ static void who_runs_a_canceled_job_learns_it(void **state)
 	assert_int_equal(extend_status(&id, &stale.lease), EXTEND_LOST);
 	rig_complete(&rig, &id, &job.lease, "too late");
 	assert_int_equal(rig.code, ERR_LEASE_LOST);
-	assert_int_equal(state_of(&id), JOB_CANCELED);
+	assert_int_equal(rig_state(&rig, &id), JOB_CANCELED);
 }
 
 /* A lease that was over before the cancel is a lost one, and no lease at all is none. */
@@ -229,7 +212,7 @@ static void a_dead_job_begins_anew_at_the_end(void **state)
 	rig_put(&rig, "q", "other");
 	rig_retry(&rig, &id);
 	assert_int_equal(rig.answer.change.count, 1);
-	assert_int_equal(state_of(&id), JOB_READY);
+	assert_int_equal(rig_state(&rig, &id), JOB_READY);
 	assert_int_equal(rig.view.job.attempt, 0);
 	assert_true(rig.view.job.has_error);
 	assert_false(rig.view.job.has_finished_at_ms);
@@ -257,7 +240,7 @@ static void whose_deadline_has_passed_is_not_retried(void **state)
 	rig_retry(&rig, &id);
 	assert_int_equal(rig.code, ERR_INVALID_STATE);
 	assert_non_null(strstr(rig.info.message, "deadline"));
-	assert_int_equal(state_of(&id), JOB_DEAD);
+	assert_int_equal(rig_state(&rig, &id), JOB_DEAD);
 }
 
 static void erase_leaves_a_tombstone_and_nothing_else(void **state)
@@ -281,7 +264,7 @@ static void erase_leaves_a_tombstone_and_nothing_else(void **state)
 	rig_erase(&rig, &id);
 	assert_int_equal(rig.answer.change.count, 1);
 	assert_non_null(event_with_lease());
-	assert_int_equal(state_of(&id), ERR_GONE);
+	assert_int_equal(rig_state(&rig, &id), ERR_GONE);
 	for (int table = TABLE_JOBS; table <= TABLE_BLOBS; table++) {
 		assert_int_equal(store_count(rig.view_txn, table, &count), 0);
 		assert_int_equal(count, table == TABLE_DUE); /* the tombstone's own */
@@ -293,7 +276,7 @@ static void erase_leaves_a_tombstone_and_nothing_else(void **state)
 	assert_true(rig.answer.put.created);
 	assert_false(uuid_equal(&again, &id));
 	rig_pass(&rig, rig.settings.tombstone_ttl_ms);
-	assert_int_equal(state_of(&id), ERR_NOT_FOUND);
+	assert_int_equal(rig_state(&rig, &id), ERR_NOT_FOUND);
 }
 
 /* ---- queues ---- */
@@ -366,13 +349,13 @@ static void bytes_are_bounded_too(void **state)
 	(void)state;
 	rig_queue_set(&rig, "q", (struct msg_queue_set){ .has_max_bytes = true, .max_bytes = 10 });
 	id = rig_put(&rig, "q", "123456");
-	assert_int_equal(queue_now("q").bytes, 6);
+	assert_int_equal(rig_queue(&rig, "q").bytes, 6);
 	rig_put(&rig, "q", "12345");
 	assert_int_equal(rig.code, ERR_QUEUE_FULL);
 	rig_put(&rig, "q", "1234");
 	assert_int_equal(rig.code, 0);
 	rig_cancel(&rig, &id);
-	assert_int_equal(queue_now("q").bytes, 4);
+	assert_int_equal(rig_queue(&rig, "q").bytes, 4);
 	rig_put(&rig, "q", "123456");
 	assert_int_equal(rig.code, 0);
 }
@@ -437,7 +420,7 @@ static void a_nil_takes_a_setting_back(void **state)
 	assert_false(rig.answer.queue.has_max_jobs);
 	assert_true(slice_is(rig.answer.queue.title, "Renders"));
 	rig_restart(&rig);
-	assert_true(slice_is(queue_now("q").title, "Renders"));
+	assert_true(slice_is(rig_queue(&rig, "q").title, "Renders"));
 }
 
 /* ---- links ---- */

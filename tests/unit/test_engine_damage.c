@@ -10,6 +10,7 @@
 
 #include "server/store/blob.h"
 #include "server/store/keys.h"
+#include "tests/harness/damage.h"
 #include "tests/harness/engine_rig.h"
 
 static struct rig rig;
@@ -365,6 +366,33 @@ static void the_file_of_a_damaged_artifact_goes_with_its_job(void **state)
 	rig_check(&rig);
 }
 
+/* The batch that meets the page fails; the next one sets the job aside without looking there again. */
+static void a_damaged_page_holds_up_no_time(void **state)
+{
+	static const char needle[] = "on the page to damage";
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
+	struct msg_leased_job job;
+	struct command *answered;
+	struct store_txn *t;
+	uint8_t random[32] = { 0 };
+
+	(void)state;
+	put.has_attempt_timeout_ms = true;
+	put.attempt_timeout_ms = 1000;
+	rig_put_params(&rig, &put);
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_pause(&rig);
+	damage_pages(&rig.dir, needle);
+	rig_resume(&rig);
+	rig.now_ms += 1000;
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
+	store_abort(t);
+	engine_aborted(rig.engine, false, &answered);
+	rig_pass(&rig, 0);
+	assert_int_equal(set_aside(), 1);
+}
+
 static void a_damaged_queue_hides_no_other(void **state)
 {
 	struct msg_queue *queues;
@@ -397,6 +425,7 @@ int main(void)
 		T(a_record_that_reads_well_again_stays_set_aside),
 		T(what_is_left_of_a_lost_record_can_be_erased),
 		T(the_file_of_a_damaged_artifact_goes_with_its_job),
+		T(a_damaged_page_holds_up_no_time),
 		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),
 		T(a_damaged_checkpoint_is_not_paid_for_again),

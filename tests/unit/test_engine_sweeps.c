@@ -28,23 +28,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int state_of(const struct uuid *id)
-{
-	const struct msg_job *job = rig_job(&rig, id);
-
-	return rig.code == 0 ? job->state : rig.code;
-}
-
-static struct msg_queue queue_now(const char *name)
-{
-	struct msg_queue q;
-
-	store_abort(rig.view_txn);
-	assert_int_equal(store_begin_read(rig.store, &rig.view_txn), 0);
-	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str(name), &q), 0);
-	return q;
-}
-
 static struct command_change by_filter(enum change_action action, const char *queue)
 {
 	struct command_change c = { .action = action };
@@ -72,9 +55,9 @@ static void a_filter_takes_its_own_and_no_others(void **state)
 	rig_change(&rig, &c);
 	assert_int_equal(rig.answer.change.count, 2);
 	assert_false(rig.answer.change.has_cursor);
-	assert_int_equal(state_of(&other), JOB_READY);
-	assert_int_equal(state_of(&done), JOB_SUCCEEDED);
-	assert_int_equal(state_of(&waits), JOB_CANCELED);
+	assert_int_equal(rig_state(&rig, &other), JOB_READY);
+	assert_int_equal(rig_state(&rig, &done), JOB_SUCCEEDED);
+	assert_int_equal(rig_state(&rig, &waits), JOB_CANCELED);
 	c = by_filter(CHANGE_CANCEL, "nobody");
 	rig_change(&rig, &c);
 	assert_int_equal(rig.answer.change.count, 0);
@@ -101,13 +84,13 @@ static void each_word_of_a_filter_binds(void **state)
 	c.filter.state = JOB_READY;
 	rig_change(&rig, &c);
 	assert_int_equal(rig.answer.change.count, 1);
-	assert_int_equal(state_of(&old), ERR_GONE);
-	assert_int_equal(state_of(&young), JOB_READY);
+	assert_int_equal(rig_state(&rig, &old), ERR_GONE);
+	assert_int_equal(rig_state(&rig, &young), JOB_READY);
 	c = (struct command_change){ .action = CHANGE_ERASE, .filter = c.filter };
 	c.filter.has_before_at_ms = false;
 	rig_change(&rig, &c);
-	assert_int_equal(state_of(&young), ERR_GONE);
-	assert_int_equal(state_of(&foreign), JOB_READY);
+	assert_int_equal(rig_state(&rig, &young), ERR_GONE);
+	assert_int_equal(rig_state(&rig, &foreign), JOB_READY);
 }
 
 static void put_many(const char *queue, int count)
@@ -126,7 +109,7 @@ static void many_are_changed_over_several_batches(void **state)
 	rig_change(&rig, &c);
 	assert_int_equal(rig.answer.change.count, 1203);
 	assert_in_range(rig.batches, 3, 4);
-	assert_int_equal(queue_now("q").counts.canceled, 1203);
+	assert_int_equal(rig_queue(&rig, "q").counts.canceled, 1203);
 	rig_check(&rig);
 }
 
@@ -145,8 +128,8 @@ static void what_is_put_meanwhile_is_spared(void **state)
 	late = rig_put(&rig, "q", "late");
 	while (rig.answered_by != &cmd)
 		rig_pass(&rig, 0);
-	assert_int_equal(state_of(&late), JOB_READY);
-	assert_int_equal(queue_now("q").counts.canceled, 1200);
+	assert_int_equal(rig_state(&rig, &late), JOB_READY);
+	assert_int_equal(rig_queue(&rig, "q").counts.canceled, 1200);
 	assert_true(engine_next_ms(rig.engine) > 0);
 }
 
@@ -205,10 +188,10 @@ static void a_failed_batch_ends_it_with_the_error(void **state)
 	rig.take_back = true;
 	rig_pass(&rig, 0);
 	assert_int_equal(rig.code, ERR_STORE_ERROR);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
+	assert_int_equal(rig_queue(&rig, "q").counts.canceled, 500);
 	rig_pass(&rig, 0);
 	assert_true(engine_next_ms(rig.engine) > 0);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
+	assert_int_equal(rig_queue(&rig, "q").counts.canceled, 500);
 	rig_check(&rig);
 }
 
@@ -224,7 +207,7 @@ static void it_ends_with_its_session(void **state)
 	rig_submit(&rig, &cmd, COMMAND_CHANGE, &c);
 	rig_submit(&rig, &forget, COMMAND_FORGET, &nothing);
 	assert_true(engine_next_ms(rig.engine) > 0);
-	assert_int_equal(queue_now("q").counts.canceled, 500);
+	assert_int_equal(rig_queue(&rig, "q").counts.canceled, 500);
 }
 
 static void purge_cancels_what_waits(void **state)
@@ -241,7 +224,7 @@ static void purge_cancels_what_waits(void **state)
 	assert_int_equal(rig.answer.purge.counts.canceled, 3);
 	assert_int_equal(rig.answer.purge.counts.running, 1);
 	assert_true(slice_is(rig.answer.purge.queue, "q"));
-	assert_int_equal(state_of(&runs), JOB_RUNNING);
+	assert_int_equal(rig_state(&rig, &runs), JOB_RUNNING);
 	c = by_filter(CHANGE_PURGE, "nobody");
 	rig_change(&rig, &c);
 	assert_int_equal(rig.code, ERR_NOT_FOUND);
@@ -262,9 +245,9 @@ static void erasing_all_takes_damaged_ones_too(void **state)
 	assert_int_equal(store_commit(t), 0);
 	rig_change(&rig, &c);
 	assert_int_equal(rig.answer.change.count, 2);
-	assert_int_equal(state_of(&id), ERR_GONE);
-	assert_int_equal(queue_now("q").counts.ready, 0);
-	assert_int_equal(queue_now("q").bytes, 0);
+	assert_int_equal(rig_state(&rig, &id), ERR_GONE);
+	assert_int_equal(rig_queue(&rig, "q").counts.ready, 0);
+	assert_int_equal(rig_queue(&rig, "q").bytes, 0);
 }
 
 /* The queue goes with the batch that made it; the change that came for it stays, behind another. */
@@ -299,7 +282,7 @@ static void a_purge_that_is_stopped_says_so(void **state)
 	rig_submit(&rig, &forget, COMMAND_FORGET, NULL);
 	assert_non_null(strstr(rig.info.message, "after 500 jobs"));
 	assert_int_equal(rig.info.code, ERR_SHUTTING_DOWN);
-	assert_int_equal(queue_now("q").counts.ready, 700);
+	assert_int_equal(rig_queue(&rig, "q").counts.ready, 700);
 }
 
 static void a_purge_of_an_empty_queue_looks_at_nothing(void **state)

@@ -16,6 +16,7 @@
 #include "proto/base/clean.h"
 #include "server/store/keys.h"
 #include "server/writer/writer.h"
+#include "tests/harness/damage.h"
 #include "tests/harness/tempdir.h"
 
 static struct {
@@ -283,30 +284,6 @@ static void a_failed_batch_forgets_who_is_gone(void **state)
 
 #define NEEDLE "the page to damage is the one that holds this"
 
-/* Takes the kind from the page that holds the needle, so that it is a page of nothing. */
-static void damage_page(void)
-{
-	_cleanup_free_ char *bytes = malloc(1 << 24);
-	char path[300];
-	size_t size, at = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/raincheck.mdb", fixture.dir.path);
-	file = fopen(path, "r+");
-	assert_non_null(file);
-	assert_non_null(bytes);
-	size = fread(bytes, 1, 1 << 24, file);
-	for (char *found; (found = memmem(bytes + at, size - at, NEEDLE, strlen(NEEDLE)));
-	     at = (size_t)(found - bytes) + 1) {
-		long page = (found - bytes) / 4096 * 4096;
-
-		assert_int_equal(fseek(file, page + 10, SEEK_SET), 0);
-		assert_int_equal(fwrite("\0\0", 1, 2, file), 2);
-	}
-	assert_true(at > 0);
-	assert_int_equal(fclose(file), 0);
-}
-
 static void put_needle(void)
 {
 	struct store_txn *t;
@@ -327,7 +304,7 @@ static void whoever_needs_a_damaged_page_fails_alone(void **state)
 	await(&first);
 	put_needle();
 	teardown_writer();
-	damage_page();
+	damage_pages(&fixture.dir, NEEDLE);
 	open_all(1 << 28);
 	submit_lease(&lease, 0, 7);
 	submit_put(&second, "second");
