@@ -4,7 +4,7 @@
 #ifndef RAINCHECK_TEST_CHECK_RIG_H
 #define RAINCHECK_TEST_CHECK_RIG_H
 
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/keys.h"
 #include "tests/harness/engine_rig.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 
 static struct rig *current; /* callbacks carry no user pointer; a test has one rig */
 

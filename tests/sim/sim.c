@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
 #include "tests/sim/compare.h"

@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 #include "server/broker_secret.h"
-#include "server/engine/backup.h"
-#include "server/engine/check.h"
+#include "server/upkeep/backup.h"
+#include "server/upkeep/check.h"
 #include "server/store/blob.h"
 #include "server/store/layout.h"
 #include "tests/harness/good_store.h"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "server/engine/compact.h"
+#include "server/upkeep/compact.h"
 #include "tests/harness/good_store.h"
 
 static struct error_info why;

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/migrate.h"

@@ -3,8 +3,8 @@
  * test_check.c and the broker's own tests. */
 #include <stdatomic.h>
 
-#include "server/engine/backup.h"
-#include "server/engine/check.h"
+#include "server/upkeep/backup.h"
+#include "server/upkeep/check.h"
 #include "tests/unit/test_net_rig.h"
 
 static struct net_rig rig;

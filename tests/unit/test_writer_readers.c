@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/engine/view.h"
 #include "server/writer/writer.h"
 #include "tests/harness/tempdir.h"

@@ -1,14 +1,14 @@
 /* check_priv.h: what the files of the checker share: check.c (the jobs, the queues, the order of it all),
  * check_tables.c (what stands beside the jobs), check_files.c (artifacts). Included by them alone; one check is one
  * thread's. */
-#ifndef RAINCHECK_ENGINE_CHECK_PRIV_H
-#define RAINCHECK_ENGINE_CHECK_PRIV_H
+#ifndef RAINCHECK_UPKEEP_CHECK_PRIV_H
+#define RAINCHECK_UPKEEP_CHECK_PRIV_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/base/uuid.h"
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
 

@@ -1,4 +1,4 @@
-#include "server/engine/compact.h"
+#include "server/upkeep/compact.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/blob.h"
 #include "server/store/copy.h"
 #include "server/store/layout.h"

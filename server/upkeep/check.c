@@ -2,7 +2,7 @@
  * every other table is walked, and each entry followed back to its job. So what is missing is found from one side, and
  * what is too many from the other.
  */
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
-#include "server/engine/check_priv.h"
+#include "server/upkeep/check_priv.h"
 #include "server/engine/job_due.h"
 #include "server/engine/queues.h"
 

@@ -2,7 +2,7 @@
  * of the files; copy the links' secret; check the copy; give it its name. Failure: the partial directory is removed.
  * Where the process is killed it stays, under the name that says so.
  */
-#include "server/engine/backup.h"
+#include "server/upkeep/backup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/text.h"
 #include "proto/base/units.h"
-#include "server/engine/check.h"
+#include "server/upkeep/check.h"
 #include "server/store/blob.h"
 #include "server/store/copy.h"
 #include "server/store/keys.h"

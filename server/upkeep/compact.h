@@ -5,8 +5,8 @@
  * whole, as it was or compacted. What a run that was cut off leaves is DIR/compact.partial, which the next run removes.
  * Room for a second file is needed. For the main thread of a process that does nothing else.
  */
-#ifndef RAINCHECK_ENGINE_COMPACT_H
-#define RAINCHECK_ENGINE_COMPACT_H
+#ifndef RAINCHECK_UPKEEP_COMPACT_H
+#define RAINCHECK_UPKEEP_COMPACT_H
 
 #include <stdint.h>
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/engine/check_priv.h"
+#include "server/upkeep/check_priv.h"
 
 /* ---- the indexes; entries that still lead to a job that is set aside are removed when somebody comes upon them ----
  */

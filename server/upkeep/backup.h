@@ -10,8 +10,8 @@
  * Any thread but the writer's; it takes as long as it takes to read and write everything. Several may run at once, each
  * into its own directory.
  */
-#ifndef RAINCHECK_ENGINE_BACKUP_H
-#define RAINCHECK_ENGINE_BACKUP_H
+#ifndef RAINCHECK_UPKEEP_BACKUP_H
+#define RAINCHECK_UPKEEP_BACKUP_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
-#include "server/engine/check_priv.h"
+#include "server/upkeep/check_priv.h"
 
 #define CHUNK 256 /* files looked for in one transaction */
 

@@ -8,8 +8,8 @@
  * The records are read in one read transaction, the files after it, held against removal: so it may run beside a
  * broker's writer, on any other thread. It takes as long as it takes to read everything.
  */
-#ifndef RAINCHECK_ENGINE_CHECK_H
-#define RAINCHECK_ENGINE_CHECK_H
+#ifndef RAINCHECK_UPKEEP_CHECK_H
+#define RAINCHECK_UPKEEP_CHECK_H
 
 #include <stdbool.h>
 #include <stdint.h>
