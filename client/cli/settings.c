@@ -11,37 +11,39 @@
 
 enum kind { TEXT, WHOLE, DURATION, NUMBER, PREVIEW };
 
-/* has is the offset of has_…, or 0 where there is none: no such member begins a put. */
+/* has is the offset of has_…, or 0 where there is none: no such member begins a put. Without one a put takes 0 for "not
+ * given"; positive is set where that would mean something else than the 0 that was asked for. */
 struct key {
 	const char *name;
 	enum kind kind;
 	size_t offset;
 	size_t has;
+	bool positive;
 };
 
 #define AT(member) offsetof(struct raincheck_put, member)
 
 static const struct key keys[] = {
-	{ "queue", TEXT, AT(queue), 0 },
-	{ "content_type", TEXT, AT(content_type), 0 },
-	{ "priority", WHOLE, AT(priority), AT(has_priority) },
-	{ "delay_ms", DURATION, AT(delay_ms), 0 },
-	{ "run_at_ms", WHOLE, AT(run_at_ms), 0 },
-	{ "start_deadline_ms", DURATION, AT(start_deadline_ms), 0 },
-	{ "deadline_ms", DURATION, AT(deadline_ms), 0 },
-	{ "attempt_timeout_ms", DURATION, AT(attempt_timeout_ms), 0 },
-	{ "max_attempts", WHOLE, AT(max_attempts), 0 },
-	{ "backoff.base_ms", DURATION, AT(backoff.base_ms), AT(backoff.has_base_ms) },
-	{ "backoff.factor", NUMBER, AT(backoff.factor), 0 },
-	{ "backoff.max_ms", DURATION, AT(backoff.max_ms), 0 },
-	{ "backoff.jitter", NUMBER, AT(backoff.jitter), AT(backoff.has_jitter) },
-	{ "idempotency_key", TEXT, AT(idempotency_key), 0 },
-	{ "group", TEXT, AT(group), 0 },
-	{ "title", TEXT, AT(title), 0 },
-	{ "preview", PREVIEW, AT(preview), 0 },
-	{ "callback_url", TEXT, AT(callback_url), 0 },
-	{ "result_ttl_ms", DURATION, AT(result_ttl_ms), AT(has_result_ttl_ms) },
-	{ "traceparent", TEXT, AT(traceparent), 0 },
+	{ "queue", TEXT, AT(queue), 0, false },
+	{ "content_type", TEXT, AT(content_type), 0, false },
+	{ "priority", WHOLE, AT(priority), AT(has_priority), false },
+	{ "delay_ms", DURATION, AT(delay_ms), 0, false },
+	{ "run_at_ms", WHOLE, AT(run_at_ms), 0, false },
+	{ "start_deadline_ms", DURATION, AT(start_deadline_ms), 0, true },
+	{ "deadline_ms", DURATION, AT(deadline_ms), 0, true },
+	{ "attempt_timeout_ms", DURATION, AT(attempt_timeout_ms), 0, true },
+	{ "max_attempts", WHOLE, AT(max_attempts), 0, true },
+	{ "backoff.base_ms", DURATION, AT(backoff.base_ms), AT(backoff.has_base_ms), false },
+	{ "backoff.factor", NUMBER, AT(backoff.factor), 0, true },
+	{ "backoff.max_ms", DURATION, AT(backoff.max_ms), 0, true },
+	{ "backoff.jitter", NUMBER, AT(backoff.jitter), AT(backoff.has_jitter), false },
+	{ "idempotency_key", TEXT, AT(idempotency_key), 0, false },
+	{ "group", TEXT, AT(group), 0, false },
+	{ "title", TEXT, AT(title), 0, false },
+	{ "preview", PREVIEW, AT(preview), 0, false },
+	{ "callback_url", TEXT, AT(callback_url), 0, false },
+	{ "result_ttl_ms", DURATION, AT(result_ttl_ms), AT(has_result_ttl_ms), false },
+	{ "traceparent", TEXT, AT(traceparent), 0, false },
 };
 
 static int refuse(struct settings_error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -212,6 +214,8 @@ static int set_whole(struct draft *d, const struct key *k, const char *value, st
 	if (k->kind == DURATION && value_duration(value, &number) < 0)
 		return refuse(error, "%s must be milliseconds or a duration such as 90s, not \"%.60s\"", k->name,
 			      value);
+	if (k->positive && number == 0)
+		return refuse(error, "%s must be more than 0", k->name);
 	store(d, k, &number, sizeof(number));
 	return 0;
 }
@@ -222,6 +226,8 @@ static int set_number(struct draft *d, const struct key *k, const char *value, s
 
 	if (value_number(value, &number) < 0)
 		return refuse(error, "%s must be a number, not \"%.60s\"", k->name, value);
+	if (k->positive && number <= 0)
+		return refuse(error, "%s must be more than 0", k->name);
 	store(d, k, &number, sizeof(number));
 	return 0;
 }

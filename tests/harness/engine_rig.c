@@ -276,6 +276,16 @@ void rig_pass(struct rig *r, int64_t ms)
 
 /* ---- the usual commands ---- */
 
+struct msg_job_put rig_put_of(const char *queue, const char *payload)
+{
+	return (struct msg_job_put){
+		.has_queue = true,
+		.queue = slice_str(queue),
+		.has_payload = true,
+		.payload = slice_str(payload),
+	};
+}
+
 struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put)
 {
 	struct put_item item = { .put = *put };
@@ -293,12 +303,7 @@ struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put)
 
 struct uuid rig_put(struct rig *r, const char *queue, const char *payload)
 {
-	struct msg_job_put put = {
-		.has_queue = true,
-		.queue = slice_str(queue),
-		.has_payload = true,
-		.payload = slice_str(payload),
-	};
+	struct msg_job_put put = rig_put_of(queue, payload);
 
 	return rig_put_params(r, &put);
 }

@@ -71,6 +71,8 @@ void rig_change(struct rig *r, struct command_change *change);
 /* A batch without a command at a later moment: time passes. */
 void rig_pass(struct rig *r, int64_t ms);
 
+/* A put that says no more than this, to be added to. */
+struct msg_job_put rig_put_of(const char *queue, const char *payload);
 struct uuid rig_put(struct rig *r, const char *queue, const char *payload);
 struct uuid rig_put_params(struct rig *r, const struct msg_job_put *put);
 /* Of one job; r->code says whether it was refused. */

@@ -86,6 +86,13 @@ static void test_refuses_what_is_no_setting(void **state)
 	refuses("delay_ms=soon", "delay_ms");
 	refuses("backoff.factor=", "backoff.factor");
 	refuses("backoff.jitter=nan", "backoff.jitter");
+	/* A put would take 0 for "not given". */
+	refuses("max_attempts=0", "max_attempts must be more than 0");
+	refuses("deadline_ms=0", "deadline_ms must be more than 0");
+	refuses("start_deadline_ms=0s", "start_deadline_ms must be more than 0");
+	refuses("attempt_timeout_ms=0", "attempt_timeout_ms must be more than 0");
+	refuses("backoff.factor=0", "backoff.factor must be more than 0");
+	refuses("backoff.max_ms=0", "backoff.max_ms must be more than 0");
 	refuses("preview=x.jpg", "@FILE");
 	refuses("preview=@x.exe", "x.exe");
 	refuses("preview=@/nonexistent.jpg", "/nonexistent.jpg");

@@ -1,5 +1,5 @@
-/* The engine at the ends of what it may be given: the largest payload, the longest durations, the steepest backoff, a
- * peer that takes only small messages, and a clock that is set back. */
+/* The engine at the ends of what it may be given: the largest payload, the bounds of a queue, the longest durations,
+ * the steepest backoff, a peer that takes only small messages, and a clock that is set back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,20 +28,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct msg_job_put put_of(const char *queue, const char *payload)
-{
-	return (struct msg_job_put){
-		.has_queue = true,
-		.queue = slice_str(queue),
-		.has_payload = true,
-		.payload = slice_str(payload),
-	};
-}
-
 static void a_payload_may_be_as_large_as_allowed(void **state)
 {
 	_cleanup_free_ char *payload = calloc(1, 20 << 20);
-	struct msg_job_put put = put_of("q", "");
+	struct msg_job_put put = rig_put_of("q", "");
 	struct msg_leased_job job;
 
 	(void)state;
@@ -55,6 +45,40 @@ static void a_payload_may_be_as_large_as_allowed(void **state)
 	assert_int_equal(job.payload.size, 20 << 20);
 }
 
+/* Coming back would not help: so it is told apart from a queue that is full for now. */
+static void a_payload_larger_than_its_queue_may_hold_is_too_large(void **state)
+{
+	(void)state;
+	rig_queue_set(&rig, "q", (struct msg_queue_set){ .has_max_bytes = true, .max_bytes = 10 });
+	rig_put(&rig, "q", "1234567890");
+	assert_int_equal(rig.code, 0);
+	rig_put(&rig, "q", "1234567890");
+	assert_int_equal(rig.code, ERR_QUEUE_FULL);
+	assert_string_equal(rig.info.field, "queue");
+	rig_put(&rig, "q", "12345678901");
+	assert_int_equal(rig.code, ERR_TOO_LARGE);
+	assert_string_equal(rig.info.field, "payload");
+	assert_int_equal(rig.info.retry_after_ms, 0);
+}
+
+/* It was taken in before, and nobody could put it again under its id. */
+static void a_retry_is_not_bound_by_what_its_queue_may_hold(void **state)
+{
+	struct uuid id = rig_put(&rig, "q", "123456");
+	struct msg_leased_job job;
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_fail(&rig, &id, &job.lease, FAIL_REJECTED, 0);
+	rig_queue_set(
+		&rig, "q",
+		(struct msg_queue_set){ .has_max_jobs = true, .max_jobs = 0, .has_max_bytes = true, .max_bytes = 0 });
+	rig_retry(&rig, &id);
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(rig_state(&rig, &id), JOB_READY);
+	assert_int_equal(rig_queue(&rig, "q").bytes, 6);
+}
+
 static void an_answer_fits_into_a_message(void **state)
 {
 	_cleanup_free_ char *payload = calloc(1, 2000);
@@ -62,7 +86,7 @@ static void an_answer_fits_into_a_message(void **state)
 	struct msg_job_lease lease = {
 		.has_queues = true, .queues_count = 1, .queues = &name, .has_max = true, .max = 1000
 	};
-	struct msg_job_put put = put_of("q", "");
+	struct msg_job_put put = rig_put_of("q", "");
 
 	(void)state;
 	assert_non_null(payload);
@@ -98,7 +122,7 @@ static void what_is_kept_for_ever_stays(void **state)
 
 static void a_backoff_from_nothing_stays_nothing(void **state)
 {
-	struct msg_job_put put = put_of("q", "x");
+	struct msg_job_put put = rig_put_of("q", "x");
 	struct msg_leased_job job;
 	struct uuid id;
 
@@ -119,7 +143,7 @@ static void a_backoff_from_nothing_stays_nothing(void **state)
 
 static void the_steepest_backoff_ends_at_its_most(void **state)
 {
-	struct msg_job_put put = put_of("q", "x");
+	struct msg_job_put put = rig_put_of("q", "x");
 	struct msg_leased_job job;
 	struct uuid id;
 
@@ -215,6 +239,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_payload_may_be_as_large_as_allowed),
+		T(a_payload_larger_than_its_queue_may_hold_is_too_large),
+		T(a_retry_is_not_bound_by_what_its_queue_may_hold),
 		T(an_answer_fits_into_a_message),
 		T(what_is_kept_for_ever_stays),
 		T(a_backoff_from_nothing_stays_nothing),
