@@ -22,15 +22,11 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
-#include "tests/harness/fault_life.h"
+#include "tests/harness/fault_run.h"
 
-#define OUTPUT_BYTES 2000
-#define TEXT_BYTES   3000
-#define PATIENCE_MS  10000
-#define KIND	     FAULT_BIT(FAULT_ALLOCATE)
+#define KIND FAULT_BIT(FAULT_ALLOCATE)
 
-static struct fault fault;
-static unsigned lives;
+static struct fault_run run = { .kinds = KIND, .setting = "ALLOCATIONS", .points = 150 };
 
 struct tally {
 	unsigned points;
@@ -40,105 +36,30 @@ struct tally {
 	unsigned by_design; /* ended by a library that says it does so */
 };
 
-static int64_t stride_of(int64_t calls)
+static struct fault_plan plan_of(int64_t point, bool lasting)
 {
-	const char *wanted = getenv("ALLOCATIONS");
-	int64_t points = (int64_t)fault_setting("ALLOCATIONS", 150);
-
-	return (wanted && strcmp(wanted, "all") == 0) || points >= calls ? 1 : (calls + points - 1) / points;
-}
-
-/* Ends the test, with all that may help. */
-static void failed(int64_t point, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void failed(int64_t point, const char *fmt, ...)
-{
-	char text[TEXT_BYTES];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	fail_msg("allocation %lld: %s\n# of %s\n# aborted by %s\n%s", (long long)point, text, fault.control->caller,
-		 fault.control->aborter, fault_words(&fault));
-}
-
-static void arm(int64_t point, bool lasting)
-{
-	const struct fault_plan plan = {
+	return (struct fault_plan){
 		.kinds = KIND, .action = FAULT_FAIL, .at = point, .error = ENOMEM, .lasting = lasting
 	};
-
-	fault_arm(&fault, &plan);
-}
-
-static void check_data(int64_t point)
-{
-	char output[OUTPUT_BYTES];
-	int status = fault_check(&fault, fault.data, output, sizeof(output));
-
-	if (status != 0)
-		failed(point, "check: %s\n%s", fault_status_text(status), output);
-}
-
-/* There is memory again. */
-static void recover(struct life *life, int64_t point)
-{
-	fault_disarm(&fault);
-	if (!life_try(&fault, lives++)) {
-		if (fault_has_ended(&fault, PATIENCE_MS))
-			failed(point, "the broker ended: %s", fault_status_text(fault.status));
-		failed(point, "the broker does not recover");
-	}
-	life_verify(life, LIFE_NOW);
-	if (life->wrong[0])
-		failed(point, "%s", life->wrong);
-	if (fault_end(&fault, SIGTERM) != 0)
-		failed(point, "after SIGTERM: %s", fault_status_text(fault.status));
-	check_data(point);
 }
 
 static bool survive_life(int64_t point, bool lasting, struct tally *tally)
 {
+	const struct fault_plan plan = plan_of(point, lasting);
 	struct life life;
 
-	fault_new_disk(&fault);
-	life_init(&life, &fault, lives++);
-	assert_true(fault_start(&fault, NULL, false));
-	arm(point, lasting);
-	life_run(&life);
-	if (life.wrong[0])
-		failed(point, "%s", life.wrong);
-	if (fault_met(&fault) == 0) {
-		process_stop(&fault.broker);
+	if (!fault_run_live(&run, &plan, "no memory", &life))
 		return false;
-	}
 	tally->points++;
 	tally->refused += life.refused;
 	tally->lost += life.lost;
-	recover(&life, point);
+	fault_run_recover(&run, &life);
 	return true;
-}
-
-/* Allocations of an undisturbed life, or start. */
-static int64_t count_calls(bool of_start)
-{
-	struct life life;
-	uint64_t before;
-
-	fault_new_disk(&fault);
-	life_init(&life, &fault, lives++);
-	assert_true(fault_start(&fault, NULL, false));
-	before = fault_calls(&fault, KIND);
-	if (!of_start)
-		life_run(&life);
-	process_stop(&fault.broker);
-	return (int64_t)(of_start ? before : fault_calls(&fault, KIND) - before);
 }
 
 static void survive(bool lasting)
 {
-	int64_t calls = count_calls(false), stride = stride_of(calls);
+	int64_t stride = fault_run_stride(&run, fault_run_count(&run, false));
 	struct tally tally = { 0 };
 
 	for (int64_t point = 1; survive_life(point, lasting, &tally); point += stride)
@@ -165,9 +86,10 @@ static const char *const aborting[] = { "libuv.so.1:uv_loop_init", "libuv.so.1:u
 
 static bool ends_by_design(void)
 {
-	const char *by = fault.control->aborter;
+	const char *by = run.fault.control->aborter;
 
-	if (!WIFSIGNALED(fault.status) || WTERMSIG(fault.status) != SIGABRT || strncmp(by, "libuv.so.1", 10) != 0)
+	if (!WIFSIGNALED(run.fault.status) || WTERMSIG(run.fault.status) != SIGABRT ||
+	    strncmp(by, "libuv.so.1", 10) != 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(aborting); i++)
 		if (strstr(by, aborting[i]))
@@ -175,32 +97,41 @@ static bool ends_by_design(void)
 	return false;
 }
 
+/* Whether it was ready although an allocation failed. Where it was not, it has ended with a status that says so. */
+static bool start_without(int64_t point, struct tally *tally)
+{
+	const struct fault_plan plan = plan_of(point, false);
+
+	fault_run_arm(&run, &plan, "no memory in a start");
+	tally->points++;
+	if (fault_start(&run.fault, NULL, false))
+		return true;
+	tally->not_started++;
+	if (ends_by_design())
+		tally->by_design++;
+	else if (!WIFEXITED(run.fault.status) || WEXITSTATUS(run.fault.status) == 0)
+		fault_run_failed(&run, "the start ended with %s", fault_status_text(run.fault.status));
+	return false;
+}
+
 static void each_allocation_of_a_start_may_fail(void **state)
 {
-	int64_t calls = count_calls(true), stride = stride_of(calls);
+	int64_t calls = fault_run_count(&run, true), stride = fault_run_stride(&run, calls);
 	struct tally tally = { 0 };
 
 	(void)state;
 	for (int64_t point = 1; point <= calls; point += stride) {
 		struct life life;
 
-		fault_new_disk(&fault);
-		life_init(&life, &fault, lives++);
-		arm(point, false);
-		tally.points++;
-		if (fault_start(&fault, NULL, false)) {
-			recover(&life, point);
-			continue;
+		fault_new_disk(&run.fault);
+		life_init(&life, &run.fault, run.lives++);
+		if (!start_without(point, &tally)) {
+			fault_disarm(&run.fault);
+			if (!fault_start(&run.fault, NULL, false))
+				fault_run_failed(&run, "no start when there is memory: %s",
+						 fault_status_text(run.fault.status));
 		}
-		tally.not_started++;
-		if (ends_by_design())
-			tally.by_design++;
-		else if (!WIFEXITED(fault.status) || WEXITSTATUS(fault.status) == 0)
-			failed(point, "the start ended with %s", fault_status_text(fault.status));
-		fault_disarm(&fault);
-		if (!fault_start(&fault, NULL, false))
-			failed(point, "no start when there is memory: %s", fault_status_text(fault.status));
-		recover(&life, point);
+		fault_run_recover(&run, &life);
 	}
 	print_message("# ALLOCATIONS: %u points of a start, every %lld-th; %u starts ended, %u of them by libuv\n",
 		      tally.points, (long long)stride, tally.not_started, tally.by_design);
@@ -210,14 +141,14 @@ static void each_allocation_of_a_start_may_fail(void **state)
 static int setup(void **state)
 {
 	(void)state;
-	fault_open(&fault);
+	fault_open(&run.fault);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	fault_close(&fault);
+	fault_close(&run.fault);
 	return 0;
 }
 

@@ -21,15 +21,12 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
-#include "tests/harness/fault_life.h"
+#include "tests/harness/fault_run.h"
 
-#define OUTPUT_BYTES 2000
-#define TEXT_BYTES   3000
-#define PATIENCE_MS  10000
-#define KINDS	     (FAULT_FILE_CALLS & ~FAULT_BIT(FAULT_MKDIR)) /* 256 folders are made by the same line */
+#define PATIENCE_MS 10000
+#define KINDS	    (FAULT_FILE_CALLS & ~FAULT_BIT(FAULT_MKDIR)) /* 256 folders are made by the same line */
 
-static struct fault fault;
-static unsigned lives;
+static struct fault_run run = { .kinds = KINDS, .setting = "FAULTS", .points = 12 };
 
 /* One way for a call to fail. */
 struct way {
@@ -58,120 +55,45 @@ struct tally {
 	unsigned not_started;
 };
 
-static int64_t points_wanted(void)
+static struct fault_plan plan_of(const struct way *w, int64_t point)
 {
-	const char *wanted = getenv("FAULTS");
-
-	return wanted && strcmp(wanted, "all") == 0 ? INT64_MAX : (int64_t)fault_setting("FAULTS", 12);
-}
-
-/* Ends the test, with all that may help. */
-static void failed(const struct way *w, int64_t point, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static void failed(const struct way *w, int64_t point, const char *fmt, ...)
-{
-	char text[TEXT_BYTES];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	fail_msg("%s at call %lld: %s\n%s", w->name, (long long)point, text, fault_words(&fault));
-}
-
-static void check_data(const struct way *w, int64_t point)
-{
-	char output[OUTPUT_BYTES];
-	int status = fault_check(&fault, fault.data, output, sizeof(output));
-
-	if (status != 0)
-		failed(w, point, "check: %s\n%s", fault_status_text(status), output);
-}
-
-static void arm(const struct way *w, int64_t point)
-{
-	const struct fault_plan plan = {
+	return (struct fault_plan){
 		.kinds = KINDS, .action = w->action, .at = point, .error = w->error, .lasting = w->lasting
 	};
-
-	fault_arm(&fault, &plan);
 }
 
-static void verify(struct life *life, const struct way *w, int64_t point, const char *when)
+static void verify_after_restart(struct life *life)
 {
-	life_verify(life, LIFE_NOW);
-	if (life->wrong[0])
-		failed(w, point, "%s: %s", when, life->wrong);
-}
-
-/* The disk is well again. */
-static void recover(struct life *life, const struct way *w, int64_t point)
-{
-	fault_disarm(&fault);
-	if (fault_has_ended(&fault, 0))
-		failed(w, point, "the broker ended by itself: %s", fault_status_text(fault.status));
-	if (!life_try(&fault, lives++))
-		failed(w, point, "the broker does not recover");
-	verify(life, w, point, "in the same process");
-	if (fault_end(&fault, SIGTERM) != 0)
-		failed(w, point, "after SIGTERM: %s", fault_status_text(fault.status));
-	check_data(w, point);
-	if (!fault_start_plain(&fault, NULL))
-		failed(w, point, "the broker does not start again: %s", fault_status_text(fault.status));
-	verify(life, w, point, "after a restart");
-	process_stop(&fault.broker);
+	if (!fault_start_plain(&run.fault, NULL))
+		fault_run_failed(&run, "the broker does not start again: %s", fault_status_text(run.fault.status));
+	fault_run_verify(&run, life, "after a restart");
+	process_stop(&run.fault.broker);
 }
 
 /* False where the life had fewer calls. */
 static bool survive_life(const struct way *w, int64_t point, struct tally *tally)
 {
+	const struct fault_plan plan = plan_of(w, point);
 	struct life life;
 
-	fault_new_disk(&fault);
-	life_init(&life, &fault, lives++);
-	if (!fault_start(&fault, NULL, false))
-		failed(w, point, "the broker does not start: %s", fault_status_text(fault.status));
-	arm(w, point);
-	life_run(&life);
-	if (life.wrong[0])
-		failed(w, point, "%s", life.wrong);
-	if (life.lost && fault_has_ended(&fault, PATIENCE_MS))
-		failed(w, point, "the broker ended: %s", fault_status_text(fault.status));
-	if (life.lost)
-		failed(w, point, "the broker does not answer");
-	if (fault_met(&fault) == 0) {
-		process_stop(&fault.broker);
+	if (!fault_run_live(&run, &plan, w->name, &life))
 		return false;
-	}
-	recover(&life, w, point);
+	if (life.lost && fault_has_ended(&run.fault, PATIENCE_MS))
+		fault_run_failed(&run, "the broker ended: %s", fault_status_text(run.fault.status));
+	if (life.lost)
+		fault_run_failed(&run, "the broker does not answer");
+	fault_run_recover(&run, &life);
+	verify_after_restart(&life);
 	tally->points++;
 	tally->refused += life.refused;
 	tally->acknowledged += life.acknowledged;
 	return true;
 }
 
-/* Calls of an undisturbed life. */
-static int64_t count_calls(bool of_start)
-{
-	struct life life;
-	uint64_t before;
-
-	fault_new_disk(&fault);
-	life_init(&life, &fault, lives++);
-	assert_true(fault_start(&fault, NULL, false));
-	before = fault_calls(&fault, KINDS);
-	if (!of_start)
-		life_run(&life);
-	process_stop(&fault.broker);
-	return (int64_t)(of_start ? before : fault_calls(&fault, KINDS) - before);
-}
-
 /* The i-th of the ways begins at another point, so that all together try more of them. */
 static void each_call_of_a_life_may_fail(void **state)
 {
-	int64_t calls = count_calls(false);
-	int64_t wanted = points_wanted();
-	int64_t stride = wanted >= calls ? 1 : (calls + wanted - 1) / wanted;
+	int64_t calls = fault_run_count(&run, false), stride = fault_run_stride(&run, calls);
 	struct tally tally = { 0 };
 
 	(void)state;
@@ -184,38 +106,33 @@ static void each_call_of_a_life_may_fail(void **state)
 	assert_true(tally.refused > 0);
 }
 
-/* A start meets the fault. Whether it was a start with that many calls. */
-static bool survive_start(const struct way *w, int64_t point, struct tally *tally)
+/* A start meets the fault, or ends with a message; the next one on a disk that is well goes well. */
+static void survive_start(const struct way *w, int64_t point, struct tally *tally)
 {
-	bool met;
+	const struct fault_plan plan = plan_of(w, point);
+	struct life life;
 
-	fault_new_disk(&fault);
-	arm(w, point);
-	if (!fault_start(&fault, NULL, false)) {
-		if (!WIFEXITED(fault.status) || WEXITSTATUS(fault.status) != 1 ||
-		    !strstr(fault_words(&fault), " error "))
-			failed(w, point, "the start ended without a word: %s", fault_status_text(fault.status));
+	fault_new_disk(&run.fault);
+	life_init(&life, &run.fault, run.lives++);
+	fault_run_arm(&run, &plan, w->name);
+	if (!fault_start(&run.fault, NULL, false)) {
+		if (!WIFEXITED(run.fault.status) || WEXITSTATUS(run.fault.status) != 1 ||
+		    !strstr(fault_words(&run.fault), " error "))
+			fault_run_failed(&run, "the start ended without a word: %s",
+					 fault_status_text(run.fault.status));
 		tally->not_started++;
-		fault_disarm(&fault);
-		if (!fault_start(&fault, NULL, false))
-			failed(w, point, "no start on the disk when it is well: %s", fault_status_text(fault.status));
+		fault_disarm(&run.fault);
+		if (!fault_start(&run.fault, NULL, false))
+			fault_run_failed(&run, "no start on the disk when it is well: %s",
+					 fault_status_text(run.fault.status));
 	}
-	met = fault_met(&fault) > 0;
-	fault_disarm(&fault);
-	if (!life_try(&fault, lives++))
-		failed(w, point, "the broker does not work");
-	if (fault_end(&fault, SIGTERM) != 0)
-		failed(w, point, "after SIGTERM: %s", fault_status_text(fault.status));
-	check_data(w, point);
-	tally->points += met;
-	return met;
+	tally->points += fault_met(&run.fault) > 0;
+	fault_run_recover(&run, &life);
 }
 
 static void each_call_of_a_start_may_fail(void **state)
 {
-	int64_t calls = count_calls(true);
-	int64_t wanted = points_wanted();
-	int64_t stride = wanted >= calls ? 1 : (calls + wanted - 1) / wanted;
+	int64_t calls = fault_run_count(&run, true), stride = fault_run_stride(&run, calls);
 	struct tally tally = { 0 };
 
 	(void)state;
@@ -301,39 +218,39 @@ static void a_failed_commit_fails_its_whole_batch(void **state)
 	struct raincheck *rc;
 
 	(void)state;
-	assert_true(fault_start(&fault, NULL, false));
-	rc = fault_connect(&fault);
+	assert_true(fault_start(&run.fault, NULL, false));
+	rc = fault_connect(&run.fault);
 	ping(rc);
-	fault_arm(&fault, &hold);
+	fault_arm(&run.fault, &hold);
 	put_async(rc, 0, &first);
 	ping(rc);
-	fault_await_held(&fault);
+	fault_await_held(&run.fault);
 	for (int i = 1; i <= BATCH; i++)
 		put_async(rc, i, &others);
 	ping(rc);
 	assert_int_equal(others.taken + others.refused + first.taken, 0);
-	fault_arm(&fault, &fail);
-	fault_let_go(&fault);
+	fault_arm(&run.fault, &fail);
+	fault_let_go(&run.fault);
 	assert_int_equal(raincheck_run(rc, -1), 0);
 	assert_int_equal(first.taken, 1);
 	assert_int_equal(others.refused, BATCH);
 	assert_int_equal(others.code, RAINCHECK_ESTORE_ERROR);
 	expect_none_there(rc);
 	raincheck_close(rc, NULL, NULL);
-	process_stop(&fault.broker);
+	process_stop(&run.fault.broker);
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	fault_open(&fault);
+	fault_open(&run.fault);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	fault_close(&fault);
+	fault_close(&run.fault);
 	return 0;
 }
 

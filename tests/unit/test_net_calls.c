@@ -1,35 +1,5 @@
 /* The methods, as a peer sees them: what is refused at the edge, what becomes of an artifact's bytes, what is read. */
-#include "tests/unit/test_net_rig.h"
-
-static struct net_rig rig;
-static struct peer p;
-
-static int setup(void **state)
-{
-	(void)state;
-	rig_open(&rig);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	peer_close(&p);
-	rig_stop(&rig);
-	return 0;
-}
-
-static void serve(void)
-{
-	rig_serve(&rig, NULL);
-	peer_open(&p, &rig);
-}
-
-#define assert_refused(call, error, at)                  \
-	do {                                             \
-		assert_int_equal(call, error);           \
-		assert_string_equal(p.info.field, (at)); \
-	} while (0)
+#include "tests/unit/test_net_served.h"
 
 /* ---- puts ---- */
 

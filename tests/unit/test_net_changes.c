@@ -2,37 +2,7 @@
  * to a job is test_engine_changes.c's; here it is what may be asked, by whom, and what the refusal says. */
 #include "server/net/net_priv.h"
 #include "server/net/session.h"
-#include "tests/unit/test_net_rig.h"
-
-static struct net_rig rig;
-static struct peer p;
-
-static int setup(void **state)
-{
-	(void)state;
-	rig_open(&rig);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	peer_close(&p);
-	rig_stop(&rig);
-	return 0;
-}
-
-static void serve(void)
-{
-	rig_serve(&rig, NULL);
-	peer_open(&p, &rig);
-}
-
-#define assert_refused(call, error, at)                  \
-	do {                                             \
-		assert_int_equal(call, error);           \
-		assert_string_equal(p.info.field, (at)); \
-	} while (0)
+#include "tests/unit/test_net_served.h"
 
 static const enum method_id changes[] = { METHOD_job_cancel, METHOD_job_retry, METHOD_job_erase };
 
@@ -78,17 +48,6 @@ static int state_of(const struct uuid *id)
 	int rc = peer_call(&p, METHOD_job_get, &params, &job);
 
 	return rc < 0 ? rc : (int)job.state;
-}
-
-static void put_many(const char *queue, size_t count)
-{
-	uint64_t first = p.last_id + 1;
-	struct msg_job_put put = put_of(queue, "x", 1);
-
-	for (size_t i = 0; i < count; i++)
-		peer_request(&p, METHOD_job_put, &put);
-	for (size_t i = 0; i < count; i++)
-		assert_int_equal(peer_answer(&p, first + i, METHOD_job_put, NULL), 0);
 }
 
 /* Takes a job and gives it up for good. */

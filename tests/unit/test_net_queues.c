@@ -1,46 +1,5 @@
 /* Queues as an operator sees them over the wire: settings, pausing, purging, bounds. */
-#include "tests/unit/test_net_rig.h"
-
-static struct net_rig rig;
-static struct peer p;
-
-static int setup(void **state)
-{
-	(void)state;
-	rig_open(&rig);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	peer_close(&p);
-	rig_stop(&rig);
-	return 0;
-}
-
-static void serve(void)
-{
-	rig_serve(&rig, NULL);
-	peer_open(&p, &rig);
-}
-
-#define assert_refused(call, error, at)                  \
-	do {                                             \
-		assert_int_equal(call, error);           \
-		assert_string_equal(p.info.field, (at)); \
-	} while (0)
-
-static void put_many(const char *queue, size_t count)
-{
-	uint64_t first = p.last_id + 1;
-	struct msg_job_put put = put_of(queue, "x", 1);
-
-	for (size_t i = 0; i < count; i++)
-		peer_request(&p, METHOD_job_put, &put);
-	for (size_t i = 0; i < count; i++)
-		assert_int_equal(peer_answer(&p, first + i, METHOD_job_put, NULL), 0);
-}
+#include "tests/unit/test_net_served.h"
 
 static struct msg_queue_name queue_name(const char *name)
 {
