@@ -460,17 +460,8 @@ static enum command_kind draw_kind(struct sim *s)
 	return weights[i].kind;
 }
 
-void draw_command(struct sim *s, struct slot *slot)
+static void draw_params(struct sim *s, enum command_kind kind, struct params *p)
 {
-	struct params *p = &slot->asked_params;
-	enum command_kind kind = draw_kind(s);
-	int64_t jobs = (int64_t)s->model->jobs_count;
-
-	if (s->profile.crowd >= CROWD && jobs < CROWD / 2 && draw_one_in(s, 2))
-		kind = COMMAND_PUT;
-	if (kind == COMMAND_PUT && jobs > s->profile.crowd && !draw_one_in(s, 8))
-		kind = COMMAND_LEASE;
-	slot->asked.cmd = (struct command){ .kind = kind, .params = p, .session = draw_session(s) };
 	switch (kind) {
 	case COMMAND_PUT:
 		draw_put(s, p);
@@ -508,4 +499,18 @@ void draw_command(struct sim *s, struct slot *slot)
 	default:
 		break;
 	}
+}
+
+void draw_command(struct sim *s, struct slot *slot)
+{
+	struct params *p = &slot->asked_params;
+	enum command_kind kind = draw_kind(s);
+	int64_t jobs = (int64_t)s->model->jobs_count;
+
+	if (s->profile.crowd >= CROWD && jobs < CROWD / 2 && draw_one_in(s, 2))
+		kind = COMMAND_PUT;
+	if (kind == COMMAND_PUT && jobs > s->profile.crowd && !draw_one_in(s, 8))
+		kind = COMMAND_LEASE;
+	slot->asked.cmd = (struct command){ .kind = kind, .params = p, .session = draw_session(s) };
+	draw_params(s, kind, p);
 }

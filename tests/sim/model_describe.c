@@ -105,10 +105,45 @@ static bool oldest_ready(const struct model *m, int queue, int64_t *ret_at_ms)
 	return found;
 }
 
+static struct msg_backoff describe_backoff(const struct model *m, int queue)
+{
+	struct model_backoff b = model_backoff_of(m, NULL, queue);
+
+	return (struct msg_backoff){
+		.has_base_ms = true,
+		.base_ms = b.base_ms,
+		.has_factor = true,
+		.factor = b.factor,
+		.has_max_ms = true,
+		.max_ms = b.max_ms,
+		.has_jitter = true,
+		.jitter = b.jitter,
+	};
+}
+
+static struct msg_counts describe_counts(const struct model *m, int queue)
+{
+	return (struct msg_counts){
+		.has_scheduled = true,
+		.scheduled = model_count(m, queue, JOB_SCHEDULED),
+		.has_ready = true,
+		.ready = model_count(m, queue, JOB_READY),
+		.has_running = true,
+		.running = model_count(m, queue, JOB_RUNNING),
+		.has_succeeded = true,
+		.succeeded = model_count(m, queue, JOB_SUCCEEDED),
+		.has_dead = true,
+		.dead = model_count(m, queue, JOB_DEAD),
+		.has_canceled = true,
+		.canceled = model_count(m, queue, JOB_CANCELED),
+		.has_expired = true,
+		.expired = model_count(m, queue, JOB_EXPIRED),
+	};
+}
+
 void model_describe_queue(const struct model *m, int queue, struct msg_queue *ret)
 {
 	const struct model_queue *q = &m->queues[queue];
-	struct model_backoff b = model_backoff_of(m, NULL, queue);
 
 	*ret = (struct msg_queue){
 		.has_queue = true,
@@ -134,31 +169,7 @@ void model_describe_queue(const struct model *m, int queue, struct msg_queue *re
 		.has_put_total = true,
 		.put_total = q->put_total,
 	};
-	ret->backoff = (struct msg_backoff){
-		.has_base_ms = true,
-		.base_ms = b.base_ms,
-		.has_factor = true,
-		.factor = b.factor,
-		.has_max_ms = true,
-		.max_ms = b.max_ms,
-		.has_jitter = true,
-		.jitter = b.jitter,
-	};
-	ret->counts = (struct msg_counts){
-		.has_scheduled = true,
-		.scheduled = model_count(m, queue, JOB_SCHEDULED),
-		.has_ready = true,
-		.ready = model_count(m, queue, JOB_READY),
-		.has_running = true,
-		.running = model_count(m, queue, JOB_RUNNING),
-		.has_succeeded = true,
-		.succeeded = model_count(m, queue, JOB_SUCCEEDED),
-		.has_dead = true,
-		.dead = model_count(m, queue, JOB_DEAD),
-		.has_canceled = true,
-		.canceled = model_count(m, queue, JOB_CANCELED),
-		.has_expired = true,
-		.expired = model_count(m, queue, JOB_EXPIRED),
-	};
+	ret->backoff = describe_backoff(m, queue);
+	ret->counts = describe_counts(m, queue);
 	ret->has_oldest_ready_at_ms = oldest_ready(m, queue, &ret->oldest_ready_at_ms);
 }

@@ -190,6 +190,21 @@ static void add_put(struct text *t, const struct command *cmd)
 	}
 }
 
+static void add_attach(struct text *t, const struct command_attach *a)
+{
+	add_id(t, "id", &a->id);
+	add(t, " name %.*s size %lld%s", SLICE_FMT(a->name), (long long)a->staged.size,
+	    a->staged.has_blob ? " in a file" : "");
+	if (a->has_lease)
+		add_token(t, &a->lease);
+}
+
+static void add_queue(struct text *t, const struct command_queue *q)
+{
+	add(t, " %s ", q->action == QUEUE_SET ? "set" : q->action == QUEUE_PAUSE ? "pause" : "resume");
+	add_message(t, &MSG_queue_set, &q->set);
+}
+
 static void add_params(struct text *t, const struct slot *slot)
 {
 	const struct params *p = &slot->asked_params;
@@ -217,21 +232,13 @@ static void add_params(struct text *t, const struct slot *slot)
 		add_message(t, &MSG_job_release, &p->release);
 		break;
 	case COMMAND_ATTACH:
-		add_id(t, "id", &p->attach.id);
-		add(t, " name %.*s size %lld%s", SLICE_FMT(p->attach.name), (long long)p->attach.staged.size,
-		    p->attach.staged.has_blob ? " in a file" : "");
-		if (p->attach.has_lease)
-			add_token(t, &p->attach.lease);
+		add_attach(t, &p->attach);
 		break;
 	case COMMAND_CHANGE:
 		add_change(t, &p->change);
 		break;
 	case COMMAND_QUEUE:
-		add(t, " %s ",
-		    p->queue.action == QUEUE_SET     ? "set"
-		    : p->queue.action == QUEUE_PAUSE ? "pause"
-						     : "resume");
-		add_message(t, &MSG_queue_set, &p->queue.set);
+		add_queue(t, &p->queue);
 		break;
 	case COMMAND_LINK:
 		add_id(t, p->link.revoke ? "revoke" : "rotate", &p->link.id);
