@@ -104,6 +104,7 @@ void convert__backup(struct converter *c, const void *message, void *result)
 	out->artifacts = in->artifacts;
 	out->bytes = in->bytes;
 	out->took_ms = in->took_ms;
+	out->damaged = in->damaged;
 }
 
 void convert__check(struct converter *c, const void *message, void *result)

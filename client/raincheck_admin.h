@@ -177,6 +177,7 @@ struct raincheck_backup_result {
 	int64_t artifacts;
 	int64_t bytes;
 	int64_t took_ms;
+	int64_t damaged; /* parts of single jobs that are damaged in the copy as they are in the broker's store */
 };
 
 /* A copy of everything, as it is at one moment, into a directory on the broker's machine that is not there yet. */

@@ -427,6 +427,7 @@
 	F(INT, jobs, REQUIRED, COUNT)                 \
 	F(INT, artifacts, REQUIRED, COUNT)            \
 	F(INT, bytes, REQUIRED, COUNT)                \
+	F(INT, damaged, OPTIONAL, COUNT)              \
 	F(INT, took_ms, REQUIRED, COUNT)
 
 #define FIELDS_breach(F, E, S, L, N, P) F(STR, text, REQUIRED, LONG_TEXT)

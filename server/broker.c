@@ -29,6 +29,7 @@
 #include "server/net/net.h"
 #include "server/store/blob.h"
 #include "server/store/store.h"
+#include "server/upkeep/compact.h"
 #include "server/writer/writer.h"
 
 #define GRACE_MS	  10000
@@ -128,6 +129,9 @@ static int open_data(struct broker *b)
 	rc = store_open(&options, &b->store, &info);
 	if (rc < 0)
 		return report(rc, "cannot open the data directory", &info);
+	/* The directory is ours now. */
+	if (compact_clean(c->data))
+		log_info("removed what a compaction that was cut off had left in %s", c->data);
 	rc = blob_store_open(c->data, &b->blobs, &info);
 	if (rc < 0)
 		return report(rc, "cannot open the artifacts' directory", &info);

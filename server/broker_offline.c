@@ -15,6 +15,7 @@
 #include "server/upkeep/compact.h"
 #include "server/store/blob.h"
 #include "server/store/layout.h"
+#include "server/store/pages.h"
 #include "server/store/store.h"
 
 #define SHOW_EVERY_MS 200
@@ -61,13 +62,25 @@ struct directory {
 	struct blob_store *blobs;
 };
 
+static void print_page(void *user, const char *line)
+{
+	progress_end(user);
+	puts(line);
+}
+
+/* The structure of the records file is proved first: LMDB may not survive to read one that is damaged. */
 static int look(const char *path, int64_t max_bytes, struct directory *ret)
 {
-	const struct store_options options = { .dir = path, .max_bytes = max_bytes, .read_only = true };
+	struct progress progress = progress_begin();
+	const struct pages_options pages = { .report = print_page, .progress = progress_cb, .user = &progress };
+	const struct store_options options = {
+		.dir = path, .max_bytes = max_bytes, .read_only = true, .prove = &pages
+	};
 	struct error_info info = { .code = 0 };
 	int rc;
 
 	rc = store_open(&options, &ret->store, &info);
+	progress_end(&progress);
 	if (rc == 0)
 		rc = blob_store_look(path, &ret->blobs, &info);
 	if (rc < 0)
@@ -140,6 +153,19 @@ static bool is_in_use(const char *dir)
 	return used;
 }
 
+static void print_line(void *user, const char *line)
+{
+	progress_end(user);
+	puts(line);
+}
+
+static void print_damage(const char *path, int64_t damaged)
+{
+	if (damaged > 0)
+		printf("%s: %lld damaged part%s of jobs, before as after: \"raincheck erase\" removes such a job\n",
+		       path, (long long)damaged, damaged == 1 ? "" : "s");
+}
+
 static int copy(const struct directory *from, const char *to)
 {
 	struct progress progress = progress_begin();
@@ -158,6 +184,7 @@ static int copy(const struct directory *from, const char *to)
 	printf("%s: restored: %lld jobs, %lld artifacts, %s in %s\n", to, (long long)result.jobs,
 	       (long long)result.artifacts, units_format_size(result.bytes).text,
 	       units_format_duration(result.took_ms).text);
+	print_damage(to, result.damaged);
 	return 0;
 }
 
@@ -172,8 +199,12 @@ int broker_restore(const struct config *config, const char *backup)
 		return ERR_CONFLICT;
 	}
 	rc = look(backup, config->store_max_bytes, &d);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = check(&d, backup, &found);
+		/* Damage of single jobs was in what the backup is of. */
+		if (rc == ERR_CORRUPT && found.breaches == found.damaged)
+			rc = 0;
+	}
 	if (rc == ERR_CORRUPT)
 		log_error("the backup %s is not whole: nothing was restored", backup);
 	if (rc == 0)
@@ -184,12 +215,23 @@ int broker_restore(const struct config *config, const char *backup)
 
 /* ---- --compact ---- */
 
+/* Nothing where nothing was to be mended, as almost always. */
+static void print_mended(const char *path, const struct compact_result *r)
+{
+	if (r->misplaced + r->dropped + r->restored + r->set_aside > 0)
+		printf("%s: mended: %lld rows out of order, %lld dropped, %lld put right, %lld jobs set aside\n", path,
+		       (long long)r->misplaced, (long long)r->dropped, (long long)r->restored, (long long)r->set_aside);
+	print_damage(path, r->damaged);
+}
+
 int broker_compact(const struct config *config)
 {
 	struct progress progress = progress_begin();
-	const struct compact_options options = {
-		.dir = config->data, .max_bytes = config->store_max_bytes, .progress = progress_cb, .user = &progress
-	};
+	const struct compact_options options = { .dir = config->data,
+						 .max_bytes = config->store_max_bytes,
+						 .report = print_line,
+						 .progress = progress_cb,
+						 .user = &progress };
 	struct error_info info = { .code = 0 };
 	struct compact_result result;
 	int rc = compact_run(&options, &result, &info);
@@ -201,5 +243,6 @@ int broker_compact(const struct config *config)
 	}
 	printf("%s: compacted: %s before, %s after\n", config->data, units_format_size(result.before_bytes).text,
 	       units_format_size(result.after_bytes).text);
+	print_mended(config->data, &result);
 	return 0;
 }

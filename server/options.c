@@ -53,7 +53,9 @@ void options_print_usage(FILE *out)
 	      "  --log-format F     text or json (text)\n"
 	      "  --insecure         allow addresses beyond loopback without tokens and TLS\n"
 	      "  --check            prove the invariants of the data directory, and exit\n"
-	      "  --compact          write its records anew without what is free or erased, and exit\n"
+	      "  --compact          write its records anew without what is free or erased, mend what flipped bits in "
+	      "keys\n"
+	      "                     have broken, and exit\n"
 	      "  --restore BACKUP   copy a backup to the data directory, which must be new or empty, and exit\n",
 	      out);
 }

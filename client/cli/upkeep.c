@@ -46,15 +46,28 @@ static char *absolute(struct cli *c, const char *path)
 static int print_backup(struct cli *c, const struct raincheck_backup_result *r)
 {
 	if (c->json)
-		return show_json(c, json_pack("{s:s, s:I, s:I, s:I, s:I}", "path", r->path, "jobs", (json_int_t)r->jobs,
-					      "artifacts", (json_int_t)r->artifacts, "bytes", (json_int_t)r->bytes,
-					      "took_ms", (json_int_t)r->took_ms));
+		return show_json(c, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "path", r->path, "jobs",
+					      (json_int_t)r->jobs, "artifacts", (json_int_t)r->artifacts, "bytes",
+					      (json_int_t)r->bytes, "damaged", (json_int_t)r->damaged, "took_ms",
+					      (json_int_t)r->took_ms));
 	print_amount(c->out, r->jobs, r->artifacts);
 	fprintf(c->out, ", %s, copied in %s to ", units_format_size(r->bytes).text,
 		units_format_duration(r->took_ms).text);
 	text_print(c->out, r->path);
 	fputc('\n', c->out);
 	return CLI_DONE;
+}
+
+/* The copy is made all the same, and the status says so: a damaged job is no reason to be without one. */
+static void warn_of_damage(struct cli *c, const struct raincheck_backup_result *r)
+{
+	if (r->damaged == 0)
+		return;
+	fflush(c->out);
+	fprintf(c->err,
+		"warning: %lld part%s of jobs %s damaged in the copy as here; \"raincheck check\" names the jobs, and "
+		"\"raincheck erase\" removes them\n",
+		(long long)r->damaged, r->damaged == 1 ? "" : "s", r->damaged == 1 ? "is" : "are");
 }
 
 int cli_backup(struct cli *c)
@@ -68,6 +81,7 @@ int cli_backup(struct cli *c)
 	if (raincheck_backup(c->rc, path, &result) < 0)
 		return cli_last_refused(c);
 	exit = print_backup(c, result);
+	warn_of_damage(c, result);
 	raincheck_free(result);
 	return exit;
 }

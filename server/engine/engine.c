@@ -236,12 +236,16 @@ void engine_committed(struct engine *e, struct command **ret_answered)
 
 void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answered)
 {
-	for (size_t i = 0; i < e->adopted.count && !uncertain; i++)
-		e->adopted.items[i]->adopted = false;
+	e->garbage.count = 0;
+	for (size_t i = 0; i < e->adopted.count; i++) {
+		e->adopted.items[i]->adopted = uncertain;
+		/* What has no room here is left for the sweep of the next start. */
+		if (uncertain)
+			(void)uuid_list_add(&e->garbage, &e->adopted.items[i]->blob);
+	}
 	e->adopted.count = 0;
 	e->txn = NULL;
 	e->events.count = 0;
-	e->garbage.count = 0;
 	/* Whatever was believed about what is due may be wrong: look again. */
 	e->due_ms = 0;
 	e->serve_all = true;

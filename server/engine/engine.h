@@ -61,7 +61,9 @@ void engine_forget(struct engine *e, const struct command *cmd);
  * with. Where the caches cannot be read again the next engine_begin() tries once more. */
 void engine_committed(struct engine *e, struct command **ret_answered);
 void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answered);
-/* After engine_committed(): what changed, and the blobs that no record names any more. Good until engine_begin(). */
+/* After engine_committed(): what changed, and the blobs that no record names any more. After engine_aborted() of an
+ * uncertain one: nothing, and the blobs that it adopted, of which only the store can tell, once it can be read again,
+ * whether a record names them. Good until engine_begin(). */
 const struct job_event *engine_events(const struct engine *e, size_t *ret_count);
 const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count);
 

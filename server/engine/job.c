@@ -321,9 +321,9 @@ static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t 
 	int rc;
 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
-	if (rc < 0)
-		return rc == ERR_NOT_FOUND ? 0 : rc;
-	if (record_read_input(bytes, &input) < 0)
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		return rc;
+	if (rc == ERR_NOT_FOUND || record_read_input(bytes, &input) < 0)
 		return forget_hidden_key(e, id);
 	if (input.idempotency_key.size == 0)
 		return 0;

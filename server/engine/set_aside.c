@@ -37,33 +37,48 @@ bool set_aside_shuns(const struct engine *e, const struct uuid *id)
 	return false;
 }
 
-/* What the job counted for in its queue's bytes, as far as the input still tells; the next start counts anew. */
-static int64_t bytes_of(struct engine *e, const struct uuid *id)
+/* *ret_known is false where it is gone or damaged; a read that fails is neither. */
+static int read_input(struct engine *e, const struct uuid *id, struct job_input *ret, bool *ret_known)
 {
 	struct key key = key_job(id);
-	struct job_input input;
 	struct slice bytes;
+	int rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
 
-	/* Its input may be what cannot be read. */
-	if (set_aside_shuns(e, id))
-		return 0;
-	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0)
-		return 0;
-	return (int64_t)input.payload.size;
+	if (rc == 0)
+		rc = record_read_input(bytes, ret);
+	*ret_known = rc == 0;
+	return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 }
 
-static void uncount(struct engine *e, const struct uuid *id, const struct index_word *word)
+/* What the job counted for in its queue's bytes, as far as the input still tells; the next start counts anew. */
+static int bytes_of(struct engine *e, const struct uuid *id, int64_t *ret)
+{
+	struct job_input input;
+	bool known = false;
+	/* Its input may be what cannot be read. */
+	int rc = set_aside_shuns(e, id) ? 0 : read_input(e, id, &input, &known);
+
+	*ret = known ? (int64_t)input.payload.size : 0;
+	return rc;
+}
+
+static int uncount(struct engine *e, const struct uuid *id, const struct index_word *word)
 {
 	struct queue *q = queues_get(e->queues, word->queue);
+	int64_t bytes = 0;
+	int rc;
 
 	if (!q)
-		return;
+		return 0;
+	rc = job_state_final(word->state) ? 0 : bytes_of(e, id, &bytes);
+	if (rc < 0)
+		return rc;
 	q->dirty = q->record.recount = true;
 	q->record.counts[word->state]--;
 	if (word->state == JOB_READY)
 		q->record.ready[word->priority]--;
-	if (!job_state_final(word->state))
-		q->record.bytes -= bytes_of(e, id);
+	q->record.bytes -= bytes;
+	return 0;
 }
 
 int set_aside(struct engine *e, const struct uuid *id, const struct index_word *word)
@@ -73,8 +88,9 @@ int set_aside(struct engine *e, const struct uuid *id, const struct index_word *
 
 	if (rc != ERR_NOT_FOUND)
 		return rc;
-	if (word)
-		uncount(e, id, word);
+	rc = word ? uncount(e, id, word) : 0;
+	if (rc < 0)
+		return rc;
 	buf_reset(&e->record);
 	rc = record_write_moment(&e->record, e->now_ms);
 	if (rc == 0)
@@ -132,38 +148,48 @@ static int remove_entries(struct engine *e, enum store_table table, const struct
 }
 
 /* The queue whose idempotency key leads to the job; 0 where there is none, which is as good as any then. */
-static uint32_t queue_of_key(struct engine *e, const struct uuid *id)
+static int queue_of_key(struct engine *e, const struct uuid *id, uint32_t *ret)
 {
-	struct key key = key_job(id);
-	struct key word;
 	struct job_input input;
 	struct slice bytes;
 	struct uuid found;
+	struct key word;
+	bool known;
+	int rc = read_input(e, id, &input, &known);
 
-	if (store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0 ||
-	    input.idempotency_key.size == 0)
-		return 0;
+	*ret = 0;
+	if (rc < 0 || !known || input.idempotency_key.size == 0)
+		return rc;
 	word = key_idempotency(0, input.idempotency_key);
 	for (uint32_t n = 0; queues_get(e->queues, n); n++) {
 		struct key number = key_queue(n);
 
 		memcpy(word.bytes, number.bytes, number.size);
-		if (store_get(e->txn, TABLE_IDEMPOTENCY, key_slice(&word), &bytes) == 0 &&
-		    key_read_job(bytes, &found) == 0 && uuid_equal(&found, id))
-			return n;
+		rc = store_get(e->txn, TABLE_IDEMPOTENCY, key_slice(&word), &bytes);
+		if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
+			return rc;
+		if (rc == 0 && key_read_job(bytes, &found) == 0 && uuid_equal(&found, id)) {
+			*ret = n;
+			return 0;
+		}
 	}
 	return 0;
 }
 
+/* Both indexes are gone through in one batch, a second or so with ten million jobs, and not piece by piece as a sweep
+ * does: between pieces the job would be half erased, and whoever asked has to be told in the end that nothing is left.
+ * It is rare, and a batch goes through them once. */
 int set_aside_erase(struct engine *e, const struct uuid *id)
 {
 	struct job_event event = { .id = *id, .final = true };
 	struct key key = key_job(id);
-	struct job job = { .queue = queue_of_key(e, id) }; /* of its link nothing is known but the first */
+	struct job job = { .queue = 0 }; /* of its link nothing is known but the first */
 	int rc;
 
 	e->walked = true;
-	rc = remove_entries(e, TABLE_READY, id);
+	rc = queue_of_key(e, id, &job.queue);
+	if (rc == 0)
+		rc = remove_entries(e, TABLE_READY, id);
 	if (rc == 0)
 		rc = remove_entries(e, TABLE_DUE, id);
 	if (rc == 0)

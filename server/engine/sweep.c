@@ -69,7 +69,12 @@ static int begin(struct engine *e, struct command_change *c)
 	return rc < 0 ? rc : key_read_job(key, &c->until);
 }
 
-/* The job behind c->after. ERR_NOT_FOUND past the last. */
+/* The job behind c->after. ERR_NOT_FOUND past the last.
+ *
+ * Where a key of the table stands out of order, for a bit of it flipped on the disk, a seek goes astray among its
+ * neighbours: this ends early then, or leaves some out, but never goes round in a circle, for the keys only rise. No
+ * walk by keys can do better, and one by neighbours cannot go on after a write. The check names such a key, and
+ * raincheckd --compact puts it where it belongs. */
 static int step(struct engine *e, struct command_change *c, struct slice *ret_record)
 {
 	struct key from = key_above(slice_of(c->after.bytes, sizeof(c->after.bytes)));

@@ -1,10 +1,13 @@
 #include "health.h"
 
+#include <stdio.h>
+
 #include "proto/error.h"
 #include "server/engine/settings.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/store/store.h"
+#include "server/writer/writer.h"
 
 #define PUT_ROOM 16384 /* bytes: a small job with what its entries take */
 
@@ -31,11 +34,18 @@ enum MHD_Result health_serve_alive(const struct request *r)
 enum MHD_Result health_serve_ready(const struct request *r)
 {
 	int64_t reserve = r->site->settings->reserve_bytes;
+	struct writer_stats stats;
 	struct store_txn *t;
+	char line[128];
 	int64_t room;
 
 	if (atomic_load(&r->site->quiesced))
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n");
+	writer_stats(r->site->writer, &stats);
+	if (stats.failure[0]) {
+		snprintf(line, sizeof(line), "commits fail: %s\n", stats.failure);
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, line);
+	}
 	if (store_begin_read(r->site->store, &t) < 0)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
 	store_abort(t);

@@ -8,7 +8,9 @@ struct request;
 
 /* 200 as long as there is somebody to say it. */
 enum MHD_Result health_serve_alive(const struct request *r);
-/* 200 when a put sent now would likely be taken: the store can be read, has room, and the broker is not stopping. */
+/* 200 when a put sent now would likely be taken: the store can be read, has room, the last commit did not fail, and the
+ * broker is not stopping. Else 503, and a line that says which. The writer tries a commit by itself while they fail, so
+ * it becomes 200 again also when nobody sends anything. */
 enum MHD_Result health_serve_ready(const struct request *r);
 
 #endif

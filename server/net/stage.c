@@ -160,7 +160,7 @@ static void discarded_cb(uv_work_t *work, int status)
 
 void stage_settle(struct net *net, const struct staged *item)
 {
-	/* Whatever a failed commit named it may have reached the disk, and the record be there at the next start. */
+	/* A commit that failed may have reached the disk all the same: what it adopted is the writer's to see to. */
 	if (item->has_blob && !item->adopted)
 		stage_discard(net, &item->blob);
 }

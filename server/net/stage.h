@@ -2,8 +2,8 @@
  * map into blob files, before the writer sees the command.
  *
  * A blob that no record named is removed again: because the command was refused, or was a repetition. One whose record
- * was in a commit that failed stays, for nobody knows what of that commit is on the disk: the sweep at the next start
- * will see. Loop's thread only.
+ * was in a commit of which nobody knows whether it is on the disk stays: the writer sees to it as soon as the records
+ * can be asked. Loop's thread only.
  */
 #ifndef RAINCHECK_NET_STAGE_H
 #define RAINCHECK_NET_STAGE_H

@@ -21,6 +21,7 @@ struct upkeep {
 	void (*run)(struct upkeep *u);
 	uv_thread_t thread;
 	atomic_bool canceled;
+	bool in_the_way; /* the thread's: it gave up because the store is to be opened anew */
 	struct mail done;
 };
 
@@ -61,6 +62,7 @@ static int start(struct request *req, void (*run)(struct upkeep *u), struct erro
 	u->req = req;
 	u->run = run;
 	atomic_store(&u->canceled, false);
+	u->in_the_way = false;
 	if (uv_thread_create(&u->thread, run_thread, u) < 0) {
 		u->req = NULL;
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
@@ -68,17 +70,25 @@ static int start(struct request *req, void (*run)(struct upkeep *u), struct erro
 	return 0;
 }
 
+/* The writer can open the store anew only when nobody reads: it comes first, for nobody can put while it waits. */
 static bool canceled_cb(void *user)
 {
 	struct upkeep *u = user;
 
-	return atomic_load(&u->canceled);
+	u->in_the_way = u->in_the_way || store_is_shut(u->net->options.store);
+	return u->in_the_way || atomic_load(&u->canceled);
 }
 
 /* Answers with what went wrong. The operator reads of it in the log as well, whoever asked. */
 static void fail(struct upkeep *u, const struct error_info *info)
 {
-	if (info->code == ERR_CANCELED) {
+	struct error_info why;
+
+	if (info->code == ERR_CANCELED && u->in_the_way) {
+		error_set(&why, ERR_STORE_ERROR, NULL,
+			  "given up: a commit failed, and the store is opened anew; try again");
+		info = &why;
+	} else if (info->code == ERR_CANCELED) {
 		log_info("%s was given up: nobody waits for it any more", u->req->method->name);
 		request_encode_code(u->req, ERR_SHUTTING_DOWN);
 		return;
@@ -101,13 +111,25 @@ static void encode_backup(struct upkeep *u, const struct backup_result *r)
 		.artifacts = r->artifacts,
 		.has_bytes = true,
 		.bytes = r->bytes,
+		.has_damaged = true,
+		.damaged = r->damaged,
 		.has_took_ms = true,
 		.took_ms = r->took_ms,
 	};
 
 	log_info("backup: %lld jobs, %lld artifacts, %lld bytes in %lld ms: %.*s", (long long)r->jobs,
 		 (long long)r->artifacts, (long long)r->bytes, (long long)r->took_ms, SLICE_FMT(params->path));
+	if (r->damaged > 0)
+		log_warning("backup: %lld parts of jobs are damaged in the copy as they are here",
+			    (long long)r->damaged);
 	request_encode(u->req, &MSG_server_backup_result, &result);
+}
+
+/* The first of them only. */
+static void damage_cb(void *user, const char *line)
+{
+	(void)user;
+	log_warning("backup: %s", line);
 }
 
 static void run_backup(struct upkeep *u)
@@ -118,6 +140,7 @@ static void run_backup(struct upkeep *u)
 		.blobs = u->net->options.blobs,
 		.path = params->path.data, /* with a 0 behind it, see upkeep_backup() */
 		.canceled = canceled_cb,
+		.damage = damage_cb,
 		.user = u,
 	};
 	struct error_info info = { .code = 0 };

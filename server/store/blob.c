@@ -24,6 +24,7 @@
 #define MARGIN_MS 2000 /* a file's time may lag behind the clock by a tick, or two seconds where it is stored so */
 
 #define POSTPONED_MAX (1 << 20) /* removals that a hold puts off */
+#define CHUNK_BYTES   (8 << 20) /* copied without asking whether to go on */
 
 struct blob_store {
 	int dir_fd;	      /* of DIR/blobs; −1: looking at a directory that has none */
@@ -31,7 +32,7 @@ struct blob_store {
 
 	pthread_mutex_t lock; /* guards what follows */
 	int holders;
-	struct uuid *postponed;
+	struct uuid *postponed; /* a hash table; no id is all zeros */
 	size_t postponed_count, postponed_capacity;
 };
 
@@ -73,7 +74,7 @@ static struct blob_path temporary_path(const struct uuid *id)
 
 static int from_errno(void)
 {
-	if (errno == ENOSPC || errno == EDQUOT)
+	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
 		return ERR_STORE_FULL;
 	return errno == ENOMEM ? ERR_NO_MEMORY : ERR_IO;
 }
@@ -281,19 +282,48 @@ int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t
 
 /* ---- holding ---- */
 
+static const struct uuid no_id;
+
+/* Where the id stands, or the free place where it would; there is one. Its last bytes are random, see final_path(). */
+static struct uuid *place_of(struct uuid *items, size_t capacity, const struct uuid *id)
+{
+	uint32_t hash;
+
+	memcpy(&hash, &id->bytes[12], sizeof(hash));
+	for (size_t i = hash;; i++) {
+		struct uuid *item = &items[i & (capacity - 1)];
+
+		if (uuid_equal(item, id) || uuid_equal(item, &no_id))
+			return item;
+	}
+}
+
+/* At most half of the table is used. */
+static bool grow(struct blob_store *bs)
+{
+	size_t capacity = bs->postponed_capacity ? 2 * bs->postponed_capacity : 1024;
+	struct uuid *items = capacity <= 2 * POSTPONED_MAX ? calloc(capacity, sizeof(*items)) : NULL;
+
+	if (!items)
+		return false;
+	for (size_t i = 0; i < bs->postponed_capacity; i++)
+		if (!uuid_equal(&bs->postponed[i], &no_id))
+			*place_of(items, capacity, &bs->postponed[i]) = bs->postponed[i];
+	free(bs->postponed);
+	bs->postponed = items;
+	bs->postponed_capacity = capacity;
+	return true;
+}
+
 static void remember(struct blob_store *bs, const struct uuid *id)
 {
-	if (bs->postponed_count == bs->postponed_capacity) {
-		size_t capacity = bs->postponed_capacity ? 2 * bs->postponed_capacity : 1024;
-		struct uuid *items =
-			capacity <= POSTPONED_MAX ? realloc(bs->postponed, capacity * sizeof(*items)) : NULL;
+	struct uuid *place;
 
-		if (!items)
-			return;
-		bs->postponed = items;
-		bs->postponed_capacity = capacity;
-	}
-	bs->postponed[bs->postponed_count++] = *id;
+	if (2 * bs->postponed_count >= bs->postponed_capacity && !grow(bs))
+		return;
+	place = place_of(bs->postponed, bs->postponed_capacity, id);
+	bs->postponed_count += !uuid_equal(place, id);
+	*place = *id;
 }
 
 /* Whether somebody holds; then the removal is put off. */
@@ -311,11 +341,10 @@ static bool postpone(struct blob_store *bs, const struct uuid *id)
 
 static bool is_postponed(struct blob_store *bs, const struct uuid *id)
 {
-	bool found = false;
+	bool found;
 
 	pthread_mutex_lock(&bs->lock);
-	for (size_t i = 0; !found && i < bs->postponed_count; i++)
-		found = uuid_equal(&bs->postponed[i], id);
+	found = bs->postponed_count > 0 && uuid_equal(place_of(bs->postponed, bs->postponed_capacity, id), id);
 	pthread_mutex_unlock(&bs->lock);
 	return found;
 }
@@ -344,19 +373,20 @@ void blob_hold(struct blob_store *bs)
 void blob_unhold(struct blob_store *bs)
 {
 	struct uuid *items = NULL;
-	size_t count = 0;
+	size_t capacity = 0;
 
 	pthread_mutex_lock(&bs->lock);
 	assert(bs->holders > 0);
 	if (--bs->holders == 0) {
 		items = TAKE_PTR(bs->postponed);
-		count = bs->postponed_count;
+		capacity = bs->postponed_capacity;
 		bs->postponed_count = bs->postponed_capacity = 0;
 	}
 	pthread_mutex_unlock(&bs->lock);
 	/* What cannot be removed now is for the sweep. */
-	for (size_t i = 0; i < count; i++)
-		unlink_blob(bs, &items[i]);
+	for (size_t i = 0; i < capacity; i++)
+		if (!uuid_equal(&items[i], &no_id))
+			unlink_blob(bs, &items[i]);
 	free(items);
 }
 
@@ -375,12 +405,12 @@ static ssize_t copy_some(int from, int to, size_t left, bool *plain)
 	return *plain ? sendfile(to, from, NULL, left) : n;
 }
 
-static int copy_bytes(int from, int to, int64_t size)
+static int copy_bytes(int from, int to, int64_t size, bool (*canceled)(void *user), void *user)
 {
 	bool plain = false;
 
 	while (size > 0) {
-		ssize_t n = copy_some(from, to, (size_t)size, &plain);
+		ssize_t n = copy_some(from, to, size < CHUNK_BYTES ? (size_t)size : CHUNK_BYTES, &plain);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -390,11 +420,14 @@ static int copy_bytes(int from, int to, int64_t size)
 		if (n == 0)
 			break;
 		size -= n;
+		if (size > 0 && canceled && canceled(user))
+			return ERR_CANCELED;
 	}
 	return fsync(to) < 0 ? from_errno() : 0;
 }
 
-int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, int64_t *ret_bytes)
+int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, bool (*canceled)(void *user),
+	      void *user)
 {
 	struct blob_path path = final_path(id);
 	int source, target, rc;
@@ -409,12 +442,10 @@ int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store 
 		close(source);
 		return rc;
 	}
-	rc = copy_bytes(source, target, size);
+	rc = copy_bytes(source, target, size, canceled, user);
 	close(source);
 	if (close(target) < 0 && rc == 0)
 		rc = from_errno();
-	if (rc == 0)
-		*ret_bytes = size;
 	return rc;
 }
 

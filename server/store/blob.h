@@ -7,6 +7,7 @@
 #ifndef RAINCHECK_STORE_BLOB_H
 #define RAINCHECK_STORE_BLOB_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/base/slice.h"
@@ -52,9 +53,11 @@ int blob_remove(struct blob_store *bs, const struct uuid *id);
 void blob_hold(struct blob_store *bs);
 void blob_unhold(struct blob_store *bs);
 
-/* Copies a file into another store, where it must not be yet, and syncs it; its name is on disk after blob_sync(). How
- * many bytes. ERR_NOT_FOUND, ERR_STORE_FULL, ERR_IO, ERR_CONFLICT. */
-int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, int64_t *ret_bytes);
+/* Copies a file into another store, where it must not be yet, and syncs it; its name is on disk after blob_sync().
+ * canceled is asked every few megabytes and may be NULL. ERR_NOT_FOUND, ERR_STORE_FULL, ERR_IO, ERR_CONFLICT,
+ * ERR_CANCELED: then what was copied of it stays. */
+int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, bool (*canceled)(void *user),
+	      void *user);
 /* Syncs the names of all files. ERR_IO. */
 int blob_sync(struct blob_store *bs);
 

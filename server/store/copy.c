@@ -1,11 +1,17 @@
 #include "server/store/copy.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "proto/base/clean.h"
+#include "proto/base/text.h"
 #include "server/store/records.h"
 
 #define BATCH_BYTES   (32 << 20) /* in one transaction: what is not committed yet stands in memory */
 #define BATCH_ENTRIES 100000
 #define ASK_EVERY     4096 /* entries */
+#define ASK_BYTES     (8 << 20)
+#define KEY_SHOWN     40 /* bytes: every key but a long word is whole */
 
 struct copier {
 	const struct copy_options *options;
@@ -14,8 +20,31 @@ struct copier {
 	struct store_txn *txn; /* of to */
 	int64_t total;	       /* entries there are */
 	int64_t batch_bytes, batch_entries;
+	int64_t unasked_bytes;
+	struct slice last, before_last; /* keys of the table under way, in the source's map */
 	struct copy_result *result;
 };
+
+static const char *const names[STORE_TABLES] = {
+	[TABLE_META] = "meta",
+	[TABLE_QUEUES] = "queues",
+	[TABLE_NAMES] = "names",
+	[TABLE_JOBS] = "jobs",
+	[TABLE_INPUTS] = "inputs",
+	[TABLE_CHECKPOINTS] = "checkpoints",
+	[TABLE_READY] = "the ready index",
+	[TABLE_DUE] = "the due index",
+	[TABLE_IDEMPOTENCY] = "idempotency keys",
+	[TABLE_ARTIFACTS] = "artifacts",
+	[TABLE_BLOBS] = "the blob list",
+	[TABLE_TOMBSTONES] = "tombstones",
+	[TABLE_SET_ASIDE] = "set aside",
+};
+
+const char *copy_table_name(enum store_table table)
+{
+	return names[table];
+}
 
 /* True too for a table whose values have no checksum. */
 static bool is_sound(enum store_table table, struct slice value)
@@ -57,6 +86,95 @@ static int end_batch(struct copier *c)
 	return c->txn ? store_commit(TAKE_PTR(c->txn)) : 0;
 }
 
+static void note_where(struct copier *c, enum store_table table, struct slice key, const char *what)
+{
+	char hex[2 * KEY_SHOWN + 1];
+	size_t shown = key.size < KEY_SHOWN ? key.size : KEY_SHOWN;
+
+	hex_encode(key.data, shown, hex);
+	hex[2 * shown] = '\0';
+	snprintf(c->result->where, sizeof(c->result->where), "%s, key %s%s: %s", names[table], hex,
+		 shown < key.size ? "…" : "", what);
+}
+
+static int compare(struct slice a, struct slice b)
+{
+	int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* Keeps track of the order in which the source's keys stand. Of two neighbours that are the wrong way round the first
+ * is the one that stands out of line if the second fits behind what came before both. */
+static int look_at_order(struct copier *c, enum store_table table, struct slice key)
+{
+	const struct copy_options *o = c->options;
+	bool follows = !c->last.data || compare(c->last, key) < 0;
+
+	if (follows) {
+		c->before_last = c->last;
+		c->last = key;
+		return 0;
+	}
+	if (!c->before_last.data || compare(c->before_last, key) < 0) {
+		note_where(c, table, c->last, "stands out of order");
+		c->last = key;
+	} else {
+		note_where(c, table, key, "stands out of order");
+	}
+	if (!o->misplaced)
+		return ERR_CORRUPT;
+	o->misplaced(o->user, c->result->where);
+	return 0;
+}
+
+/* Of such a row everything can be made anew from the jobs' and queues' records. */
+static bool is_derived(enum store_table table)
+{
+	return table == TABLE_NAMES || table == TABLE_READY || table == TABLE_DUE || table == TABLE_IDEMPOTENCY ||
+	       table == TABLE_BLOBS;
+}
+
+/* Of two rows under one key a damaged one gives way. */
+static int choose(struct copier *c, enum store_table table, struct slice key, struct slice there, struct slice value)
+{
+	bool there_sound = is_sound(table, there), value_sound = is_sound(table, value);
+
+	if (there_sound == value_sound && !is_derived(table)) {
+		note_where(c, table, key, "two rows stand under it, and which is the right one cannot be told");
+		return ERR_CORRUPT;
+	}
+	note_where(c, table, key, "two rows stand under it: one is left out");
+	c->options->misplaced(c->options->user, c->result->where);
+	return there_sound ? 0 : store_put(c->txn, table, key, value);
+}
+
+/* An entry that cannot stand behind all others, for one of a table out of order went before. */
+static int put_among(struct copier *c, enum store_table table, struct slice key, struct slice value)
+{
+	struct slice there;
+	int rc = store_get(c->txn, table, key, &there);
+
+	if (rc == ERR_NOT_FOUND)
+		return store_put(c->txn, table, key, value);
+	if (rc < 0 || slice_equal(there, value))
+		return rc;
+	return choose(c, table, key, there, value);
+}
+
+static int append(struct copier *c, enum store_table table, struct slice key, struct slice value)
+{
+	int rc = look_at_order(c, table, key);
+
+	if (rc < 0)
+		return rc;
+	/* A new store has its format in this table already. */
+	if (table == TABLE_META)
+		return store_put(c->txn, table, key, value);
+	rc = store_append(c->txn, table, key, value);
+	return rc == ERR_CORRUPT && c->options->misplaced ? put_among(c, table, key, value) : rc;
+}
+
 static int copy_entry(struct copier *c, enum store_table table, struct slice key, struct slice value)
 {
 	int rc = 0;
@@ -65,10 +183,8 @@ static int copy_entry(struct copier *c, enum store_table table, struct slice key
 		rc = end_batch(c);
 	if (rc == 0 && !c->txn)
 		rc = store_begin_write(c->to, &c->txn);
-	/* A new store has its format in this table already. */
 	if (rc == 0)
-		rc = table == TABLE_META ? store_put(c->txn, table, key, value)
-					 : store_append(c->txn, table, key, value);
+		rc = append(c, table, key, value);
 	if (rc < 0)
 		return rc;
 	c->batch_entries++;
@@ -83,6 +199,7 @@ static int tell(struct copier *c)
 {
 	const struct copy_options *o = c->options;
 
+	c->unasked_bytes = 0;
 	if (o->progress)
 		o->progress(o->user, "records copied", c->result->entries, c->total);
 	return o->canceled && o->canceled(o->user) ? ERR_CANCELED : 0;
@@ -93,10 +210,12 @@ static int copy_table(struct copier *c, enum store_table table)
 	struct slice key, value;
 	int rc;
 
+	c->last = c->before_last = slice_of(NULL, 0);
 	for (rc = store_seek(c->from, table, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(c->from, table, &key, &value)) {
 		rc = copy_entry(c, table, key, value);
-		if (rc == 0 && c->result->entries % ASK_EVERY == 0)
+		c->unasked_bytes += (int64_t)value.size;
+		if (rc == 0 && (c->result->entries % ASK_EVERY == 0 || c->unasked_bytes >= ASK_BYTES))
 			rc = tell(c);
 		if (rc < 0)
 			return rc;
@@ -132,4 +251,11 @@ int store_copy(struct store_txn *from, struct store *to, const struct copy_optio
 		rc = tell(&c);
 	store_abort(c.txn);
 	return rc;
+}
+
+int store_copy_explain(int rc, const struct copy_result *copied, struct error_info *info)
+{
+	const char *why = rc == ERR_STORE_ERROR || rc == ERR_STORE_FULL ? store_error_detail() : error_text(rc);
+
+	return error_set(info, rc, NULL, "cannot copy the records: %s", rc == ERR_CORRUPT ? copied->where : why);
 }

@@ -3,6 +3,11 @@
  * Only what some key leads to is copied, so the copy has no free pages and nothing of what was erased. Values that have
  * a checksum are verified on the way; a damaged one is copied as it is and counted, for it is not the copy's to lose.
  *
+ * Keys have no checksum. One of which a bit flipped on the disk stands out of order, and lookups near it miss what is
+ * there: a copy of that is refused, unless the caller asks that such an entry is put where its key belongs. Two rows of
+ * different content under one key are refused in any case where neither could be made anew: one would be taken for the
+ * other's.
+ *
  * Any thread. The copy is written in many transactions and is whole only at the end: it must stand in a directory that
  * nobody uses until then.
  */
@@ -18,6 +23,9 @@ struct copy_options {
 	/* Each may be NULL; asked and told every few thousand entries. */
 	bool (*canceled)(void *user);
 	void (*progress)(void *user, const char *what, int64_t done, int64_t total);
+	/* Told each entry that stands out of order, which is then put where its key belongs, and each that is left out
+	 * because another stands under its key already: "TABLE, key HEX: …". NULL: the copy ends there. */
+	void (*misplaced)(void *user, const char *line);
 	void *user;
 };
 
@@ -25,10 +33,18 @@ struct copy_result {
 	int64_t entries;
 	int64_t bytes;	 /* of their keys and values */
 	int64_t damaged; /* values whose checksum was wrong */
+	char where[160]; /* with ERR_CORRUPT: the table, the key and what is wrong with it */
 };
 
+/* What the table is called in front of an operator. */
+const char *copy_table_name(enum store_table table);
+
+struct error_info;
+
 /* from: a read transaction; to: an empty store of this format. ret is set as far as it came, also on an error:
- * ERR_CANCELED, ERR_STORE_FULL, the store's errors. */
+ * ERR_CANCELED, ERR_STORE_FULL, ERR_CORRUPT, the store's errors. */
 int store_copy(struct store_txn *from, struct store *to, const struct copy_options *options, struct copy_result *ret);
+/* Says in info why it came to no end, and returns rc. On the same thread, right after it. */
+int store_copy_explain(int rc, const struct copy_result *copied, struct error_info *info);
 
 #endif

@@ -22,7 +22,7 @@ struct new_dir {
 
 static int io_error(struct error_info *info, const char *what, const char *path)
 {
-	int code = errno == ENOSPC || errno == EDQUOT ? ERR_STORE_FULL : ERR_IO;
+	int code = errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? ERR_STORE_FULL : ERR_IO;
 
 	return error_set(info, code, NULL, "cannot %s %.120s: %s", what, path, strerror(errno));
 }

@@ -131,6 +131,13 @@ static int begin_read(struct slice bytes, struct reader *ret)
 	return 0;
 }
 
+bool record_is_whole(struct slice bytes)
+{
+	struct reader r;
+
+	return begin_read(bytes, &r) == 0;
+}
+
 static int end_read(const struct reader *r)
 {
 	return r->short_of || r->left > 0 ? ERR_CORRUPT : 0;

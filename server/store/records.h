@@ -126,6 +126,9 @@ int record_write_bytes(struct buf *out, struct slice data); /* a checkpoint */
 int record_write_moment(struct buf *out, int64_t at_ms);    /* a job set aside */
 int record_write_tombstone(struct buf *out, const struct tombstone *stone);
 
+/* Whether the checksum is right, of whatever record it is. */
+bool record_is_whole(struct slice bytes);
+
 /* Each ERR_CORRUPT where the checksum or the shape is wrong. */
 int record_read_job(struct slice bytes, struct job *ret);
 int record_read_input(struct slice bytes, struct job_input *ret);

@@ -8,6 +8,11 @@
  *
  * Errors: ERR_STORE_FULL (map or disk full), ERR_STORE_ERROR (the disk failed; store_error_detail() says how),
  * ERR_NO_MEMORY. After any of them in a write transaction only store_abort() may follow.
+ *
+ * A damaged page costs no more than it must. A value that its page does not hold whole is not handed out: store_get()
+ * says ERR_CORRUPT, and whoever walks gets the key with an empty value, which is no record. An entry whose removal
+ * would damage others is not removed and not replaced: that is ERR_STORE_ERROR, and store_error_is_damage() says why.
+ * Where only the size of an index entry is damaged it is put right first.
  */
 #ifndef RAINCHECK_STORE_H
 #define RAINCHECK_STORE_H
@@ -18,6 +23,7 @@
 #include "proto/base/slice.h"
 #include "proto/error.h"
 
+struct pages_options;
 struct store;
 struct store_txn;
 
@@ -43,9 +49,13 @@ struct store_options {
 	const char *dir;   /* the data directory; made if it is not there */
 	int64_t max_bytes; /* address space for the map: its size can never pass this */
 	bool read_only;	   /* for looking at a directory that no broker uses; nothing is made or changed */
-	/* Told what takes long while opening: a migration. May be NULL. */
+	/* Told what takes long while opening, a migration, on the thread that opens; and of damage that was put right,
+	 * on that of the write transactions. May be NULL. */
 	void (*notice)(void *user, const char *line);
 	void *notice_user;
+	/* With read_only: the file's structure is proved (pages.h) before anything is read of it through the map, which
+	 * a damaged one may not survive. NULL: it is not. */
+	const struct pages_options *prove;
 };
 
 /* What store_info() tells. */
@@ -55,7 +65,8 @@ struct store_info {
 };
 
 /* Takes the directory for this process: ERR_CONFLICT when another broker has it, ERR_UNSUPPORTED_VERSION for a format
- * newer than this program, ERR_IO where the directory cannot be used; info says which file and why. */
+ * newer than this program, ERR_IO where the directory cannot be used, ERR_CORRUPT where the file is damaged, by its
+ * length or as far as it is proved; info says which file and why. */
 int store_open(const struct store_options *options, struct store **ret, struct error_info *info);
 /* No transaction may be open. NULL is taken. */
 void store_close(struct store *s);
@@ -81,6 +92,9 @@ int store_commit(struct store_txn *t);
 /* Of the last commit, where that failed: whether the disk may have it all the same. Thread of the write transactions.
  */
 bool store_uncertain(const struct store *s);
+/* The file is to be opened anew, which is waited with until the last reader has left: whoever holds a read transaction
+ * for long asks now and then, and gives up. Any thread. */
+bool store_is_shut(struct store *s);
 /* NULL is taken. Ends read transactions too. */
 void store_abort(struct store_txn *t);
 /* For _cleanup_. */
@@ -89,7 +103,7 @@ static inline void store_abortp(struct store_txn **t)
 	store_abort(*t);
 }
 
-/* ERR_NOT_FOUND where there is no such key. */
+/* ERR_NOT_FOUND where there is no such key; ERR_CORRUPT where its value cannot be read. */
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret);
 /* Sets or replaces. */
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);

@@ -73,7 +73,9 @@ int store__translate(int rc)
 		return 0;
 	if (rc == MDB_NOTFOUND)
 		return ERR_NOT_FOUND;
-	last_error = rc;
+	/* A transaction that is broken says so from then on: what broke it is what matters. */
+	if (rc != MDB_BAD_TXN || last_error == 0)
+		last_error = rc;
 	switch (rc) {
 	case MDB_MAP_FULL:
 	case MDB_TXN_FULL:
@@ -139,6 +141,11 @@ static struct slice to_slice(MDB_val v)
 	return slice_of(v.mv_data, v.mv_size);
 }
 
+const char *store__table_name(enum store_table table)
+{
+	return table_names[table];
+}
+
 /* ---- transactions ---- */
 
 int store__open_table(struct store_txn *t, enum store_table table, bool read_only)
@@ -179,6 +186,11 @@ size_t store__oldest_reader(struct store *s)
 			oldest = mdb_txn_id(t->txn);
 	pthread_mutex_unlock(&s->lock);
 	return oldest;
+}
+
+uint64_t store__txn_id(const struct store_txn *t)
+{
+	return mdb_txn_id(t->txn);
 }
 
 int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
@@ -314,7 +326,7 @@ static int find(struct store_txn *t, enum store_table table, MDB_val *k, MDB_val
 	if (!t->writes)
 		return mdb_get(t->txn, t->store->tables[table], k, v);
 	rc = cursor_of(t, t->points, table, &c);
-	return rc != 0 ? rc : mdb_cursor_get(c, k, v, MDB_SET);
+	return rc != 0 ? rc : mdb_cursor_get(c, k, v, MDB_SET_KEY);
 }
 
 static int put(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
@@ -323,8 +335,22 @@ static int put(struct store_txn *t, enum store_table table, struct slice key, MD
 	MDB_cursor *c = NULL;
 	int rc = cursor_of(t, t->points, table, &c);
 
-	if (rc == 0)
-		rc = mdb_cursor_put(c, &k, v, flags);
+	return rc == 0 ? mdb_cursor_put(c, &k, v, flags) : rc;
+}
+
+/* Sets what is not there, or replaces what is once that is known to do no harm. */
+static int put_or_replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
+{
+	MDB_val there = *v;
+	int rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
+
+	if (rc == MDB_KEYEXIST) {
+		rc = store__may_change(t->store, table, t->points[table]);
+		if (rc == 0)
+			rc = put(t, table, key, v, flags);
+	} else {
+		*v = there;
+	}
 	take_back(t);
 	return rc;
 }
@@ -336,6 +362,8 @@ int store_get(struct store_txn *t, enum store_table table, struct slice key, str
 
 	if (rc != 0)
 		return store__translate(rc);
+	if (!store__holds(t->store, table, t->writes ? &k : NULL, v))
+		return ERR_CORRUPT;
 	*ret = to_slice(v);
 	return hand_out(t, ret);
 }
@@ -344,7 +372,7 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 {
 	MDB_val v = to_val(value);
 
-	return store__translate(put(t, table, key, &v, 0));
+	return store__translate(put_or_replace(t, table, key, &v, 0));
 }
 
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
@@ -352,13 +380,14 @@ int store_append(struct store_txn *t, enum store_table table, struct slice key, 
 	MDB_val v = to_val(value);
 	int rc = put(t, table, key, &v, MDB_APPEND);
 
+	take_back(t);
 	return rc == MDB_KEYEXIST ? ERR_CORRUPT : store__translate(rc);
 }
 
 int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret)
 {
 	MDB_val v = { .mv_size = size };
-	int rc = put(t, table, key, &v, MDB_RESERVE);
+	int rc = put_or_replace(t, table, key, &v, MDB_RESERVE);
 
 	if (rc == 0)
 		*ret = v.mv_data;
@@ -370,6 +399,8 @@ int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 	MDB_val k = to_val(key), v;
 	int rc = find(t, table, &k, &v);
 
+	if (rc == 0)
+		rc = store__may_change(t->store, table, t->points[table]);
 	if (rc == 0)
 		rc = mdb_cursor_del(t->points[table], 0);
 	take_back(t);
@@ -386,10 +417,12 @@ static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cur
 	rc = cursor_of(t, t->cursors, table, &c);
 	if (rc == 0)
 		rc = mdb_cursor_get(c, k, &v, op);
+	if (rc == 0 && !store__holds_key(t->store, *k))
+		rc = MDB_CORRUPTED;
 	if (rc != 0)
 		return store__translate(rc);
 	*ret_key = to_slice(*k);
-	*ret_value = to_slice(v);
+	*ret_value = store__holds(t->store, table, k, v) ? to_slice(v) : slice_of(NULL, 0);
 	rc = hand_out(t, ret_key);
 	return rc < 0 ? rc : hand_out(t, ret_value);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/log.h"
 #include "server/store/layout.h"
 #include "server/store/migrate.h"
 #include "server/store/store_priv.h"
@@ -67,6 +68,17 @@ static int take_directory(struct store *s, bool read_only, struct error_info *in
 	return 0;
 }
 
+/* LMDB ends the process where it finds a page that cannot be; the operator is told before that what to do. */
+static void assert_cb(MDB_env *env, const char *message)
+{
+	const char *path = "?";
+
+	mdb_env_get_path(env, &path);
+	log_error("%s is damaged, LMDB cannot go on: %s; stop raincheckd and look at the data directory with "
+		  "raincheckd --check",
+		  path, message);
+}
+
 static int open_env(struct store *s, const char *name, unsigned flags, struct error_info *info)
 {
 	char path[4096];
@@ -77,6 +89,8 @@ static int open_env(struct store *s, const char *name, unsigned flags, struct er
 	if (rc < 0)
 		return rc;
 	rc = mdb_env_create(&s->env);
+	if (rc == 0)
+		rc = mdb_env_set_assert(s->env, assert_cb);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(s->env, STORE_TABLES);
 	if (rc == 0)
@@ -109,6 +123,8 @@ static int open_tables(struct store *s, const struct store_options *o, struct er
 	/* A reader's handles outlive its transaction only if that one is committed too. */
 	if (rc == 0)
 		rc = store_commit(TAKE_PTR(t));
+	if (rc == 0)
+		rc = store__guard(s);
 	if (rc < 0 && info->code == 0)
 		error_set(info, rc, NULL, "cannot read the store in %s: %s", s->dir, store_error_detail());
 	return rc;
@@ -119,6 +135,25 @@ static void close_env(struct store *s)
 	if (s->env)
 		mdb_env_close(s->env);
 	s->env = NULL;
+	s->map = NULL;
+}
+
+/* What is found is kept: nobody else writes the file while its directory is ours. */
+static int prove(struct store *s, const struct pages_options *options, struct error_info *info)
+{
+	char path[4096];
+	int rc = path_of(s, FILE_NAME, path, sizeof(path), info);
+
+	if (rc == 0)
+		rc = pages_check_file(path, options, &s->pages);
+	if (rc < 0)
+		return error_set(info, rc, NULL, "cannot read %s: %s", path,
+				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
+	s->proved = true;
+	if (s->pages.breaches == 0)
+		return 0;
+	return error_set(info, ERR_CORRUPT, NULL, "the pages of %s have %lld breaches", path,
+			 (long long)s->pages.breaches);
 }
 
 static int open_file(struct store *s, struct error_info *info)
@@ -180,11 +215,15 @@ int store_open(const struct store_options *options, struct store **ret, struct e
 	s->lock_fd = -1;
 	s->max_bytes = options->max_bytes;
 	s->read_only = options->read_only;
+	s->notice = options->notice;
+	s->notice_user = options->notice_user;
 	pthread_mutex_init(&s->lock, NULL);
 	s->dir = strdup(options->dir);
 	rc = s->dir ? take_directory(s, options->read_only, info) : ERR_NO_MEMORY;
 	if (rc == 0 && !options->read_only)
 		rc = make_file(s, options, info);
+	if (rc == 0 && options->read_only && options->prove)
+		rc = prove(s, options->prove, info);
 	if (rc == 0)
 		rc = open_file(s, info);
 	if (rc == 0)
@@ -237,6 +276,16 @@ void store__leave(struct store *s)
 	pthread_mutex_lock(&s->lock);
 	s->inside--;
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool store_is_shut(struct store *s)
+{
+	bool shut;
+
+	pthread_mutex_lock(&s->lock);
+	shut = s->shut;
+	pthread_mutex_unlock(&s->lock);
+	return shut;
 }
 
 int store__reopen(struct store *s)

@@ -5,6 +5,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 
+#include "server/store/pages.h"
 #include "server/store/store.h"
 
 struct store {
@@ -14,7 +15,16 @@ struct store {
 	int lock_fd; /* holding the flock that makes the directory ours */
 	MDB_env *env;
 	MDB_dbi tables[STORE_TABLES];
-	bool uncertain; /* see store_uncertain() */
+	bool uncertain;				      /* see store_uncertain() */
+	void (*notice)(void *user, const char *line); /* see store_options */
+	void *notice_user;
+	bool proved; /* the file's structure, before it was opened for reading only: pages says what was found */
+	struct pages_result pages;
+
+	/* Where the file is mapped; NULL where that is not known. See store_guard.c. */
+	const uint8_t *map;
+	size_t map_bytes;
+	uint32_t page_size;
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
 	pthread_mutex_t lock;	   /* guards what follows */
@@ -37,6 +47,11 @@ void store__leave(struct store *s);
  * ERR_STORE_ERROR while it cannot be done, for somebody reads or the disk still fails: to be tried again. */
 int store__reopen(struct store *s);
 
+/* The table's name in the file. */
+const char *store__table_name(enum store_table table);
+/* The commit that a read transaction sees. */
+uint64_t store__txn_id(const struct store_txn *t);
+
 /* Begins without trying to open anew. */
 int store__begin(struct store *s, unsigned flags, struct store_txn **ret);
 /* The table's handle for this environment, made where it is not there. */
@@ -45,6 +60,16 @@ int store__open_table(struct store_txn *t, enum store_table table, bool read_onl
 /* ERR_CORRUPT where the file has been cut short, by a copy that was not finished for instance: reading on would end the
  * process where the map ends. While opening, before other threads use env. */
 int store__check_length(MDB_env *env, const char *path, struct error_info *info);
+
+/* Finds where the map begins, so that the two below can judge. With all tables open, before other threads use env. */
+int store__guard(struct store *s);
+/* Whether the value can be read from its first byte to its last, as far as that is known. key is LMDB's own, beside
+ * which most values stand; NULL in a read transaction. */
+bool store__holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v);
+bool store__holds_key(const struct store *s, MDB_val key);
+/* Whether the entry at the cursor can be removed or replaced without harm to others, after it was put right if need be.
+ * MDB_CORRUPTED; LMDB's codes. */
+int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c);
 
 /* Pages that the last commit of env uses. */
 int store__info(MDB_env *env, struct store_info *ret);

@@ -1,5 +1,6 @@
 /* Happy path: hold the files; copy the records from one read transaction; copy every file that the copy names; let go
- * of the files; copy the links' secret; check the copy; give it its name. Failure: the partial directory is removed.
+ * of the files; copy the links' secret; check the copy, and where a damaged record leaves its traces in indexes and
+ * counts set that job aside and check again; give it its name. Failure: the partial directory is removed.
  * Where the process is killed it stays, under the name that says so.
  */
 #include "server/upkeep/backup.h"
@@ -25,7 +26,9 @@
 #include "server/store/new_dir.h"
 #include "server/store/records.h"
 #include "server/store/store.h"
+#include "server/upkeep/mend.h"
 
+#define DAMAGE_TOLD	10
 #define MAP_SLACK_BYTES (64LL << 20) /* what a copy in many transactions may need beyond its size */
 
 struct backup {
@@ -36,6 +39,8 @@ struct backup {
 	int64_t blob_count, blob_bytes; /* still to be copied */
 	int64_t blobs_copied;
 	char first_breach[160];
+	char damage[DAMAGE_TOLD][160]; /* the first lines */
+	size_t damage_count;
 	struct backup_result result;
 	struct error_info *info;
 };
@@ -46,6 +51,13 @@ static int canceled(const struct backup *b)
 
 	return o->canceled && o->canceled(o->user) ? error_set(b->info, ERR_CANCELED, NULL, "the backup was canceled")
 						   : 0;
+}
+
+static bool canceled_cb(void *user)
+{
+	const struct backup *b = user;
+
+	return b->options->canceled && b->options->canceled(b->options->user);
 }
 
 /* ---- records ---- */
@@ -95,7 +107,7 @@ static int copy_records(struct backup *b)
 		return no_room_for_records(b);
 	if (rc == ERR_CANCELED)
 		return error_set(b->info, rc, NULL, "the backup was canceled");
-	return rc < 0 ? error_set(b->info, rc, NULL, "cannot copy the records: %s", store_error_detail()) : 0;
+	return rc < 0 ? store_copy_explain(rc, &copied, b->info) : 0;
 }
 
 /* ---- artifacts ---- */
@@ -138,17 +150,19 @@ static int no_room_for_files(struct backup *b, int64_t bytes)
 static int copy_blob(struct backup *b, const struct artifact *a)
 {
 	const struct backup_options *o = b->options;
-	int64_t bytes = 0;
 	int rc = canceled(b);
 
-	if (rc == 0)
-		rc = blob_copy(o->blobs, &a->blob, b->blobs, &bytes);
+	if (rc < 0)
+		return rc;
+	rc = blob_copy(o->blobs, &a->blob, b->blobs, canceled_cb, b);
 	/* A file that is missing, or named twice, is missing or named twice in the copy too: the check says so. */
 	if (rc == ERR_NOT_FOUND || rc == ERR_CONFLICT)
 		rc = 0;
 	else if (rc == ERR_STORE_FULL)
 		return no_room_for_files(b, b->blob_bytes);
-	else if (rc < 0 && rc != ERR_CANCELED)
+	else if (rc == ERR_CANCELED)
+		return error_set(b->info, rc, NULL, "the backup was canceled");
+	else if (rc < 0)
 		return error_set(b->info, rc, NULL, "cannot copy blob %s: %s", uuid_format(&a->blob).text,
 				 strerror(errno));
 	b->blob_bytes -= a->size;
@@ -266,12 +280,22 @@ static int copy_secret(struct backup *b)
 
 /* ---- proving it ---- */
 
+static void note_damage(void *user, const char *line)
+{
+	struct backup *b = user;
+
+	if (b->damage_count < DAMAGE_TOLD)
+		snprintf(b->damage[b->damage_count++], sizeof(b->damage[0]), "%s", line);
+}
+
 static void found_cb(void *user, enum check_kind kind, const char *line)
 {
 	struct backup *b = user;
 
 	if (kind == CHECK_BREACH && !b->first_breach[0])
 		snprintf(b->first_breach, sizeof(b->first_breach), "%s", line);
+	if (kind == CHECK_DAMAGE)
+		note_damage(b, line);
 }
 
 static void progress_cb(void *user, const char *what, int64_t done, int64_t total)
@@ -282,14 +306,7 @@ static void progress_cb(void *user, const char *what, int64_t done, int64_t tota
 		b->options->progress(b->options->user, what, done, total);
 }
 
-static bool canceled_cb(void *user)
-{
-	const struct backup *b = user;
-
-	return b->options->canceled && b->options->canceled(b->options->user);
-}
-
-static int prove(struct backup *b)
+static int check_copy(struct backup *b, struct check_result *ret)
 {
 	const struct check_options options = { .store = b->store,
 					       .blobs = b->blobs,
@@ -297,19 +314,61 @@ static int prove(struct backup *b)
 					       .progress = progress_cb,
 					       .canceled = canceled_cb,
 					       .user = b };
-	struct check_result found;
-	int rc = check_store(&options, &found);
+	int rc;
 
+	b->first_breach[0] = '\0';
+	rc = check_store(&options, ret);
 	if (rc == ERR_CANCELED)
 		return error_set(b->info, rc, NULL, "the backup was canceled");
+	return rc < 0 ? error_set(b->info, rc, NULL, "cannot check the copy: %s", error_text(rc)) : 0;
+}
+
+/* What a damaged record leaves in indexes and counts is no damage beside it once its job is set aside. */
+static int set_damage_aside(struct backup *b)
+{
+	const struct mend_options options = { .store = b->store,
+					      .damage_only = true,
+					      .report = note_damage,
+					      .progress = progress_cb,
+					      .canceled = canceled_cb,
+					      .user = b };
+	struct mend_result mended;
+	int rc;
+
+	b->damage_count = 0;
+	rc = mend_store(&options, &mended);
+	if (rc == ERR_CANCELED)
+		return error_set(b->info, rc, NULL, "the backup was canceled");
+	b->result.damaged = mended.set_aside;
+	return rc < 0 ? error_set(b->info, rc, NULL, "cannot set damage aside in the copy: %s", error_text(rc)) : 0;
+}
+
+static bool is_broken(const struct check_result *found)
+{
+	return found->breaches > found->damaged;
+}
+
+static int prove(struct backup *b)
+{
+	struct check_result found;
+	int rc = check_copy(b, &found);
+
+	if (rc == 0 && is_broken(&found) && found.damaged > 0) {
+		rc = set_damage_aside(b);
+		if (rc == 0)
+			rc = check_copy(b, &found);
+	}
 	if (rc < 0)
-		return error_set(b->info, rc, NULL, "cannot check the copy: %s", error_text(rc));
-	if (found.breaches > 0)
-		return error_set(b->info, ERR_CORRUPT, NULL, "the copy has %lld breaches, as what was copied must: %s",
-				 (long long)found.breaches, b->first_breach);
+		return rc;
+	if (is_broken(&found))
+		return error_set(b->info, ERR_CORRUPT, NULL,
+				 "the copy has %lld breaches, as what was copied must: %s; raincheckd --compact "
+				 "mends what can be mended",
+				 (long long)(found.breaches - found.damaged), b->first_breach);
 	b->result.jobs = found.jobs;
 	b->result.artifacts = found.artifacts;
 	b->result.set_aside = found.set_aside;
+	b->result.damaged += found.damaged;
 	return 0;
 }
 
@@ -390,6 +449,8 @@ int backup_run(const struct backup_options *options, struct backup_result *ret, 
 	if (rc < 0)
 		return rc;
 	b.result.took_ms = clock_mono_ms() - began_ms;
+	for (size_t i = 0; options->damage && i < b.damage_count; i++)
+		options->damage(options->user, b.damage[i]);
 	*ret = b.result;
 	return 0;
 }

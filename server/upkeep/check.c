@@ -13,6 +13,7 @@
 #include "server/upkeep/check_priv.h"
 #include "server/engine/job_due.h"
 #include "server/engine/queues.h"
+#include "server/store/pages.h"
 
 #define ASK_EVERY 4096 /* entries */
 
@@ -27,6 +28,10 @@ void check_say(struct check *c, enum check_kind kind, const char *fmt, ...)
 	switch (kind) {
 	case CHECK_BREACH:
 		c->result->breaches++;
+		break;
+	case CHECK_DAMAGE:
+		c->result->breaches++;
+		c->result->damaged++;
 		break;
 	case CHECK_SET_ASIDE:
 		c->result->set_aside++;
@@ -76,6 +81,11 @@ bool check_has(struct check *c, enum store_table table, struct key key)
 bool check_is_set_aside(struct check *c, const struct uuid *id)
 {
 	return check_has(c, TABLE_SET_ASIDE, key_job(id));
+}
+
+bool check_is_known(struct check *c, const struct uuid *id)
+{
+	return check_has(c, TABLE_JOBS, key_job(id)) || check_is_set_aside(c, id);
 }
 
 bool check_find_job(struct check *c, const struct uuid *id, struct job *ret)
@@ -134,7 +144,7 @@ static void check_input(struct check *c, const char *name, const struct uuid *id
 		return;
 	}
 	if (!check_find_input(c, id, &input)) {
-		check_breach(c, "job %s: its input is damaged", name);
+		check_damage(c, "job %s: its input is damaged", name);
 		return;
 	}
 	if (job->bytes != (int64_t)input.payload.size)
@@ -192,7 +202,7 @@ static void check_job(struct check *c, struct slice key, struct slice value)
 	if (check_is_set_aside(c, &id))
 		return;
 	if (record_read_job(value, &job) < 0) {
-		check_breach(c, "job %s: its record is damaged", name);
+		check_damage(c, "job %s: its record is damaged", name);
 		return;
 	}
 	if (job.queue >= c->queues) {
@@ -291,9 +301,52 @@ static int check_records(struct check *c)
 	return rc;
 }
 
+static void report_page(void *user, const char *line)
+{
+	const struct check *c = user;
+
+	if (c->options->report)
+		c->options->report(c->options->user, CHECK_BREACH, line);
+}
+
+static void page_progress(void *user, const char *what, int64_t done, int64_t total)
+{
+	const struct check *c = user;
+
+	if (c->options->progress)
+		c->options->progress(c->options->user, what, done, total);
+}
+
+static bool page_canceled(void *user)
+{
+	const struct check *c = user;
+
+	return c->options->canceled && c->options->canceled(c->options->user);
+}
+
+static int check_pages(struct check *c)
+{
+	const struct pages_options options = {
+		.report = report_page, .progress = page_progress, .canceled = page_canceled, .user = c
+	};
+	struct pages_result found;
+	int rc = pages_check(c->options->store, &options, &found);
+
+	if (rc < 0)
+		return rc;
+	c->result->breaches += found.breaches;
+	if (found.lost > 0)
+		check_say(c, CHECK_NOTICE, "%lld pages of the records file are neither in use nor free: compact it",
+			  (long long)found.lost);
+	return 0;
+}
+
 static int run(struct check *c)
 {
-	int rc;
+	int rc = check_pages(c);
+
+	if (rc < 0 || c->result->breaches > 0)
+		return rc;
 
 	/* Before the transaction: so every file that its records name is there until the end. */
 	blob_hold(c->options->blobs);
@@ -333,7 +386,7 @@ static void report_breach(void *user, enum check_kind kind, const char *line)
 {
 	const struct breaches_only *b = user;
 
-	if (kind == CHECK_BREACH)
+	if (kind == CHECK_BREACH || kind == CHECK_DAMAGE)
 		b->report(b->user, line);
 }
 

@@ -1,9 +1,15 @@
 /* check.h: proves the invariants from the files alone.
  *
- * What is proved: every record and every file of an artifact by its checksum; the invariants at the head of job.c; that
- * every job has its input and nothing stands without its job; that the ready and due indexes, the queues' counts and
- * bytes, the names, the idempotency keys and the list of files say what the jobs' records say, entry by entry; that
- * every file is there, whole, and named once. Nothing is changed.
+ * What is proved first: the structure of the records file, see store/pages.h, for LMDB may not survive to read one that
+ * is damaged. Where there is a breach of that kind, nothing else is looked at. Then: every record and every file of an
+ * artifact by its checksum; the invariants at the head of job.c; that every job has its input and nothing stands
+ * without its job; that the ready and due indexes, the queues' counts and bytes, the names, the idempotency keys and
+ * the list of files say what the jobs' records say, entry by entry; that every file is there, whole, and named once.
+ * Nothing is changed.
+ *
+ * The structure is proved as of one commit, in a read transaction of its own, beside a broker's writer too: no page
+ * that such a transaction can reach is written before it ends, and which commit it sees is read while that is the last
+ * one. A broker reads its map meanwhile as ever: what keeps it from being the one that LMDB ends is told in store.h.
  *
  * The records are read in one read transaction, the files after it, held against removal: so it may run beside a
  * broker's writer, on any other thread. It takes as long as it takes to read everything.
@@ -18,7 +24,8 @@
 #include "server/store/store.h"
 
 enum check_kind {
-	CHECK_BREACH,	 /* something is not as it must be */
+	CHECK_BREACH, /* something is not as it must be */
+	CHECK_DAMAGE, /* the same, and it is a part of one job alone: its record, input, checkpoint, artifact or file */
 	CHECK_SET_ASIDE, /* a job whose record is damaged, which the broker has found and set aside */
 	CHECK_NOTICE	 /* nothing is wrong, but somebody may want to know: a file that no record names */
 };
@@ -38,7 +45,8 @@ struct check_options {
 struct check_result {
 	int64_t jobs;
 	int64_t artifacts;
-	int64_t breaches;
+	int64_t breaches; /* the damage included */
+	int64_t damaged;  /* how much of that is damage of one job alone */
 	int64_t set_aside;
 	int64_t notices;
 };

@@ -51,10 +51,10 @@ static void check_artifact(struct check *c, struct slice key, struct slice value
 		check_breach(c, "artifacts: a key is malformed");
 		return;
 	}
-	if (!check_has(c, TABLE_JOBS, key_job(&job)))
+	if (!check_is_known(c, &job))
 		check_breach(c, "%s: the job is missing", words_of(&job, name).text);
 	if (record_read_artifact(value, &a) < 0) {
-		check_breach(c, "%s: is damaged", words_of(&job, name).text);
+		check_damage(c, "%s: is damaged", words_of(&job, name).text);
 		return;
 	}
 	if (a.has_blob) {
@@ -63,7 +63,7 @@ static void check_artifact(struct check *c, struct slice key, struct slice value
 	}
 	blob_sha256(a.data, sha256);
 	if (memcmp(sha256, a.sha256, sizeof(sha256)) != 0)
-		check_breach(c, "%s: its hash is wrong", words_of(&job, name).text);
+		check_damage(c, "%s: its hash is wrong", words_of(&job, name).text);
 }
 
 /* How many of a job's artifacts name the file. A damaged one may: it is counted, for it has been named. */
@@ -201,17 +201,17 @@ static int check_file(struct check *c, const struct named_file *f)
 
 	rc = blob_open(c->options->blobs, &f->blob, &fd, &size);
 	if (rc < 0) {
-		check_breach(c, rc == ERR_NOT_FOUND ? "%s: its file is missing" : "%s: its file cannot be read",
+		check_damage(c, rc == ERR_NOT_FOUND ? "%s: its file is missing" : "%s: its file cannot be read",
 			     f->words.text);
 		return 0;
 	}
 	if (size != f->size)
-		check_breach(c, "%s: its file has %lld bytes instead of %lld", f->words.text, (long long)size,
+		check_damage(c, "%s: its file has %lld bytes instead of %lld", f->words.text, (long long)size,
 			     (long long)f->size);
 	else
 		rc = same_bytes(c, fd, f->sha256, &same);
 	if (rc == 0 && !same)
-		check_breach(c, "%s: its file is damaged", f->words.text);
+		check_damage(c, "%s: its file is damaged", f->words.text);
 	close(fd);
 	return rc;
 }

@@ -30,6 +30,7 @@ struct check {
 
 void check_say(struct check *c, enum check_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 #define check_breach(c, ...) check_say(c, CHECK_BREACH, __VA_ARGS__)
+#define check_damage(c, ...) check_say(c, CHECK_DAMAGE, __VA_ARGS__)
 
 /* Tells the progress and asks whether to go on, now and then: ERR_CANCELED. */
 int check_step(struct check *c, const char *what);
@@ -40,6 +41,8 @@ int check_walk(struct check *c, enum store_table table,
 
 bool check_has(struct check *c, enum store_table table, struct key key);
 bool check_is_set_aside(struct check *c, const struct uuid *id);
+/* Its record is there, or it is known to be damaged: what stands beside it belongs to somebody. */
+bool check_is_known(struct check *c, const struct uuid *id);
 /* The job, where it is there and sound. */
 bool check_find_job(struct check *c, const struct uuid *id, struct job *ret);
 /* Its input, likewise. */

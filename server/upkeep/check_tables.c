@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/store/layout.h"
 #include "server/upkeep/check_priv.h"
 
 /* ---- the indexes; entries that still lead to a job that is set aside are removed when somebody comes upon them ----
@@ -18,9 +19,10 @@ static void check_ready_entry(struct check *c, struct slice key, struct slice va
 	struct uuid id;
 	struct job job;
 
-	(void)value;
 	if (key_read_ready(key, &queue, &priority, &tag, &id) < 0)
 		check_breach(c, "the ready index: a key is malformed");
+	else if (value.size != 0)
+		check_breach(c, "the ready index: the entry of job %s says something", uuid_format(&id).text);
 	else if (check_find_job(c, &id, &job)
 			 ? job.state != JOB_READY || job.queue != queue || job.priority != priority || job.tag != tag
 			 : !check_is_set_aside(c, &id))
@@ -46,6 +48,8 @@ static void check_due_entry(struct check *c, struct slice key, struct slice valu
 
 	if (key_read_due(key, &at_ms, &id) < 0)
 		check_breach(c, "the due index: a key is malformed");
+	else if (value.size != 0 && value.size != DUE_VALUE_SIZE)
+		check_breach(c, "the due index: the entry of job %s is malformed", uuid_format(&id).text);
 	else if (check_find_job(c, &id, &job) ? job.due_at_ms != at_ms
 					      : !check_is_set_aside(c, &id) && !is_tombstones(c, &id, at_ms, value))
 		check_breach(c, "the due index: an entry of job %s at %lld stands for nothing", uuid_format(&id).text,
@@ -68,7 +72,7 @@ static void check_idempotency(struct check *c, struct slice key, struct slice va
 		return;
 	}
 	word = slice_of((const uint8_t *)key.data + 4, key.size - 4);
-	if (!check_has(c, TABLE_JOBS, key_job(&id)))
+	if (!check_is_known(c, &id))
 		check_breach(c, "an idempotency key of queue %u leads to job %s, which is not there", queue,
 			     uuid_format(&id).text);
 	else if ((check_find_job(c, &id, &job) && job.queue != queue) ||
@@ -94,6 +98,18 @@ static void check_listed_name(struct check *c, struct slice key, struct slice va
 		check_breach(c, "names: %.*s is listed for queue %u, which is not there", SLICE_FMT(key), number);
 	else if (record_read_queue(bytes, &q) == 0 && !slice_equal(q.name, key))
 		check_breach(c, "names: %.*s is listed for queue %u, which has another name", SLICE_FMT(key), number);
+}
+
+/* ---- words ---- */
+
+static void check_word(struct check *c, struct slice key, struct slice value)
+{
+	bool format = slice_is(key, META_FORMAT), secret = slice_is(key, META_LINK_SECRET);
+
+	if (!format && !secret)
+		check_breach(c, "meta: an entry of no known name");
+	else if (value.size != (format ? sizeof(uint32_t) : LINK_FINGERPRINT_CHARS))
+		check_breach(c, "meta: the entry %.*s is malformed", SLICE_FMT(key));
 }
 
 /* ---- what is left of jobs ---- */
@@ -128,7 +144,7 @@ static void check_set_aside(struct check *c, struct slice key, struct slice valu
 		return;
 	}
 	if (!check_has(c, TABLE_JOBS, key_job(&id)))
-		check_breach(c, "set aside: job %s is not there", uuid_format(&id).text);
+		check_damage(c, "set aside: job %s is not there", uuid_format(&id).text);
 	if (record_read_moment(value, &at_ms) < 0) {
 		check_breach(c, "set aside: the entry of job %s is damaged", uuid_format(&id).text);
 	} else {
@@ -148,7 +164,7 @@ static void check_owned(struct check *c, struct slice key, const char *what)
 
 	if (key_read_job(key, &id) < 0)
 		check_breach(c, "%s: a key is malformed", what);
-	else if (!check_has(c, TABLE_JOBS, key_job(&id)))
+	else if (!check_is_known(c, &id))
 		check_breach(c, "%s of job %s: the job is missing", what, uuid_format(&id).text);
 }
 
@@ -165,7 +181,7 @@ static void check_checkpoint(struct check *c, struct slice key, struct slice val
 
 	check_owned(c, key, "checkpoint");
 	if (key_read_job(key, &id) == 0 && record_read_bytes(value, &data) < 0)
-		check_breach(c, "checkpoint of job %s: is damaged", uuid_format(&id).text);
+		check_damage(c, "checkpoint of job %s: is damaged", uuid_format(&id).text);
 }
 
 int check_tables(struct check *c)
@@ -174,10 +190,15 @@ int check_tables(struct check *c)
 		enum store_table table;
 		void (*entry)(struct check *c, struct slice key, struct slice value);
 	} walks[] = {
-		{ TABLE_READY, check_ready_entry },	  { TABLE_DUE, check_due_entry },
-		{ TABLE_IDEMPOTENCY, check_idempotency }, { TABLE_NAMES, check_listed_name },
-		{ TABLE_TOMBSTONES, check_tombstone },	  { TABLE_SET_ASIDE, check_set_aside },
-		{ TABLE_INPUTS, check_owned_input },	  { TABLE_CHECKPOINTS, check_checkpoint },
+		{ TABLE_READY, check_ready_entry },
+		{ TABLE_DUE, check_due_entry },
+		{ TABLE_IDEMPOTENCY, check_idempotency },
+		{ TABLE_NAMES, check_listed_name },
+		{ TABLE_TOMBSTONES, check_tombstone },
+		{ TABLE_SET_ASIDE, check_set_aside },
+		{ TABLE_INPUTS, check_owned_input },
+		{ TABLE_CHECKPOINTS, check_checkpoint },
+		{ TABLE_META, check_word },
 	};
 	int rc = 0;
 

@@ -1,3 +1,7 @@
+/* Happy path: copy the records into a store beside, check it, rename its file over the old one. Where the check finds
+ * more than the damage of single jobs the copy is mended, and copied once more, so that nothing of what was dropped is
+ * left in free pages. Failure: the directory beside is removed.
+ */
 #include "server/upkeep/compact.h"
 
 #include <errno.h>
@@ -12,9 +16,12 @@
 #include "server/store/copy.h"
 #include "server/store/layout.h"
 #include "server/store/new_dir.h"
+#include "server/store/pages.h"
 #include "server/store/store.h"
+#include "server/upkeep/mend.h"
 
 #define PARTIAL		"compact.partial"
+#define MENDED		"mended" /* within it: the copy of the mended copy */
 #define PATH_BYTES	4096
 #define MAP_SLACK_BYTES (64LL << 20) /* what a copy in many transactions may need beyond its size */
 
@@ -22,15 +29,58 @@ struct compaction {
 	const struct compact_options *options;
 	struct store *source, *copy;
 	struct blob_store *blobs; /* the source's */
+	int64_t copy_max_bytes;
 	char partial[PATH_BYTES];
+	char filled[PATH_BYTES + 8]; /* the directory that copy is open in: partial, or one within */
 	char first_breach[160];
+	struct compact_result result;
 	struct error_info *info;
 };
 
+/* The copy, in c->filled. */
+static int open_copy(struct compaction *c)
+{
+	const struct store_options options = { .dir = c->filled, .max_bytes = c->copy_max_bytes };
+
+	return store_open(&options, &c->copy, c->info);
+}
+
+/* ---- what the copies of the records and their mending have to say ---- */
+
+static void report_cb(void *user, const char *line)
+{
+	const struct compaction *c = user;
+
+	if (c->options->report)
+		c->options->report(c->options->user, line);
+}
+
+static void misplaced_cb(void *user, const char *line)
+{
+	struct compaction *c = user;
+
+	c->result.misplaced++;
+	report_cb(user, line);
+}
+
+static void progress_cb(void *user, const char *what, int64_t done, int64_t total)
+{
+	const struct compaction *c = user;
+
+	if (c->options->progress)
+		c->options->progress(c->options->user, what, done, total);
+}
+
+/* LMDB may not survive to read a file whose structure is damaged. That keys stand in a wrong order is what is mended.
+ */
 static int open_both(struct compaction *c)
 {
-	struct store_options source = { .dir = c->options->dir, .max_bytes = c->options->max_bytes, .read_only = true };
-	struct store_options copy = { .dir = c->partial };
+	const struct pages_options pages = {
+		.report = report_cb, .progress = progress_cb, .user = c, .any_order = true
+	};
+	const struct store_options source = {
+		.dir = c->options->dir, .max_bytes = c->options->max_bytes, .read_only = true, .prove = &pages
+	};
 	struct store_info info;
 	int rc;
 
@@ -44,22 +94,26 @@ static int open_both(struct compaction *c)
 		return error_set(c->info, rc, NULL, "cannot read the store: %s", store_error_detail());
 	/* The lock of the directory is ours now: what lies there is left over. */
 	new_dir_remove_tree(c->partial);
-	copy.max_bytes = info.max_bytes + info.max_bytes / 4 + MAP_SLACK_BYTES;
-	return store_open(&copy, &c->copy, c->info);
+	c->copy_max_bytes = info.max_bytes + info.max_bytes / 4 + MAP_SLACK_BYTES;
+	snprintf(c->filled, sizeof(c->filled), "%s", c->partial);
+	return open_copy(c);
 }
 
-static int copy_records(struct compaction *c)
+static int copy_records(struct compaction *c, struct store *from)
 {
-	const struct copy_options options = { .progress = c->options->progress, .user = c->options->user };
+	const struct copy_options options = { .progress = progress_cb, .misplaced = misplaced_cb, .user = c };
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	struct copy_result copied;
 	int rc;
 
-	rc = store_begin_read(c->source, &t);
-	if (rc == 0)
-		rc = store_copy(t, c->copy, &options, &copied);
-	return rc < 0 ? error_set(c->info, rc, NULL, "cannot copy the records: %s", store_error_detail()) : 0;
+	rc = store_begin_read(from, &t);
+	if (rc < 0)
+		return error_set(c->info, rc, NULL, "cannot read the store: %s", store_error_detail());
+	rc = store_copy(t, c->copy, &options, &copied);
+	return rc < 0 ? store_copy_explain(rc, &copied, c->info) : 0;
 }
+
+/* ---- proving it ---- */
 
 static void found_cb(void *user, enum check_kind kind, const char *line)
 {
@@ -69,29 +123,74 @@ static void found_cb(void *user, enum check_kind kind, const char *line)
 		snprintf(c->first_breach, sizeof(c->first_breach), "%s", line);
 }
 
-static void progress_cb(void *user, const char *what, int64_t done, int64_t total)
-{
-	const struct compaction *c = user;
-
-	if (c->options->progress)
-		c->options->progress(c->options->user, what, done, total);
-}
-
-static int prove(struct compaction *c)
+static int prove(struct compaction *c, struct check_result *ret)
 {
 	const struct check_options options = {
 		.store = c->copy, .blobs = c->blobs, .report = found_cb, .progress = progress_cb, .user = c
 	};
-	struct check_result found;
-	int rc = check_store(&options, &found);
+	int rc;
 
-	if (rc < 0)
-		return error_set(c->info, rc, NULL, "cannot check the copy: %s", error_text(rc));
-	if (found.breaches == 0)
-		return 0;
-	return error_set(c->info, ERR_CORRUPT, NULL, "there are %lld breaches, nothing was changed: %s",
-			 (long long)found.breaches, c->first_breach);
+	c->first_breach[0] = '\0';
+	rc = check_store(&options, ret);
+	return rc < 0 ? error_set(c->info, rc, NULL, "cannot check the copy: %s", error_text(rc)) : 0;
 }
+
+static int mend(struct compaction *c)
+{
+	const struct mend_options options = {
+		.store = c->copy, .report = report_cb, .progress = progress_cb, .user = c
+	};
+	struct mend_result mended;
+	int rc = mend_store(&options, &mended);
+
+	c->result.dropped = mended.dropped;
+	c->result.restored = mended.restored;
+	c->result.set_aside = mended.set_aside;
+	return rc < 0 ? error_set(c->info, rc, NULL, "cannot mend the copy: %s", error_text(rc)) : 0;
+}
+
+static int copy_again(struct compaction *c)
+{
+	struct store *mended = TAKE_PTR(c->copy);
+	int rc;
+
+	snprintf(c->filled, sizeof(c->filled), "%s/" MENDED, c->partial);
+	rc = open_copy(c);
+	if (rc == 0)
+		rc = copy_records(c, mended);
+	store_close(mended);
+	return rc;
+}
+
+/* More than the damage of single jobs, which goes along as it is. */
+static bool is_broken(const struct check_result *found)
+{
+	return found->breaches > found->damaged;
+}
+
+static int make_whole(struct compaction *c)
+{
+	struct check_result found;
+	int rc = prove(c, &found);
+
+	if (rc == 0 && is_broken(&found)) {
+		rc = mend(c);
+		if (rc == 0)
+			rc = copy_again(c);
+		if (rc == 0)
+			rc = prove(c, &found);
+	}
+	if (rc < 0)
+		return rc;
+	c->result.damaged = found.damaged;
+	if (!is_broken(&found))
+		return 0;
+	return error_set(c->info, ERR_CORRUPT, NULL,
+			 "there are %lld breaches that cannot be mended, nothing was changed: %s",
+			 (long long)(found.breaches - found.damaged), c->first_breach);
+}
+
+/* ---- the whole ---- */
 
 static int size_of(struct compaction *c, const char *dir, int64_t *ret)
 {
@@ -111,7 +210,7 @@ static int replace(struct compaction *c)
 	char from[PATH_BYTES + 32], to[PATH_BYTES + 32];
 
 	store_close(TAKE_PTR(c->copy));
-	snprintf(from, sizeof(from), "%s/" LAYOUT_RECORDS, c->partial);
+	snprintf(from, sizeof(from), "%s/" LAYOUT_RECORDS, c->filled);
 	snprintf(to, sizeof(to), "%s/" LAYOUT_RECORDS, c->options->dir);
 	if (rename(from, to) < 0)
 		return error_set(c->info, ERR_IO, NULL, "cannot rename %.160s: %s", from, strerror(errno));
@@ -120,22 +219,21 @@ static int replace(struct compaction *c)
 
 static int run(struct compaction *c, struct compact_result *ret)
 {
-	struct compact_result r;
 	int rc;
 
 	rc = open_both(c);
 	if (rc == 0)
-		rc = copy_records(c);
+		rc = copy_records(c, c->source);
 	if (rc == 0)
-		rc = prove(c);
+		rc = make_whole(c);
 	if (rc == 0)
-		rc = size_of(c, c->options->dir, &r.before_bytes);
+		rc = size_of(c, c->options->dir, &c->result.before_bytes);
 	if (rc == 0)
-		rc = size_of(c, c->partial, &r.after_bytes);
+		rc = size_of(c, c->filled, &c->result.after_bytes);
 	if (rc == 0)
 		rc = replace(c);
 	if (rc == 0)
-		*ret = r;
+		*ret = c->result;
 	return rc;
 }
 
@@ -156,4 +254,14 @@ int compact_run(const struct compact_options *options, struct compact_result *re
 	blob_store_close(c.blobs);
 	store_close(c.source);
 	return rc;
+}
+
+bool compact_clean(const char *dir)
+{
+	char partial[PATH_BYTES];
+
+	if (snprintf(partial, sizeof(partial), "%s/" PARTIAL, dir) >= (int)sizeof(partial) || access(partial, F_OK) < 0)
+		return false;
+	new_dir_remove_tree(partial);
+	return true;
 }

@@ -8,6 +8,7 @@
 #include <gnutls/crypto.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,9 @@
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "server/store/keys.h"
+#include "server/store/layout.h"
+#include "server/writer/doubtful.h"
 
 #define BATCH_MAX	4096
 #define SUBSCRIBERS_MAX 4
@@ -39,6 +43,12 @@ struct writer {
 	struct command *taken; /* out of the queue, for the next batches */
 	struct log_pause failures;
 	struct log_pause leftovers;
+	char why[64];	 /* what the last batch that was taken back ran into */
+	bool damage;	 /* that was a damaged page */
+	int failure;	 /* of the last batch, where it was taken back; not for a damaged page */
+	bool reloaded;	 /* the engine has read the queues again, or is to, since the last look at the damaged ones */
+	size_t repaired; /* damaged queues that were told since the last commit */
+	struct doubtful doubtful;
 
 	struct {
 		writer_event_cb cb;
@@ -58,14 +68,19 @@ struct writer {
 	struct writer_stats stats;
 };
 
-static void log_repaired(const struct engine *e)
+/* Those that were not told yet. */
+static void log_repaired(struct writer *w)
 {
 	const char *name;
+	size_t i = 0;
 
-	for (size_t i = 0; (name = engine_repaired(e, i)); i++)
-		log_error("queue %s: its record is damaged in the store; its jobs are kept, its settings are the "
-			  "defaults again, and it is paused: look at them, then resume it",
-			  name);
+	for (; (name = engine_repaired(w->engine, i)); i++)
+		if (i >= w->repaired)
+			log_error(
+				"queue %s: its record is damaged in the store; its jobs are kept, its settings are the "
+				"defaults again, and it is paused: look at them, then resume it",
+				name);
+	w->repaired = i;
 }
 
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret)
@@ -90,7 +105,7 @@ int writer_new(const struct settings *settings, struct store *s, struct blob_sto
 		writer_free(w);
 		return rc;
 	}
-	log_repaired(w->engine);
+	log_repaired(w);
 	*ret = w;
 	return 0;
 }
@@ -100,6 +115,7 @@ void writer_free(struct writer *w)
 	if (!w)
 		return;
 	engine_free(w->engine);
+	doubtful_done(&w->doubtful);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
@@ -291,17 +307,24 @@ static void tell_events(struct writer *w)
 		w->subscribers[i].cb(w->subscribers[i].user, events, count);
 }
 
+static void remove_blob(void *user, const struct uuid *blob)
+{
+	struct writer *w = user;
+	struct log_unsaid unsaid;
+
+	if (blob_remove(w->blobs, blob) < 0 && log_after_pause(&w->leftovers, &unsaid))
+		log_warning("cannot remove blob %s: %s%s; it goes with the sweep of the next start",
+			    uuid_format(blob).text, strerror(errno), unsaid.text);
+}
+
 /* Files that no record names any more. */
 static void remove_garbage(struct writer *w)
 {
 	size_t count;
 	const struct uuid *garbage = engine_garbage(w->engine, &count);
-	struct log_unsaid unsaid;
 
 	for (size_t i = 0; i < count; i++)
-		if (blob_remove(w->blobs, &garbage[i]) < 0 && log_after_pause(&w->leftovers, &unsaid))
-			log_warning("cannot remove blob %s: %s%s; it goes with the sweep of the next start",
-				    uuid_format(&garbage[i]).text, strerror(errno), unsaid.text);
+		remove_blob(w, &garbage[i]);
 }
 
 static void release_list(struct command *cmd, int rc)
@@ -321,10 +344,23 @@ static void release(struct batch *b, struct command *answered, int rc)
 	release_list(answered, rc);
 }
 
+/* A damaged page is in the way of whoever needs it, and of nobody else. */
+static void note_failure(struct writer *w, int rc)
+{
+	if (rc == ERR_STORE_ERROR && w->damage)
+		return;
+	w->failure = rc;
+	if (rc == 0)
+		w->stats.failure[0] = '\0';
+	else
+		snprintf(w->stats.failure, sizeof(w->stats.failure), "%s (%s)", error_text(rc), w->why);
+}
+
 /* Before the release, so that whoever has an answer finds it counted. */
 static void count_batch(struct writer *w, size_t commands, int rc)
 {
 	pthread_mutex_lock(&w->lock);
+	note_failure(w, rc);
 	w->stats.parked = (int64_t)engine_parked(w->engine);
 	w->stats.commits += rc == 0;
 	w->stats.failed_commits += rc < 0;
@@ -337,12 +373,55 @@ static void count_batch(struct writer *w, size_t commands, int rc)
 /* Not for each: a disk that is gone or full fails every batch. */
 static void log_failure(struct writer *w, size_t commands, int rc)
 {
-	const char *detail = store_error_detail();
 	struct log_unsaid unsaid;
 
 	if (log_after_pause(&w->failures, &unsaid))
-		log_error("a batch of %zu commands was taken back: %s (%s)%s", commands, error_text(rc), detail,
+		log_error("a batch of %zu commands was taken back: %s (%s)%s", commands, error_text(rc), w->why,
 			  unsaid.text);
+}
+
+/* Where there is no room, what frees some must not fail on a page more; and store_room() tells of that. */
+static bool needs_probe(const struct writer *w)
+{
+	return w->failure < 0 && w->failure != ERR_STORE_FULL;
+}
+
+/* A commit without a change syncs nothing and proves nothing: this is one that changes nothing of what it says. */
+static int probe(struct store_txn *t)
+{
+	struct key key = key_word(META_FORMAT);
+	struct key format;
+	struct slice value;
+	int rc;
+
+	rc = store_get(t, TABLE_META, key_slice(&key), &value);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	format = key_copy(value);
+	return store_put(t, TABLE_META, key_slice(&key), key_slice(&format));
+}
+
+static void look_at_repaired(struct writer *w, int rc)
+{
+	if (rc < 0 || w->reloaded)
+		log_repaired(w);
+	w->reloaded = rc < 0;
+	/* With the commit they are whole. */
+	if (rc == 0)
+		w->repaired = 0;
+}
+
+static void take_back(struct writer *w, struct command **ret_answered)
+{
+	const struct uuid *blobs;
+	size_t count;
+
+	/* Before the engine reads anew, which may fail of itself. */
+	w->damage = store_error_is_damage();
+	snprintf(w->why, sizeof(w->why), "%s", store_error_detail());
+	engine_aborted(w->engine, store_uncertain(w->store), ret_answered);
+	blobs = engine_garbage(w->engine, &count);
+	doubtful_add(&w->doubtful, blobs, count);
 }
 
 /* One transaction. *ret_answered as engine_committed() gives it. *ret_reached: it came as far as the commit. */
@@ -358,6 +437,8 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 		forget_anyway(w, b->items[i]);
 	if (rc == 0)
 		rc = apply(w, t, b);
+	if (rc == 0 && needs_probe(w))
+		rc = probe(t);
 	if (rc < 0) {
 		store_abort(t);
 	} else {
@@ -367,7 +448,8 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 	if (rc == 0)
 		engine_committed(w->engine, ret_answered);
 	else
-		engine_aborted(w->engine, store_uncertain(w->store), ret_answered);
+		take_back(w, ret_answered);
+	look_at_repaired(w, rc);
 	return rc;
 }
 
@@ -380,8 +462,10 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 	count_batch(w, commands, rc);
 	release(b, answered, rc);
 	/* Nobody waits for it. */
-	if (rc == 0)
+	if (rc == 0) {
 		remove_garbage(w);
+		doubtful_settle(&w->doubtful, w->store, remove_blob, w);
+	}
 	return rc;
 }
 

@@ -3,6 +3,10 @@
  * It takes all commands that wait, applies them in one transaction, commits once, then releases them. While it syncs,
  * the next batch gathers, so load makes batches larger and a lone command commits at once. It also wakes by itself for
  * due work. This is where the clock is read and randomness is drawn for the engine.
+ *
+ * While commits fail it tries one by itself a few times a second, so that a broker to which nobody sends anything while
+ * it is not ready finds out when the disk is well again. After a commit of which it is not known whether the disk has
+ * it, the first one that succeeds tells, and the files that no record came to name are removed.
  */
 #ifndef RAINCHECK_WRITER_H
 #define RAINCHECK_WRITER_H
@@ -24,6 +28,9 @@ struct writer_stats {
 	int64_t commands;
 	int64_t largest_batch;
 	int64_t parked; /* leases that wait for a job */
+	/* Why the last batch was taken back, if no other has been committed since; else "". A batch that met a damaged
+	 * page says nothing of the others. */
+	char failure[96];
 };
 
 /* Told on the writer thread after a commit, before the batch's commands are released: copy and return at once. */

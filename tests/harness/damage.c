@@ -16,8 +16,11 @@
 #define FILE_MAX  (1 << 24)
 #define PAGE	  4096
 #define PAGE_KIND 10 /* where a page of LMDB's says what it is, in two bytes */
+#define NODE_HEAD 8  /* bytes before a key */
 
-void damage_pages(const struct tempdir *dir, const char *needle)
+/* Calls each for every place where the needle stands in the file. */
+static void at_each(const struct tempdir *dir, const void *needle, size_t needle_size,
+		    void (*each)(FILE *file, size_t at, void *user), void *user)
 {
 	_cleanup_free_ char *bytes = malloc(FILE_MAX);
 	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");
@@ -27,11 +30,47 @@ void damage_pages(const struct tempdir *dir, const char *needle)
 	assert_non_null(file);
 	assert_non_null(bytes);
 	size = fread(bytes, 1, FILE_MAX, file);
-	while ((found = memmem(bytes + at, size - at, needle, strlen(needle)))) {
-		assert_int_equal(fseek(file, (found - bytes) / PAGE * PAGE + PAGE_KIND, SEEK_SET), 0);
-		assert_int_equal(fwrite("\0\0", 1, 2, file), 2);
+	while ((found = memmem(bytes + at, size - at, needle, needle_size))) {
+		each(file, (size_t)(found - bytes), user);
 		at = (size_t)(found - bytes) + 1;
 	}
 	assert_true(at > 0);
 	assert_int_equal(fclose(file), 0);
+}
+
+static void take_kind(FILE *file, size_t at, void *user)
+{
+	(void)user;
+	assert_int_equal(fseek(file, (long)(at / PAGE * PAGE + PAGE_KIND), SEEK_SET), 0);
+	assert_int_equal(fwrite("\0\0", 1, 2, file), 2);
+}
+
+void damage_pages(const struct tempdir *dir, const char *needle)
+{
+	at_each(dir, needle, strlen(needle), take_kind, NULL);
+}
+
+struct flip {
+	size_t byte;
+	uint8_t bits;
+};
+
+static void flip_head(FILE *file, size_t at, void *user)
+{
+	const struct flip *flip = user;
+	long place = (long)(at - NODE_HEAD + flip->byte);
+	int byte;
+
+	assert_int_equal(fseek(file, place, SEEK_SET), 0);
+	byte = fgetc(file);
+	assert_true(byte >= 0);
+	assert_int_equal(fseek(file, place, SEEK_SET), 0);
+	assert_true(fputc(byte ^ flip->bits, file) >= 0);
+}
+
+void damage_nodes(const struct tempdir *dir, const void *key, size_t size, size_t byte, uint8_t bits)
+{
+	struct flip flip = { byte, bits };
+
+	at_each(dir, key, size, flip_head, &flip);
 }

@@ -2,10 +2,18 @@
 #ifndef RAINCHECK_TEST_DAMAGE_H
 #define RAINCHECK_TEST_DAMAGE_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct tempdir;
 
 /* Takes the kind from every page of the records file that holds the needle, so that it is a page of nothing. Fails the
  * test where there is none. */
 void damage_pages(const struct tempdir *dir, const char *needle);
+
+/* Flips bits in the head of every node with this key: the byte of its eight, counted from the head's beginning. Of the
+ * size of its data the first two bytes are the lower half, the next two the upper. Fails the test where there is none.
+ */
+void damage_nodes(const struct tempdir *dir, const void *key, size_t size, size_t byte, uint8_t bits);
 
 #endif

@@ -181,6 +181,67 @@ void good_flip(enum store_table table, struct key key)
 	assert_int_equal(store_commit(t), 0);
 }
 
+/* A node of LMDB's: the key's size in two bytes, the key, the value. */
+struct good_spot good_spot(enum store_table table, struct key key)
+{
+	struct good_spot spot = { .key_size = key.size };
+	struct store_txn *t;
+	struct slice value;
+	uint16_t size = (uint16_t)key.size;
+	size_t shown;
+
+	assert_int_equal(store_begin_read(good.rig.store, &t), 0);
+	assert_int_equal(store_get(t, table, key_slice(&key), &value), 0);
+	shown = value.size < 8 ? value.size : 8;
+	memcpy(spot.needle, &size, 2);
+	memcpy(spot.needle + 2, key.bytes, key.size);
+	if (shown > 0)
+		memcpy(spot.needle + 2 + key.size, value.data, shown);
+	spot.size = 2 + key.size + shown;
+	store_abort(t);
+	return spot;
+}
+
+static unsigned char file_bytes[1 << 22];
+static size_t file_size;
+
+void good_save_file(void)
+{
+	FILE *file = fopen(tempdir_file(&good.rig.dir, "raincheck.mdb"), "r");
+
+	assert_non_null(file);
+	file_size = fread(file_bytes, 1, sizeof(file_bytes), file);
+	assert_in_range(file_size, 1, sizeof(file_bytes) - 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+void good_restore_file(void)
+{
+	FILE *file = fopen(tempdir_file(&good.rig.dir, "raincheck.mdb"), "w");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(file_bytes, 1, file_size, file), file_size);
+	assert_int_equal(fclose(file), 0);
+}
+
+void good_flip_key(const struct good_spot *spot, size_t bit)
+{
+	unsigned char *at = file_bytes;
+	FILE *file;
+
+	good_save_file();
+	file = fopen(tempdir_file(&good.rig.dir, "raincheck.mdb"), "r+");
+	assert_non_null(file);
+	while ((at = memmem(at, file_size - (size_t)(at - file_bytes), spot->needle, spot->size))) {
+		unsigned char byte = at[2 + bit / 8] ^ (unsigned char)(1 << bit % 8);
+
+		assert_int_equal(fseek(file, at - file_bytes + 2 + (long)(bit / 8), SEEK_SET), 0);
+		assert_int_equal(fwrite(&byte, 1, 1, file), 1);
+		at++;
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
 /* ---- making and looking at copies ---- */
 
 const char *good_target(void)
@@ -202,6 +263,18 @@ int good_entries_of(const char *path)
 		count += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
 	closedir(d);
 	return count;
+}
+
+void good_open_copy(struct rig *copy, const char *path)
+{
+	rig_open(copy);
+	rig_pause(copy);
+	tempdir_remove(&copy->dir);
+	assert_int_equal(rename(path, copy->dir.path), 0);
+	copy->settings = good.rig.settings;
+	copy->now_ms = good.rig.now_ms;
+	rig_resume(copy);
+	copy->ids = good.rig.ids;
 }
 
 static int steps_until_kill = INT_MAX;

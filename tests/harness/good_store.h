@@ -44,10 +44,28 @@ int good_marks_in(const char *path);
 /* Flips a bit of a value. */
 void good_flip(enum store_table table, struct key key);
 
+/* Where the key of an entry stands in the records file, in every page that ever held it. The value tells the tables
+ * apart: it must stand in the page with its key. */
+struct good_spot {
+	uint8_t needle[2 + KEY_MAX + 8];
+	size_t size;	 /* of needle */
+	size_t key_size; /* of the key, which begins at needle + 2 */
+};
+/* Fails the test where there is no such entry. */
+struct good_spot good_spot(enum store_table table, struct key key);
+/* Flips one bit of the key, as a bad disk would: it stays where it stands. The rig must be paused. */
+void good_flip_key(const struct good_spot *spot, size_t bit);
+/* The records file of the paused rig, to be put back after it was damaged. */
+void good_save_file(void);
+void good_restore_file(void);
+
 /* The place of a copy, below good.dir. */
 const char *good_target(void);
 /* How many entries a folder has; −1: it is not there. */
 int good_entries_of(const char *path);
+
+/* Opens a copy, which is moved for that, with an engine on it, as if it were the rig's own directory. */
+void good_open_copy(struct rig *copy, const char *path);
 
 /* Runs f in a process of its own, which is killed at its n-th call of good_step_cb(). True where it came to its end,
  * without an error, before that. LMDB's handles may not be taken through a fork: the rig must be paused. */

@@ -359,22 +359,127 @@ static void nothing_is_written_over(void **state)
 	expect_status(link, 200);
 }
 
+/* ---- what is not whole ---- */
+
+static struct store *open_store(const char *directory)
+{
+	const struct store_options options = { .dir = directory, .max_bytes = 1LL << 34 };
+	struct error_info info = { 0 };
+	struct store *s;
+
+	if (store_open(&options, &s, &info) < 0)
+		fail_msg("%s", info.message);
+	return s;
+}
+
+static void damage_queue(const char *directory)
+{
+	struct store *s = open_store(directory);
+	struct key key = key_queue(0);
+	struct slice value;
+	struct store_txn *t;
+	uint8_t bytes[4096];
+
+	assert_int_equal(store_begin_write(s, &t), 0);
+	assert_int_equal(store_get(t, TABLE_QUEUES, key_slice(&key), &value), 0);
+	assert_in_range(value.size, 1, sizeof(bytes));
+	memcpy(bytes, value.data, value.size);
+	bytes[value.size / 2] ^= 1;
+	assert_int_equal(store_put(t, TABLE_QUEUES, key_slice(&key), slice_of(bytes, value.size)), 0);
+	assert_int_equal(store_commit(t), 0);
+	store_close(s);
+}
+
 static void what_is_not_whole_is_not_restored(void **state)
 {
 	struct place copy = place("copy"), restored = place("restored");
-	char command[512], link[512];
+	char link[512];
 
 	(void)state;
 	put_with_still(link);
 	back_up(copy.path);
-	snprintf(command, sizeof(command), "find '%s/blobs' -type f -size +1k -exec truncate -s 1 {} +", copy.path);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own words */
+	damage_queue(copy.path);
 	assert_int_equal(run("--restore", copy.path, "--data", restored.path), 1);
-	expect_said(": its file has 1 bytes instead of 20000");
+	expect_said("queue 0: its record is missing or damaged");
 	expect_said("is not whole: nothing was restored");
 	assert_int_equal(access(restored.path, F_OK), -1);
 	assert_int_equal(run("--restore", place("nowhere").path, "--data", restored.path), 1);
 	expect_said("nowhere/lock: No such file or directory");
+}
+
+static void in_blobs(const char *directory, const char *words)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command), "cd '%s/blobs' && %s", directory, words);
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own words */
+}
+
+/* One lost file keeps nobody from a backup of all the rest, nor from getting it back. */
+static void damage_of_one_job_is_told_and_the_rest_is_saved(void **state)
+{
+	struct place copy = place("copy"), restored = place("restored"), data = place("data");
+	struct raincheck_backup_result *result;
+	char link[512];
+
+	(void)state;
+	put_with_still(link);
+	in_blobs(data.path, "cp -a . ../../saved && find . -type f -size +1k -exec truncate -s 1 {} +");
+	put_with_still(link);
+	assert_int_equal(raincheck_backup(rc, copy.path, &result), 0);
+	assert_int_equal(result->damaged, 1);
+	assert_int_equal(result->jobs, 2);
+	raincheck_free(result);
+	assert_int_equal(run("--restore", copy.path, "--data", restored.path), 0);
+	expect_said(": its file has 1 bytes instead of 20000\n");
+	expect_said(": restored: 2 jobs, 2 artifacts, ");
+	expect_said(": 1 damaged part of jobs, before as after");
+	in_blobs(data.path, "cp -a ../../saved/. .");
+}
+
+static void rows_of_no_job_are_dropped_by_compaction(void **state)
+{
+	struct place data = place("data"), copy = place("copy");
+	struct uuid nobody = { { 0x55 } };
+	struct key key = key_job(&nobody);
+	struct store_txn *t;
+	struct store *s;
+	char link[512];
+
+	(void)state;
+	put_with_still(link);
+	process_stop(&stack.broker);
+	s = open_store(data.path);
+	assert_int_equal(store_begin_write(s, &t), 0);
+	assert_int_equal(store_put(t, TABLE_INPUTS, key_slice(&key), slice_str("Mark-Of-Nobody")), 0);
+	assert_int_equal(store_commit(t), 0);
+	store_close(s);
+	assert_int_equal(run("--check", "--data", data.path, NULL), 1);
+	assert_int_equal(run("--compact", "--data", data.path, NULL), 0);
+	expect_said("inputs, job 55000000-0000-0000-0000-000000000000: there is no such job: dropped\n");
+	expect_said(": mended: 0 rows out of order, 1 dropped, 0 put right, 0 jobs set aside\n");
+	expect_clean(data.path);
+	stack_start_broker(&stack);
+	expect_status(link, 200);
+	raincheck_close(rc, NULL, NULL);
+	rc = stack_connect(&stack);
+	back_up(copy.path);
+}
+
+/* What a compaction that was killed has left is nobody's, and takes room. */
+static void a_start_removes_what_a_killed_compaction_left(void **state)
+{
+	struct place left = place("data/compact.partial"), file = place("data/compact.partial/raincheck.mdb");
+	FILE *f;
+
+	(void)state;
+	process_stop(&stack.broker);
+	assert_int_equal(mkdir(left.path, 0700), 0);
+	f = fopen(file.path, "w");
+	assert_non_null(f);
+	assert_int_equal(fclose(f), 0);
+	stack_start_broker(&stack);
+	assert_int_equal(access(left.path, F_OK), -1);
 }
 
 /* ---- compaction and erasure, over the wire ---- */
@@ -429,28 +534,6 @@ static void a_directory_in_use_is_not_compacted(void **state)
 
 /* ---- a flipped bit in a queue's record ---- */
 
-static void damage_queue(const char *directory)
-{
-	const struct store_options options = { .dir = directory, .max_bytes = 1LL << 34 };
-	struct error_info info = { 0 };
-	struct key key = key_queue(0);
-	struct slice value;
-	struct store_txn *t;
-	uint8_t bytes[4096];
-	struct store *s;
-
-	if (store_open(&options, &s, &info) < 0)
-		fail_msg("%s", info.message);
-	assert_int_equal(store_begin_write(s, &t), 0);
-	assert_int_equal(store_get(t, TABLE_QUEUES, key_slice(&key), &value), 0);
-	assert_in_range(value.size, 1, sizeof(bytes));
-	memcpy(bytes, value.data, value.size);
-	bytes[value.size / 2] ^= 1;
-	assert_int_equal(store_put(t, TABLE_QUEUES, key_slice(&key), slice_of(bytes, value.size)), 0);
-	assert_int_equal(store_commit(t), 0);
-	store_close(s);
-}
-
 /* It is named in the log, and paused; everything else goes on. */
 static void the_broker_starts_with_a_damaged_queue(void **state)
 {
@@ -499,6 +582,9 @@ int main(void)
 		T(a_backup_can_be_served_itself),
 		T(nothing_is_written_over),
 		T(what_is_not_whole_is_not_restored),
+		T(damage_of_one_job_is_told_and_the_rest_is_saved),
+		T(rows_of_no_job_are_dropped_by_compaction),
+		T(a_start_removes_what_a_killed_compaction_left),
 		T(what_is_erased_is_gone),
 		T(a_directory_in_use_is_not_compacted),
 		T(the_broker_starts_with_a_damaged_queue),

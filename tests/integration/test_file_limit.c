@@ -98,7 +98,7 @@ static void an_artifact_beyond_the_limit_is_refused(void **state)
 	rlim_t before = limit_files(LIMIT_BYTES);
 
 	(void)state;
-	assert_true(put("x", &preview, NULL) < 0);
+	assert_int_equal(put("x", &preview, NULL), RAINCHECK_ESTORE_FULL);
 	expect_alive(0);
 	limit_files(before);
 	assert_int_equal(put("x", &preview, &result), 0);

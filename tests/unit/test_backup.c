@@ -1,4 +1,4 @@
-/* Backups and the holding of files, over a store that the engine made: a copy serves what the store serves, stands
+/* Backups over a store that the engine made: a copy serves what the store serves, stands
  * under its name whole or not at all, and holds nothing of what was erased. */
 #include <fcntl.h>
 #include <sched.h>
@@ -37,19 +37,6 @@ static int backup(const char *path)
 	return backup_run(&options, &result, &why);
 }
 
-/* Opens a copy with an engine on it, as if it were the rig's own directory. */
-static void open_copy(const char *path)
-{
-	rig_open(&copy_rig);
-	rig_pause(&copy_rig);
-	tempdir_remove(&copy_rig.dir);
-	assert_int_equal(rename(path, copy_rig.dir.path), 0);
-	copy_rig.settings = good.rig.settings;
-	copy_rig.now_ms = good.rig.now_ms;
-	rig_resume(&copy_rig);
-	copy_rig.ids = good.rig.ids;
-}
-
 static void expect_whole(const char *path)
 {
 	struct error_info info = { 0 };
@@ -57,7 +44,7 @@ static void expect_whole(const char *path)
 	int64_t size;
 	int fd;
 
-	open_copy(path);
+	good_open_copy(&copy_rig, path);
 	rig_check(&copy_rig);
 	assert_int_equal(rig_job(&copy_rig, &good.ready)->state, JOB_READY);
 	assert_int_equal(rig_job(&copy_rig, &good.running)->state, JOB_RUNNING);
@@ -152,7 +139,7 @@ static void every_entry_is_in_the_copy(void **state)
 	assert_true(rig_lease(&good.rig, "q", &job));
 	assert_int_equal(backup(good_target()), 0);
 	assert_int_equal(result.set_aside, 1);
-	open_copy(good_target());
+	good_open_copy(&copy_rig, good_target());
 	assert_int_equal(store_begin_read(good.rig.store, &original), 0);
 	assert_int_equal(store_begin_read(copy_rig.store, &copy), 0);
 	for (int table = 0; table < STORE_TABLES; table++) {
@@ -338,25 +325,6 @@ static void a_killed_one_stands_under_another_name(void **state)
 	rig_close(&copy_rig);
 }
 
-static void what_is_not_whole_is_no_backup(void **state)
-{
-	(void)state;
-	good_flip(TABLE_INPUTS, key_job(&good.ready));
-	assert_int_equal(backup(good_target()), ERR_CORRUPT);
-	assert_non_null(strstr(why.message, "1 breaches"));
-	assert_non_null(strstr(why.message, ": its input is damaged"));
-	assert_int_equal(good_entries_of(good.dir.path), 0);
-}
-
-static void a_missing_file_is_named(void **state)
-{
-	(void)state;
-	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
-	assert_int_equal(backup(good_target()), ERR_CORRUPT);
-	assert_non_null(strstr(why.message, ": its file is missing"));
-	assert_int_equal(good_entries_of(good.dir.path), 0);
-}
-
 /* It has been found and told; the backup is as good as the store. */
 static void a_job_set_aside_goes_along(void **state)
 {
@@ -368,7 +336,7 @@ static void a_job_set_aside_goes_along(void **state)
 	assert_false(rig_lease(&good.rig, "q", &job));
 	assert_int_equal(backup(good_target()), 0);
 	assert_int_equal(result.set_aside, 1);
-	open_copy(good_target());
+	good_open_copy(&copy_rig, good_target());
 	rig_job(&copy_rig, &good.ready);
 	assert_int_equal(copy_rig.code, ERR_CORRUPT);
 	rig_erase(&copy_rig, &good.ready);
@@ -453,7 +421,7 @@ static void a_full_disk_says_how_much_is_missing(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* ---- holding ---- */
+/* ---- files that go meanwhile ---- */
 
 static bool is_there(const struct uuid *blob)
 {
@@ -463,42 +431,6 @@ static bool is_there(const struct uuid *blob)
 	if (rc == 0)
 		close(fd);
 	return rc == 0;
-}
-
-static void a_held_file_goes_when_the_last_lets_go(void **state)
-{
-	(void)state;
-	blob_hold(good.rig.blobs);
-	blob_hold(good.rig.blobs);
-	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
-	assert_true(is_there(&good.blob));
-	blob_unhold(good.rig.blobs);
-	assert_true(is_there(&good.blob));
-	blob_unhold(good.rig.blobs);
-	assert_false(is_there(&good.blob));
-}
-
-/* An old file that no record names: the sweep would remove it, but the one who holds may have read of it before. */
-static void the_sweep_waits_too(void **state)
-{
-	struct timespec old[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
-	struct staged staged = { .size = 0 };
-	struct uuid blob = { { 0xb2 } };
-	int64_t removed, size;
-	int fd;
-
-	(void)state;
-	good_stage(&blob, "x", 1, &staged);
-	assert_int_equal(blob_open(good.rig.blobs, &blob, &fd, &size), 0);
-	assert_int_equal(futimens(fd, old), 0);
-	close(fd);
-	blob_hold(good.rig.blobs);
-	assert_int_equal(blob_sweep(good.rig.blobs, good.rig.store, &removed), 0);
-	assert_int_equal(removed, 0);
-	assert_true(is_there(&blob));
-	blob_unhold(good.rig.blobs);
-	assert_false(is_there(&blob));
-	assert_true(is_there(&good.blob));
 }
 
 /* The job is erased, and its file removed, once this is told for the first time. */
@@ -596,13 +528,9 @@ int main(void)
 		T(a_place_that_is_not_there_is_named),
 		T(a_canceled_one_leaves_nothing),
 		T(a_killed_one_stands_under_another_name),
-		T(what_is_not_whole_is_no_backup),
-		T(a_missing_file_is_named),
 		T(a_job_set_aside_goes_along),
 		T(the_secret_must_be_that_of_the_links),
 		T(a_full_disk_says_how_much_is_missing),
-		T(a_held_file_goes_when_the_last_lets_go),
-		T(the_sweep_waits_too),
 		T(a_file_that_goes_meanwhile_is_checked),
 		T(a_file_that_goes_meanwhile_is_in_the_backup),
 		T(a_copy_inside_of_the_data_is_refused),

@@ -57,6 +57,28 @@ static void due_key_malformed(void)
 	checked_set(TABLE_DUE, key_word("short"), slice_of(NULL, 0));
 }
 
+static void due_value_malformed(void)
+{
+	checked_set(TABLE_DUE, key_due(checked_load(&checked.running).due_at_ms, &checked.running), slice_str("xxx"));
+}
+
+static void ready_value_malformed(void)
+{
+	struct job job = checked_load(&checked.ready);
+
+	checked_set(TABLE_READY, key_ready(job.queue, job.priority, job.tag, &checked.ready), slice_str("x"));
+}
+
+static void word_malformed(void)
+{
+	checked_set(TABLE_META, key_word("link_secret"), slice_str("x"));
+}
+
+static void word_unknown(void)
+{
+	checked_set(TABLE_META, key_word("nothing"), slice_str("x"));
+}
+
 static void ready_key_malformed(void)
 {
 	checked_set(TABLE_READY, key_word("short"), slice_of(NULL, 0));
@@ -256,6 +278,12 @@ static const struct breach_row rows[] = {
 	{ "due_entry_of_another_state", due_entry_of_another_state, &checked.running, "job ",
 	  ": its due entry says something else of it" },
 	{ "due_key_malformed", due_key_malformed, NULL, "the due index: a key is malformed", "" },
+	{ "due_value_malformed", due_value_malformed, &checked.running, "the due index: the entry of job ",
+	  " is malformed" },
+	{ "ready_value_malformed", ready_value_malformed, &checked.ready, "the ready index: the entry of job ",
+	  " says something" },
+	{ "word_malformed", word_malformed, NULL, "meta: the entry link_secret is malformed", "" },
+	{ "word_unknown", word_unknown, NULL, "meta: an entry of no known name", "" },
 	{ "running_never_due", running_never_due, &checked.running, "job ",
 	  ": is running and nothing will ever look at it again" },
 	{ "deadline_never_due", deadline_never_due, &checked.ready, "job ", ": must be looked at by " },

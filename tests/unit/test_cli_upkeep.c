@@ -77,6 +77,41 @@ static void backup_script(struct fake_broker *b, void *arg)
 		fake_reply(b, &r, &done);
 }
 
+static void damaged_backup_script(struct fake_broker *b, void *arg)
+{
+	struct msg_server_backup_result done = { .has_path = true,
+						 .path = slice_str("/var/copy"),
+						 .has_jobs = true,
+						 .has_artifacts = true,
+						 .has_bytes = true,
+						 .has_damaged = true,
+						 .damaged = *(int *)arg,
+						 .has_took_ms = true };
+	struct fake_request r;
+
+	if (fake_greet(b, 10) && fake_next(b, METHOD_server_backup, &r))
+		fake_reply(b, &r, &done);
+}
+
+/* The copy is there: so the status says done, and the damage is told where a cron job's mail shows it. */
+static void test_backup_of_damage(void **state)
+{
+	int damaged = 1;
+	struct ran r;
+
+	(void)state;
+	r = run_with(damaged_backup_script, &damaged, "", WORDS("backup", "/var/copy"));
+	assert_int_equal(r.exit, CLI_DONE);
+	says(r.err, "warning: 1 part of jobs is damaged in the copy as here; \"raincheck check\" names the jobs");
+	ran_done(&r);
+	damaged = 7;
+	r = run_with(damaged_backup_script, &damaged, "", WORDS("backup", "/var/copy", "--json"));
+	assert_int_equal(r.exit, CLI_DONE);
+	says(r.out, "\"damaged\": 7");
+	says(r.err, "warning: 7 parts of jobs are damaged");
+	ran_done(&r);
+}
+
 static void backup_refused_script(struct fake_broker *b, void *arg)
 {
 	struct fake_request r;
@@ -256,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stats),
 		cmocka_unit_test(test_backup),
+		cmocka_unit_test(test_backup_of_damage),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_restore_runs_the_daemon),
 		cmocka_unit_test(test_restore_without_a_daemon),

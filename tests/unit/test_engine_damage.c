@@ -393,6 +393,55 @@ static void a_damaged_page_holds_up_no_time(void **state)
 	assert_int_equal(set_aside(), 1);
 }
 
+static struct job job_of(const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct store_txn *t = begin();
+	struct slice bytes;
+	struct job job;
+
+	assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &bytes), 0);
+	assert_int_equal(record_read_job(bytes, &job), 0);
+	store_abort(t);
+	return job;
+}
+
+static void damage_size(struct key key, int bit)
+{
+	rig_pause(&rig);
+	damage_nodes(&rig.dir, key.bytes, key.size, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	rig_resume(&rig);
+}
+
+#define MENDED_BITS 28 /* of a size: the others make it one that the store does not put right */
+
+/* Whichever bit of what a page says of an index entry's size: the job is leased, its lease ends, and so it is for the
+ * jobs beside it. */
+static void an_index_entry_of_a_damaged_size_holds_up_nobody(void **state)
+{
+	(void)state;
+	for (int bit = 0; bit < MENDED_BITS; bit++) {
+		struct uuid first = rig_put(&rig, "q", "first"), damaged = rig_put(&rig, "q", "damaged");
+		struct uuid last = rig_put(&rig, "q", "last");
+		struct job job = job_of(&damaged);
+
+		damage_size(key_ready(job.queue, job.priority, job.tag, &damaged), bit);
+		expect_leased("first");
+		expect_leased("damaged");
+		expect_leased("last");
+		job = job_of(&damaged);
+		damage_size(key_due(job.due_at_ms, &damaged), bit);
+		rig_pass(&rig, 30000);
+		expect_leased("first");
+		expect_leased("damaged");
+		expect_leased("last");
+		rig_check(&rig);
+		rig_erase(&rig, &first);
+		rig_erase(&rig, &damaged);
+		rig_erase(&rig, &last);
+	}
+}
+
 static void a_damaged_queue_hides_no_other(void **state)
 {
 	struct msg_queue *queues;
@@ -426,6 +475,7 @@ int main(void)
 		T(what_is_left_of_a_lost_record_can_be_erased),
 		T(the_file_of_a_damaged_artifact_goes_with_its_job),
 		T(a_damaged_page_holds_up_no_time),
+		T(an_index_entry_of_a_damaged_size_holds_up_nobody),
 		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),
 		T(a_damaged_checkpoint_is_not_paid_for_again),

@@ -230,21 +230,43 @@ static void failed_batches_do_not_fill_the_log(void **state)
 
 /* ---- damaged ---- */
 
-/* Turns one bit of the job's record, as a bad disk does. */
-static void damage(const struct uuid *id)
+/* Turns one bit of the record, as a bad disk does. */
+static void damage(enum store_table table, struct key key)
 {
-	struct key key = key_job(id);
 	uint8_t copy[4096];
 	struct store_txn *t;
 	struct slice record;
 
 	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &record), 0);
+	assert_int_equal(store_get(t, table, key_slice(&key), &record), 0);
 	assert_true(record.size <= sizeof(copy));
 	memcpy(copy, record.data, record.size);
 	copy[record.size / 2] ^= 1;
-	assert_int_equal(store_put(t, TABLE_JOBS, key_slice(&key), slice_of(copy, record.size)), 0);
+	assert_int_equal(store_put(t, table, key_slice(&key), slice_of(copy, record.size)), 0);
 	assert_int_equal(store_commit(t), 0);
+}
+
+/* A batch that is taken back makes the engine read the queues again; a record that was damaged meanwhile is told once,
+ * however many batches fail until it is written whole. */
+static void a_queue_found_damaged_meanwhile_is_told_once(void **state)
+{
+	struct msg_job_put put = put_of("q", "x", 1);
+	struct rlimit before;
+	char path[320];
+
+	(void)state;
+	serve();
+	peer_put(&p, "q");
+	damage(TABLE_QUEUES, key_queue(0));
+	snprintf(path, sizeof(path), "%s", tempdir_file(&rig.dir, "log"));
+	redirect_stderr(path);
+	break_commits(&before);
+	for (int i = 0; i < 3; i++)
+		assert_true(peer_call(&p, METHOD_job_put, &put, NULL) < 0);
+	mend_commits(&before);
+	assert_int_equal(peer_call(&p, METHOD_job_put, &put, NULL), 0);
+	restore_stderr();
+	assert_int_equal(count_in_file(path, "queue q: its record is damaged in the store"), 1);
 }
 
 static void a_damaged_job_is_named_counted_and_can_be_erased(void **state)
@@ -260,7 +282,7 @@ static void a_damaged_job_is_named_counted_and_can_be_erased(void **state)
 	serve();
 	erase.id = id.id = peer_put(&p, "q");
 	whole = peer_put(&p, "q");
-	damage(&id.id);
+	damage(TABLE_JOBS, key_job(&id.id));
 	assert_int_equal(peer_call(&p, METHOD_job_get, &id, NULL), ERR_STORE_ERROR);
 	assert_string_equal(p.info.message, "what is stored of the job is damaged");
 	assert_int_equal(peer_call(&p, METHOD_job_lease, &lease, &leased), 0);
@@ -282,6 +304,7 @@ int main(void)
 		TEST(a_commit_that_failed_takes_its_files_along),
 		TEST(a_commit_that_failed_takes_an_uploads_file_along),
 		TEST(failed_batches_do_not_fill_the_log),
+		TEST(a_queue_found_damaged_meanwhile_is_told_once),
 		TEST(a_damaged_job_is_named_counted_and_can_be_erased),
 	};
 

@@ -3,6 +3,7 @@
  * test_check.c and the broker's own tests. */
 #include <stdatomic.h>
 
+#include "server/store/store_priv.h"
 #include "server/upkeep/backup.h"
 #include "server/upkeep/check.h"
 #include "tests/unit/test_net_rig.h"
@@ -313,6 +314,30 @@ static void a_work_goes_with_its_session(void **state)
 	stop();
 }
 
+/* As store__reopen() does when somebody reads: from then on it waits until nobody does. */
+static void set_shut(bool shut)
+{
+	pthread_mutex_lock(&rig.store->lock);
+	rig.store->shut = shut;
+	pthread_mutex_unlock(&rig.store->lock);
+}
+
+static void a_work_gives_way_to_a_store_that_is_opened_anew(void **state)
+{
+	struct msg_server_backup_result result;
+	uint64_t id;
+
+	(void)state;
+	serve();
+	waits_for_cancel = true;
+	id = begin_backup(&p);
+	set_shut(true);
+	assert_int_equal(peer_answer(&p, id, METHOD_server_backup, &result), ERR_STORE_ERROR);
+	assert_non_null(strstr(p.info.message, "the store is opened anew; try again"));
+	set_shut(false);
+	stop();
+}
+
 static void a_stop_gives_a_work_up(void **state)
 {
 	uint64_t id;
@@ -350,6 +375,7 @@ int main(void)
 		TEST(a_check_that_fails_says_why),
 		TEST(a_second_work_is_refused_and_told_of_the_first),
 		TEST(a_work_goes_with_its_session),
+		TEST(a_work_gives_way_to_a_store_that_is_opened_anew),
 		TEST(a_stop_gives_a_work_up),
 		TEST(a_kill_gives_a_work_up),
 	};

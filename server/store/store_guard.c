@@ -1,0 +1,344 @@
+/* What is looked at before LMDB is let near an entry that may be damaged.
+ *
+ * LMDB believes what a page says of the sizes in it. A flipped bit there gives a value that goes on behind its page,
+ * and where such an entry is removed or replaced, memory is moved by the wrong number of bytes: the process dies, or
+ * worse, goes on. So the store hands out no value that its page does not hold, and removes or replaces no entry but
+ * where the page says of it what its neighbours leave room for. Where that tells the size of an index entry, which can
+ * be but one or two, it is put right.
+ *
+ * Pages that a transaction has not changed are in the map, whose beginning is found once, so each address in it tells
+ * its page. Pages that it has changed are in memory of LMDB's own, where that cannot be told: there an entry of the
+ * only size that its table knows is sound, as is one whose checksum is right; any other is looked for on the page that
+ * it came from, as of the last commit. A value there may be read for up to half a page behind its page's end before it
+ * is known not to be one: that is memory of LMDB's too.
+ *
+ * It costs a look at the page's list of nodes for the first change of a page, and a few comparisons else. What it
+ * cannot see is the rest of a damaged page, which LMDB itself walks over.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "proto/base/clean.h"
+#include "server/store/layout.h"
+#include "server/store/pages_format.h"
+#include "server/store/records.h"
+#include "server/store/store_priv.h"
+
+/* ---- the map ---- */
+
+/* The page that the address is on, and its number; NULL where it is not in the map. */
+static const uint8_t *page_of(const struct store *s, const void *at, uint64_t *ret_number)
+{
+	uintptr_t offset = (uintptr_t)at - (uintptr_t)s->map;
+
+	if (!s->map || offset >= s->map_bytes)
+		return NULL;
+	*ret_number = offset / s->page_size;
+	return s->map + *ret_number * s->page_size;
+}
+
+/* Whether the page in memory is the one of that number in the file: only then does it tell where the map begins. */
+static int is_page_of_file(struct store *s, const uint8_t *page, uint64_t number, bool *ret)
+{
+	_cleanup_free_ uint8_t *bytes = malloc(s->page_size);
+	mdb_filehandle_t fd;
+
+	*ret = false;
+	if (!bytes)
+		return ERR_NO_MEMORY;
+	if (number > s->map_bytes / s->page_size || mdb_env_get_fd(s->env, &fd) != 0)
+		return 0;
+	*ret = pread(fd, bytes, s->page_size, (off_t)(number * s->page_size)) == (ssize_t)s->page_size &&
+	       memcmp(bytes, page, s->page_size) == 0;
+	return 0;
+}
+
+static int find_map(struct store *s, const void *value)
+{
+	const uint8_t *page = (const uint8_t *)((uintptr_t)value & ~((uintptr_t)s->page_size - 1));
+	uint64_t number = page_head_of(page).number;
+	bool same;
+	int rc;
+
+	rc = is_page_of_file(s, page, number, &same);
+	if (rc == 0 && same)
+		s->map = page - number * s->page_size;
+	else if (rc == 0)
+		rc = store__translate(MDB_CORRUPTED);
+	return rc;
+}
+
+/* A value of the last commit's, which is in the map. */
+static int find_value(struct store *s, MDB_val *ret)
+{
+	MDB_val key = { .mv_data = META_FORMAT, .mv_size = strlen(META_FORMAT) };
+	MDB_txn *txn;
+	int rc;
+
+	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	if (rc != 0)
+		return rc;
+	rc = mdb_get(txn, s->tables[TABLE_META], &key, ret);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+int store__guard(struct store *s)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	MDB_val value;
+	int rc;
+
+	s->map = NULL;
+	mdb_env_info(s->env, &info);
+	mdb_env_stat(s->env, &stat);
+	s->map_bytes = info.me_mapsize;
+	s->page_size = stat.ms_psize;
+	/* A page of a file from a machine with larger ones may begin in the midst of one of them here. */
+	if (s->page_size > (uint64_t)sysconf(_SC_PAGESIZE))
+		return 0;
+	rc = find_value(s, &value);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	return rc == 0 ? find_map(s, value.mv_data) : store__translate(rc);
+}
+
+/* ---- what is known of a table's entries beforehand ---- */
+
+struct shape {
+	size_t key;	 /* bytes; 0: various */
+	bool checksum;	 /* values have one */
+	bool various;	 /* nor is anything known of values */
+	size_t value[2]; /* else the sizes that there are */
+};
+
+static const struct shape shapes[STORE_TABLES] = {
+	[TABLE_META] = { .various = true },
+	[TABLE_NAMES] = { .various = true },
+	[TABLE_IDEMPOTENCY] = { .various = true },
+	[TABLE_QUEUES] = { .key = 4, .checksum = true },
+	[TABLE_JOBS] = { .key = 16, .checksum = true },
+	[TABLE_INPUTS] = { .key = 16, .checksum = true },
+	[TABLE_CHECKPOINTS] = { .key = 16, .checksum = true },
+	[TABLE_TOMBSTONES] = { .key = 16, .checksum = true },
+	[TABLE_SET_ASIDE] = { .key = 16, .checksum = true },
+	[TABLE_ARTIFACTS] = { .checksum = true },
+	[TABLE_READY] = { .key = 29 },
+	[TABLE_DUE] = { .key = 24, .value = { 0, DUE_VALUE_SIZE } },
+	[TABLE_BLOBS] = { .key = 16, .value = { 16, 16 } },
+};
+
+static bool has_size(const struct shape *shape, size_t size)
+{
+	return size == shape->value[0] || size == shape->value[1];
+}
+
+/* The size of a key is part of this: where it is damaged, the value begins at another byte. */
+static bool has_shape(enum store_table table, MDB_val key, MDB_val value)
+{
+	const struct shape *shape = &shapes[table];
+
+	if (shape->various || (shape->key > 0 && shape->key != key.mv_size))
+		return false;
+	if (shape->checksum)
+		return record_is_whole(slice_of(value.mv_data, value.mv_size));
+	return has_size(shape, value.mv_size);
+}
+
+/* ---- values ---- */
+
+static bool is_overflow_of(const struct store *s, const uint8_t *value, size_t size)
+{
+	struct page_head head = page_head_of(value - PAGE_HEAD);
+
+	return (head.flags & (uint16_t)~PAGE_DIRTY) == PAGE_OVERFLOW && size <= UINT32_MAX &&
+	       page_overflow_pages((uint32_t)size, s->page_size) <= head.pages;
+}
+
+/* A page in the map, and where on it the value begins. */
+static bool page_holds(const struct store *s, const uint8_t *page, MDB_val v)
+{
+	size_t at = (size_t)((const uint8_t *)v.mv_data - page);
+
+	/* Nothing may follow a key that ends with its page. */
+	if (at < PAGE_HEAD)
+		return v.mv_size == 0;
+	return at == PAGE_HEAD ? is_overflow_of(s, v.mv_data, v.mv_size) : at + v.mv_size <= s->page_size;
+}
+
+/* A value in LMDB's own memory, where its page is not known. No larger one stands beside its key. */
+static bool memory_holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v)
+{
+	const struct shape *shape = &shapes[table];
+
+	if (v.mv_data != (const uint8_t *)key->mv_data + key->mv_size)
+		return is_overflow_of(s, v.mv_data, v.mv_size);
+	if (shape->various || shape->checksum)
+		return v.mv_size <= s->page_size / 2;
+	return has_size(shape, v.mv_size);
+}
+
+bool store__holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v)
+{
+	const uint8_t *page;
+	uint64_t number;
+
+	if (!s->map)
+		return true;
+	page = page_of(s, v.mv_data, &number);
+	if (page)
+		return page_holds(s, page, v);
+	return !key || memory_holds(s, table, key, v);
+}
+
+bool store__holds_key(const struct store *s, MDB_val key)
+{
+	const uint8_t *page;
+	uint64_t number;
+
+	page = page_of(s, key.mv_data, &number);
+	return key.mv_size <= PAGE_KEY_MAX && (!page || page_holds(s, page, key));
+}
+
+/* ---- entries ---- */
+
+/* What a page says of one of its nodes. */
+struct node_place {
+	size_t bytes; /* that it takes, by what its head says */
+	size_t room;  /* up to the next one, which is what it takes in truth; 0 where the page makes no sense */
+};
+
+/* Of the node with this key, on a page in the map. */
+static struct node_place place_of(const struct store *s, const uint8_t *page, uint64_t number, const void *key)
+{
+	struct page_head head = page_head_of(page);
+	size_t at = (size_t)((const uint8_t *)key - page) - NODE_HEAD, next = s->page_size;
+	struct page_node node;
+	bool listed = false;
+
+	if (head.number != number || head.flags != PAGE_LEAF || head.lower < PAGE_HEAD || head.lower > head.upper ||
+	    head.upper > s->page_size || at < head.upper || at > s->page_size)
+		return (struct node_place){ .room = 0 };
+	for (uint32_t i = 0; i < page_nodes(&head); i++) {
+		uint16_t offset;
+
+		memcpy(&offset, page + PAGE_HEAD + 2 * (size_t)i, sizeof(offset));
+		listed |= offset == at;
+		if (offset > at && offset < next)
+			next = offset;
+	}
+	node = page_node_at(page, at);
+	return (struct node_place){ page_node_bytes(&node, true), listed ? next - at : 0 };
+}
+
+/* Of the same entry as of the last commit. MDB_NOTFOUND: it was made since, or the keys about it are damaged. */
+static int place_before(const struct store *s, enum store_table table, MDB_val key, struct node_place *ret)
+{
+	MDB_cursor *c = NULL;
+	const uint8_t *page;
+	uint64_t number;
+	MDB_txn *txn;
+	MDB_val value;
+	int rc;
+
+	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	if (rc != 0)
+		return rc;
+	rc = mdb_cursor_open(txn, s->tables[table], &c);
+	if (rc == 0)
+		rc = mdb_cursor_get(c, &key, &value, MDB_SET_KEY);
+	page = rc == 0 ? page_of(s, key.mv_data, &number) : NULL;
+	if (page)
+		*ret = place_of(s, page, number, key.mv_data);
+	if (c)
+		mdb_cursor_close(c);
+	mdb_txn_abort(txn);
+	return rc;
+}
+
+/* ---- changes ---- */
+
+/* To put more LMDB first writes out what the transaction has changed so far, and forgets memory in doing so. */
+#define MENDED_BELOW (1 << 28)
+
+/* The size of the value, where it follows from the room that the entry has: MDB_CORRUPTED else. */
+static int true_size(enum store_table table, MDB_val key, MDB_val value, size_t room, size_t *ret)
+{
+	const struct shape *shape = &shapes[table];
+
+	if (shape->checksum || shape->various || shape->key != key.mv_size || value.mv_size >= MENDED_BELOW ||
+	    value.mv_data != (const uint8_t *)key.mv_data + key.mv_size)
+		return MDB_CORRUPTED;
+	for (int i = 0; i < 2; i++) {
+		size_t bytes = NODE_HEAD + key.mv_size + shape->value[i];
+
+		*ret = shape->value[i];
+		if (bytes + bytes % 2 == room)
+			return 0;
+	}
+	return MDB_CORRUPTED;
+}
+
+static void tell_mended(const struct store *s, enum store_table table)
+{
+	char line[160];
+
+	if (!s->notice)
+		return;
+	snprintf(line, sizeof(line),
+		 "the size of an entry in table %s was damaged and is put right; look at the data directory with "
+		 "raincheckd --check",
+		 store__table_name(table));
+	s->notice(s->notice_user, line);
+}
+
+/* An index entry of a wrong size would hold up all that stand behind it. LMDB makes the page the transaction's own
+ * where a value is to be replaced by one of the same size, and leaves it to us to write that: then the size is written.
+ */
+static int mend(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value, size_t room)
+{
+	MDB_val reserved = { .mv_size = value.mv_size };
+	uint16_t halves[2] = { 0, 0 };
+	size_t size = 0;
+	int rc;
+
+	rc = true_size(table, key, value, room, &size);
+	if (rc == 0)
+		rc = mdb_cursor_put(c, &key, &reserved, MDB_CURRENT | MDB_RESERVE);
+	if (rc != 0)
+		return rc;
+	halves[0] = (uint16_t)size;
+	memcpy((uint8_t *)reserved.mv_data - key.mv_size - NODE_HEAD, halves, sizeof(halves));
+	tell_mended(s, table);
+	return 0;
+}
+
+int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c)
+{
+	struct node_place place = { .room = 0 };
+	const uint8_t *page;
+	MDB_val key, value;
+	uint64_t number;
+	int rc;
+
+	rc = s->map ? mdb_cursor_get(c, &key, &value, MDB_GET_CURRENT) : 0;
+	if (rc != 0 || !s->map)
+		return rc;
+	page = page_of(s, key.mv_data, &number);
+	if (!page && store__holds(s, table, &key, value) && has_shape(table, key, value))
+		return 0;
+	if (page)
+		place = place_of(s, page, number, key.mv_data);
+	else
+		rc = place_before(s, table, key, &place);
+	if (rc == MDB_NOTFOUND)
+		return shapes[table].various ? 0 : MDB_CORRUPTED;
+	if (rc != 0)
+		return rc;
+	if (place.room != place.bytes)
+		return mend(s, table, c, key, value, place.room);
+	return place.room > 0 && (!page || store__holds(s, table, &key, value)) ? 0 : MDB_CORRUPTED;
+}

@@ -1,0 +1,209 @@
+/* Backups of a store that is not whole: what is one job's own damage goes along and is told, what is more is refused
+ * and named. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/store/blob.h"
+#include "server/upkeep/backup.h"
+#include "server/upkeep/check.h"
+#include "tests/harness/good_store.h"
+
+static struct rig copy_rig; /* on a copy */
+static struct error_info why;
+static struct backup_result result;
+static char damage[4096]; /* told by the last, line by line */
+
+static void damage_cb(void *user, const char *line)
+{
+	size_t size = strlen(damage);
+
+	(void)user;
+	snprintf(damage + size, sizeof(damage) - size, "%s\n", line);
+}
+
+static int backup(const char *path)
+{
+	const struct backup_options options = {
+		.store = good.rig.store, .blobs = good.rig.blobs, .path = path, .damage = damage_cb
+	};
+
+	damage[0] = '\0';
+	memset(&why, 0, sizeof(why));
+	return backup_run(&options, &result, &why);
+}
+
+static bool is_set_aside(const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct store_txn *t;
+	struct slice value;
+	int rc;
+
+	assert_int_equal(store_begin_read(good.rig.store, &t), 0);
+	rc = store_get(t, TABLE_SET_ASIDE, key_slice(&key), &value);
+	store_abort(t);
+	return rc == 0;
+}
+
+static void drop(enum store_table table, struct key key)
+{
+	struct store_txn *t;
+
+	assert_int_equal(store_begin_write(good.rig.store, &t), 0);
+	assert_int_equal(store_delete(t, table, key_slice(&key)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static struct job load(const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct store_txn *t;
+	struct slice value;
+	struct job job;
+
+	assert_int_equal(store_begin_read(good.rig.store, &t), 0);
+	assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &value), 0);
+	assert_int_equal(record_read_job(value, &job), 0);
+	store_abort(t);
+	return job;
+}
+
+static void what_is_not_whole_is_no_backup(void **state)
+{
+	struct job job = load(&good.ready);
+
+	(void)state;
+	drop(TABLE_READY, key_ready(job.queue, job.priority, job.tag, &good.ready));
+	/* Damage of one job beside it changes nothing. */
+	good_flip(TABLE_INPUTS, key_job(&good.running));
+	assert_int_equal(backup(good_target()), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "1 breaches"));
+	assert_non_null(strstr(why.message, ": is ready but not in the line of its queue"));
+	assert_non_null(strstr(why.message, "raincheckd --compact"));
+	assert_string_equal(damage, "");
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+}
+
+/* What the check finds in the copy, which nobody serves. */
+static struct check_result look_at_copy(void)
+{
+	const struct store_options options = { .dir = good_target(), .max_bytes = 1 << 28, .read_only = true };
+	struct check_options check = { .report = NULL };
+	struct check_result found;
+	struct error_info info;
+
+	assert_int_equal(store_open(&options, &check.store, &info), 0);
+	assert_int_equal(blob_store_look(good_target(), &check.blobs, &info), 0);
+	assert_int_equal(check_store(&check, &found), 0);
+	blob_store_close(check.blobs);
+	store_close(check.store);
+	return found;
+}
+
+static void damage_of_single_jobs_is_told_and_goes_along(void **state)
+{
+	struct check_result found;
+
+	(void)state;
+	good_flip(TABLE_INPUTS, key_job(&good.running));
+	good_flip(TABLE_ARTIFACTS, key_artifact(&good.succeeded, slice_str("preview")));
+	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
+	assert_int_equal(backup(good_target()), 0);
+	assert_int_equal(result.damaged, 3);
+	assert_int_equal(result.set_aside, 0);
+	assert_non_null(strstr(damage, ": its input is damaged\n"));
+	assert_non_null(strstr(damage, "artifact preview of job "));
+	assert_non_null(strstr(damage, ": its file is missing\n"));
+	found = look_at_copy();
+	assert_int_equal(found.breaches, 3);
+	assert_int_equal(found.damaged, 3);
+	good_open_copy(&copy_rig, good_target());
+	assert_int_equal(rig_job(&copy_rig, &good.ready)->state, JOB_READY);
+	rig_close(&copy_rig);
+}
+
+/* Nobody has come upon it: the indexes and the counts still know of it. */
+static void a_damaged_record_is_set_aside_in_the_copy(void **state)
+{
+	struct check_result found;
+
+	(void)state;
+	good_flip(TABLE_JOBS, key_job(&good.running));
+	assert_int_equal(backup(good_target()), 0);
+	assert_int_equal(result.damaged, 1);
+	assert_int_equal(result.set_aside, 1);
+	assert_int_equal(result.jobs, 3);
+	assert_non_null(strstr(damage, uuid_format(&good.running).text));
+	found = look_at_copy();
+	assert_int_equal(found.breaches, 0);
+	assert_int_equal(found.set_aside, 1);
+	/* Here nothing was changed. */
+	assert_false(is_set_aside(&good.running));
+	good_open_copy(&copy_rig, good_target());
+	assert_int_equal(rig_job(&copy_rig, &good.ready)->state, JOB_READY);
+	rig_erase(&copy_rig, &good.running);
+	assert_int_equal(copy_rig.code, 0);
+	rig_check(&copy_rig);
+	rig_close(&copy_rig);
+}
+
+static void a_key_out_of_order_is_named(void **state)
+{
+	struct job job = load(&good.running);
+	struct key key = key_due(job.due_at_ms, &good.running);
+	struct good_spot spot = good_spot(TABLE_DUE, key);
+	const struct store_options options = { .dir = good.rig.dir.path, .max_bytes = 1 << 28, .read_only = true };
+	struct backup_options wanted = { .path = good_target() };
+	struct error_info info;
+
+	(void)state;
+	rig_pause(&good.rig);
+	good_flip_key(&spot, 7);
+	assert_int_equal(store_open(&options, &wanted.store, &info), 0);
+	assert_int_equal(blob_store_look(good.rig.dir.path, &wanted.blobs, &info), 0);
+	assert_int_equal(backup_run(&wanted, &result, &why), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "cannot copy the records: the due index, key 80"));
+	assert_non_null(strstr(why.message, ": stands out of order"));
+	blob_store_close(wanted.blobs);
+	store_close(wanted.store);
+	good_restore_file();
+	rig_resume(&good.rig);
+}
+
+/* LMDB says of a broken transaction that it is broken; what broke it is what helps. */
+static void what_broke_a_transaction_is_told(void **state)
+{
+	const struct store_options options = { .dir = good_target(), .max_bytes = 1 << 20 };
+	struct key key = key_word("big");
+	struct store_txn *t;
+	struct error_info info;
+	struct store *s;
+	void *room;
+
+	(void)state;
+	assert_int_equal(store_open(&options, &s, &info), 0);
+	assert_int_equal(store_begin_write(s, &t), 0);
+	assert_int_equal(store_reserve(t, TABLE_INPUTS, key_slice(&key), 2 << 20, &room), ERR_STORE_FULL);
+	assert_true(store_put(t, TABLE_INPUTS, key_slice(&key), slice_str("x")) < 0);
+	assert_non_null(strstr(store_error_detail(), "MDB_MAP_FULL"));
+	store_abort(t);
+	store_close(s);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, good_setup, good_teardown)
+	const struct CMUnitTest tests[] = {
+		T(what_is_not_whole_is_no_backup),
+		T(damage_of_single_jobs_is_told_and_goes_along),
+		T(a_damaged_record_is_set_aside_in_the_copy),
+		T(a_key_out_of_order_is_named),
+		T(what_broke_a_transaction_is_told),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,435 @@
+/* What a store that is open makes of pages that are damaged: no value is handed out that its page does not hold, no
+ * entry is removed or replaced at the cost of others, the size of an index entry is put right; and where LMDB ends the
+ * process, the log says what to do. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "server/store/keys.h"
+#include "server/store/pages.h"
+#include "server/store/records.h"
+#include "server/store/store.h"
+#include "tests/harness/damage.h"
+#include "tests/harness/tempdir.h"
+
+#define ENTRIES	    3
+#define SIZE_BITS   32
+#define MENDED_BITS 28 /* with one of the others a size is larger than what is put right */
+#define LARGE	    20000
+
+static struct tempdir dir;
+static struct store *store;
+static int notices;
+
+static void notice_cb(void *user, const char *line)
+{
+	(void)user;
+	assert_non_null(strstr(line, "is put right"));
+	notices++;
+}
+
+static void open_store(void)
+{
+	struct store_options options = { .dir = dir.path, .max_bytes = 1 << 26, .notice = notice_cb };
+	struct error_info info = { 0 };
+
+	assert_int_equal(store_open(&options, &store, &info), 0);
+}
+
+static void close_store(void)
+{
+	store_close(store);
+	store = NULL;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	tempdir_make(&dir);
+	open_store();
+	notices = 0;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close_store();
+	tempdir_remove(&dir);
+	return 0;
+}
+
+static struct store_txn *begin(void)
+{
+	struct store_txn *t;
+
+	assert_int_equal(store_begin_write(store, &t), 0);
+	return t;
+}
+
+/* No key of a table is a part of another's. */
+static struct key key_of(enum store_table table, uint8_t i)
+{
+	struct uuid id = { { 0x77, 0x11, 0x99, (uint8_t)table, i, 0x42 } };
+
+	return table == TABLE_READY ? key_ready(0, 0, i, &id) : table == TABLE_DUE ? key_due(1, &id) : key_job(&id);
+}
+
+/* One that the table may hold. */
+static struct slice value_of(enum store_table table, size_t record_bytes)
+{
+	static const uint8_t bytes[LARGE] = { 1, 2, 3 };
+	static struct buf record;
+
+	if (table == TABLE_READY)
+		return slice_of(NULL, 0);
+	if (table == TABLE_DUE)
+		return slice_of(bytes, DUE_VALUE_SIZE);
+	if (table == TABLE_BLOBS)
+		return slice_of(bytes, 16);
+	buf_done(&record);
+	buf_init(&record, LARGE + 100);
+	assert_int_equal(record_write_bytes(&record, slice_of(bytes, record_bytes)), 0);
+	return buf_slice(&record);
+}
+
+/* A record of the first one fills half of the page, behind the others. */
+static void fill(enum store_table table, size_t record_bytes)
+{
+	struct store_txn *t = begin();
+
+	for (uint8_t i = 0; i < ENTRIES; i++) {
+		struct key key = key_of(table, i);
+
+		assert_int_equal(store_put(t, table, key_slice(&key), value_of(table, i > 0 ? record_bytes : 1900)), 0);
+	}
+	assert_int_equal(store_commit(t), 0);
+}
+
+/* Flips bits of the head of the middle one, in the file. */
+static void damage(enum store_table table, size_t byte, uint8_t bits)
+{
+	struct key key = key_of(table, 1);
+
+	close_store();
+	damage_nodes(&dir, key.bytes, key.size, byte, bits);
+	open_store();
+}
+
+static void repair(enum store_table table, size_t byte, uint8_t bits)
+{
+	damage(table, byte, bits);
+}
+
+static int delete_one(struct store_txn *t, enum store_table table, uint8_t i)
+{
+	struct key key = key_of(table, i);
+
+	return store_delete(t, table, key_slice(&key));
+}
+
+static int replace_one(struct store_txn *t, enum store_table table, uint8_t i)
+{
+	struct key key = key_of(table, i);
+
+	return store_put(t, table, key_slice(&key), value_of(table, 40));
+}
+
+/* The number of entries, each with its value if it has one. */
+static int count(struct store_txn *t, enum store_table table)
+{
+	struct slice key, value;
+	int n = 0, rc;
+
+	for (rc = store_seek(t, table, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, table, &key, &value)) {
+		assert_true(value.size == 0 || ((const uint8_t *)value.data)[value.size - 1] < 255);
+		n++;
+	}
+	assert_int_equal(rc, ERR_NOT_FOUND);
+	return n;
+}
+
+static void report_cb(void *user, const char *line)
+{
+	(void)user;
+	print_message("# %s\n", line);
+}
+
+static void expect_sound(void)
+{
+	const struct pages_options options = { .report = report_cb };
+	struct pages_result found;
+
+	assert_int_equal(pages_check(store, &options, &found), 0);
+	assert_int_equal(found.breaches, 0);
+}
+
+/* ---- index entries ---- */
+
+/* The damaged one is changed first of its page, or after a sound one, when the page is in the transaction's memory. */
+static void mend_index(enum store_table table, int (*change)(struct store_txn *, enum store_table, uint8_t), int bit,
+		       bool after_another)
+{
+	struct store_txn *t;
+
+	damage(table, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	t = begin();
+	if (after_another)
+		assert_int_equal(change(t, table, 0), 0);
+	assert_int_equal(change(t, table, 1), 0);
+	assert_int_equal(change(t, table, 2), 0);
+	assert_int_equal(count(t, table), change == delete_one ? after_another ? 0 : 1 : ENTRIES);
+	assert_int_equal(store_commit(t), 0);
+	expect_sound();
+	fill(table, 0);
+}
+
+static void expect_refused(enum store_table table, int (*change)(struct store_txn *, enum store_table, uint8_t),
+			   bool after_another)
+{
+	struct store_txn *t = begin();
+
+	if (after_another)
+		assert_int_equal(change(t, table, 2), 0);
+	assert_int_equal(change(t, table, 1), ERR_STORE_ERROR);
+	assert_true(store_error_is_damage());
+	store_abort(t);
+}
+
+static void refuse_index(enum store_table table, int bit)
+{
+	damage(table, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	for (int after = 0; after < 2; after++) {
+		expect_refused(table, delete_one, after);
+		expect_refused(table, replace_one, after);
+	}
+	repair(table, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+}
+
+static void the_size_of_an_index_entry_is_put_right(void **state)
+{
+	static const enum store_table indexes[] = { TABLE_READY, TABLE_DUE, TABLE_BLOBS };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		fill(indexes[i], 0);
+		for (int bit = 0; bit < MENDED_BITS; bit++) {
+			notices = 0;
+			mend_index(indexes[i], delete_one, bit, false);
+			mend_index(indexes[i], delete_one, bit, true);
+			/* The lowest bit changes nothing of the room that it takes. */
+			assert_int_equal(notices, bit == 0 && indexes[i] != TABLE_READY ? 2 : bit == 0 ? 0 : 2);
+			mend_index(indexes[i], replace_one, bit, false);
+			mend_index(indexes[i], replace_one, bit, true);
+		}
+		for (int bit = MENDED_BITS; bit < SIZE_BITS; bit++)
+			refuse_index(indexes[i], bit);
+	}
+}
+
+/* ---- records ---- */
+
+static void expect_unreadable(enum store_table table)
+{
+	struct key key = key_of(table, 1);
+	struct slice value, data;
+	struct store_txn *t;
+	int rc;
+
+	assert_int_equal(store_begin_read(store, &t), 0);
+	assert_int_equal(count(t, table), ENTRIES);
+	rc = store_get(t, table, key_slice(&key), &value);
+	if (rc == 0)
+		rc = record_read_bytes(value, &data);
+	assert_int_equal(rc, ERR_CORRUPT);
+	store_abort(t);
+}
+
+static void a_record_of_a_damaged_size_harms_no_other(void **state)
+{
+	(void)state;
+	fill(TABLE_CHECKPOINTS, 60);
+	/* The lowest bit changes nothing of the room that it takes. */
+	for (int bit = 0; bit < SIZE_BITS; bit++) {
+		damage(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+		expect_unreadable(TABLE_CHECKPOINTS);
+		for (int after = 0; bit > 0 && after < 2; after++) {
+			expect_refused(TABLE_CHECKPOINTS, delete_one, after);
+			expect_refused(TABLE_CHECKPOINTS, replace_one, after);
+		}
+		repair(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	}
+}
+
+/* Damage of the value alone is no reason not to remove it. */
+static void a_record_whose_value_is_damaged_can_go(void **state)
+{
+	struct key key = key_of(TABLE_CHECKPOINTS, 1);
+	struct store_txn *t;
+
+	(void)state;
+	fill(TABLE_CHECKPOINTS, 60);
+	/* Behind the key: the record's checksum. */
+	damage(TABLE_CHECKPOINTS, 8 + key.size, 1);
+	expect_unreadable(TABLE_CHECKPOINTS);
+	for (int after = 0; after < 2; after++) {
+		t = begin();
+		if (after)
+			assert_int_equal(delete_one(t, TABLE_CHECKPOINTS, 0), 0);
+		assert_int_equal(delete_one(t, TABLE_CHECKPOINTS, 1), 0);
+		store_abort(t);
+	}
+	t = begin();
+	assert_int_equal(replace_one(t, TABLE_CHECKPOINTS, 1), 0);
+	assert_int_equal(store_commit(t), 0);
+	expect_sound();
+}
+
+/* Which is on pages of its own. */
+static void a_large_value_is_not_read_behind_its_end(void **state)
+{
+	(void)state;
+	fill(TABLE_CHECKPOINTS, LARGE - 100);
+	for (int bit = 0; bit < SIZE_BITS; bit++) {
+		damage(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+		expect_unreadable(TABLE_CHECKPOINTS);
+		repair(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	}
+}
+
+/* Removes each entry that it finds, whatever its key became. What a key may be read too far is other entries. */
+static void remove_all(enum store_table table)
+{
+	struct store_txn *t = begin();
+	struct slice key, value;
+	int rc;
+
+	rc = store_seek(t, table, slice_of(NULL, 0), &key, &value);
+	while (rc == 0) {
+		struct key copy = key_copy(key);
+
+		rc = store_delete(t, table, key_slice(&copy));
+		if (rc == 0)
+			rc = store_seek(t, table, slice_of(NULL, 0), &key, &value);
+	}
+	/* One that is out of order may be missed by whoever looks for it. */
+	assert_true(rc == ERR_NOT_FOUND || (rc == ERR_STORE_ERROR && store_error_is_damage()));
+	store_abort(t);
+}
+
+static void remove_all_with(enum store_table table, uint8_t others)
+{
+	struct store_txn *t = begin();
+
+	for (uint8_t i = 0; i < others; i++)
+		assert_int_equal(replace_one(t, table, (uint8_t)(100 + i)), 0);
+	assert_int_equal(store_commit(t), 0);
+	fill(table, 0);
+	for (int bit = 0; bit < 9; bit++) {
+		damage(table, 6 + (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+		remove_all(table);
+		repair(table, 6 + (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	}
+}
+
+/* A search may miss such a key, and find it when there are fewer entries about it. */
+static void a_key_of_a_damaged_size_harms_no_other(void **state)
+{
+	for (uint8_t others = 10; others < 30; others++) {
+		remove_all_with(TABLE_READY, others);
+		remove_all_with(TABLE_DUE, others);
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* ---- where LMDB gives up ---- */
+
+/* A branch page with one arm is what LMDB believes to be impossible. */
+static void cut_arms(void)
+{
+	static const uint8_t branch[] = { 1, 0 }, lower[] = { 18, 0 };
+	FILE *file = fopen(tempdir_file(&dir, "raincheck.mdb"), "r+");
+	uint8_t head[16];
+
+	assert_non_null(file);
+	for (long at = 8192; fseek(file, at, SEEK_SET) == 0 && fread(head, sizeof(head), 1, file) == 1; at += 4096)
+		if (memcmp(head + 10, branch, sizeof(branch)) == 0) {
+			assert_int_equal(fseek(file, at + 12, SEEK_SET), 0);
+			assert_int_equal(fwrite(lower, sizeof(lower), 1, file), 1);
+		}
+	assert_int_equal(fclose(file), 0);
+}
+
+static void grow_branches(void)
+{
+	struct store_txn *t = begin();
+
+	for (int i = 0; i < 500; i++) {
+		struct uuid id = { .bytes = { (uint8_t)(i >> 8), (uint8_t)i } };
+		struct key key = key_ready(0, 0, 1, &id);
+
+		assert_int_equal(store_put(t, TABLE_READY, key_slice(&key), slice_of(NULL, 0)), 0);
+	}
+	assert_int_equal(store_commit(t), 0);
+}
+
+static void read_in_child(int said)
+{
+	struct slice key, value;
+	struct store_txn *t;
+
+	dup2(said, STDERR_FILENO);
+	signal(SIGABRT, SIG_DFL);
+	open_store();
+	if (store_begin_read(store, &t) == 0)
+		store_seek(t, TABLE_READY, slice_str("x"), &key, &value);
+	_exit(0);
+}
+
+static void what_ends_the_process_is_logged(void **state)
+{
+	char line[4096] = "";
+	size_t size = 0;
+	int ends[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	(void)state;
+	grow_branches();
+	close_store();
+	cut_arms();
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		read_in_child(ends[1]);
+	close(ends[1]);
+	while ((n = read(ends[0], line + size, sizeof(line) - 1 - size)) > 0)
+		size += (size_t)n;
+	close(ends[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_non_null(strstr(line, "raincheck.mdb is damaged, LMDB cannot go on: "));
+	assert_non_null(strstr(line, "raincheckd --check"));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(the_size_of_an_index_entry_is_put_right), T(a_record_of_a_damaged_size_harms_no_other),
+		T(a_record_whose_value_is_damaged_can_go),  T(a_large_value_is_not_read_behind_its_end),
+		T(a_key_of_a_damaged_size_harms_no_other),  T(what_ends_the_process_is_logged),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
