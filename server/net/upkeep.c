@@ -71,12 +71,19 @@ static int start(struct request *req, void (*run)(struct upkeep *u), struct erro
 }
 
 /* The writer can open the store anew only when nobody reads: it comes first, for nobody can put while it waits. */
-static bool canceled_cb(void *user)
+static bool in_the_way_cb(void *user)
 {
 	struct upkeep *u = user;
 
 	u->in_the_way = u->in_the_way || store_is_shut(u->net->options.store);
-	return u->in_the_way || atomic_load(&u->canceled);
+	return u->in_the_way;
+}
+
+static bool canceled_cb(void *user)
+{
+	struct upkeep *u = user;
+
+	return atomic_load(&u->canceled);
 }
 
 /* Answers with what went wrong. The operator reads of it in the log as well, whoever asked. */
@@ -140,6 +147,7 @@ static void run_backup(struct upkeep *u)
 		.blobs = u->net->options.blobs,
 		.path = params->path.data, /* with a 0 behind it, see upkeep_backup() */
 		.canceled = canceled_cb,
+		.in_the_way = in_the_way_cb,
 		.damage = damage_cb,
 		.user = u,
 	};
@@ -212,7 +220,7 @@ static bool found_canceled_cb(void *user)
 {
 	const struct findings *f = user;
 
-	return canceled_cb(f->upkeep);
+	return in_the_way_cb(f->upkeep) || canceled_cb(f->upkeep);
 }
 
 static void encode_check(const struct findings *f, const struct check_result *r, int64_t took_ms)

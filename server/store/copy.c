@@ -205,8 +205,22 @@ static int tell(struct copier *c)
 	return o->canceled && o->canceled(o->user) ? ERR_CANCELED : 0;
 }
 
+/* A page that is damaged may give fewer rows than there are, or more, without any other sign. */
+static int compare_counts(struct copier *c, enum store_table table, int64_t found)
+{
+	int64_t counted = 0;
+	int rc = store_count(c->from, table, &counted);
+
+	if (rc < 0 || found == counted)
+		return rc;
+	snprintf(c->result->where, sizeof(c->result->where), "%s: %lld rows are found, %lld are counted", names[table],
+		 (long long)found, (long long)counted);
+	return ERR_CORRUPT;
+}
+
 static int copy_table(struct copier *c, enum store_table table)
 {
+	int64_t before = c->result->entries;
 	struct slice key, value;
 	int rc;
 
@@ -220,7 +234,7 @@ static int copy_table(struct copier *c, enum store_table table)
 		if (rc < 0)
 			return rc;
 	}
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	return rc == ERR_NOT_FOUND ? compare_counts(c, table, c->result->entries - before) : rc;
 }
 
 static int count_entries(struct copier *c)

@@ -8,6 +8,9 @@
  * different content under one key are refused in any case where neither could be made anew: one would be taken for the
  * other's.
  *
+ * A table of which fewer or more rows are found than it counts is refused: pages are damaged. Where they are, LMDB may
+ * also end the process, so the pages of a source that may be damaged are proved first (pages.h).
+ *
  * Any thread. The copy is written in many transactions and is whole only at the end: it must stand in a directory that
  * nobody uses until then.
  */
@@ -33,7 +36,7 @@ struct copy_result {
 	int64_t entries;
 	int64_t bytes;	 /* of their keys and values */
 	int64_t damaged; /* values whose checksum was wrong */
-	char where[160]; /* with ERR_CORRUPT: the table, the key and what is wrong with it */
+	char where[160]; /* with ERR_CORRUPT: the table, the key if it is about one, and what is wrong with it */
 };
 
 /* What the table is called in front of an operator. */

@@ -16,6 +16,7 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/records.h"
+#include "server/store/store_priv.h"
 
 #define QUEUES_MAX    10000 /* of the first format */
 #define RECORD_MAX    (1 << 30)
@@ -430,6 +431,25 @@ static int from_1(struct store_txn *t, const struct store_options *options)
 	return rc;
 }
 
+/* A store that is new has neither a word nor another table. Any other has a format: to take it for new would be to take
+ * its records for what this version writes. */
+static int look_for_rest(struct store_txn *t, bool read_only, uint32_t *ret_format, struct error_info *info)
+{
+	int64_t words, tables;
+	int rc;
+
+	rc = store_count(t, TABLE_META, &words);
+	if (rc == 0)
+		rc = store__count_tables(t, &tables);
+	if (rc < 0)
+		return rc;
+	if (read_only || words > 0 || tables > 1)
+		return error_set(info, ERR_CORRUPT, NULL,
+				 "the format version is missing from the data directory: it is damaged");
+	*ret_format = 0;
+	return 0;
+}
+
 int migrate_look(struct store_txn *t, bool read_only, uint32_t *ret_format, struct error_info *info)
 {
 	struct key key = key_word(META_FORMAT);
@@ -438,10 +458,8 @@ int migrate_look(struct store_txn *t, bool read_only, uint32_t *ret_format, stru
 	int rc;
 
 	rc = store_get(t, TABLE_META, key_slice(&key), &value);
-	if (rc == ERR_NOT_FOUND && !read_only) {
-		*ret_format = 0;
-		return 0;
-	}
+	if (rc == ERR_NOT_FOUND)
+		return look_for_rest(t, read_only, ret_format, info);
 	if (rc < 0)
 		return rc;
 	if (value.size != sizeof(format))

@@ -15,8 +15,9 @@
 
 #define STORE_FORMAT 2
 
-/* The format of what is stored, from TABLE_META; 0 for a store in which nothing stands yet. Where it is read only, one
- * of another format is refused: ERR_UNSUPPORTED_VERSION, as a newer one always is. ERR_CORRUPT, the store's errors. */
+/* The format of what is stored, from TABLE_META; 0 for a store in which nothing stands yet, not even another table:
+ * one that lost its format is ERR_CORRUPT. Where it is read only, one of another format is refused:
+ * ERR_UNSUPPORTED_VERSION, as a newer one always is. ERR_CORRUPT, the store's errors. */
 int migrate_look(struct store_txn *t, bool read_only, uint32_t *ret_format, struct error_info *info);
 /* Brings every table from that format to this program's and writes the format down. options->notice is told what an
  * operator should know, and how far it is. ERR_STORE_FULL, ERR_NO_MEMORY, the store's errors. */

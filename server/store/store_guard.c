@@ -8,13 +8,14 @@
  *
  * Pages that a transaction has not changed are in the map, whose beginning is found once, so each address in it tells
  * its page. Pages that it has changed are in memory of LMDB's own, where that cannot be told: there an entry of the
- * only size that its table knows is sound, as is one whose checksum is right; any other is looked for on the page that
- * it came from, as of the last commit. A value there may be read for up to half a page behind its page's end before it
- * is known not to be one: that is memory of LMDB's too.
+ * only size that its table knows is sound, as is one whose checksum is right, or whose value is on pages of its own;
+ * any other is looked for on the page that it came from, as of the last commit. A value there may be read for up to
+ * half a page behind its page's end before it is known not to be one: that is memory of LMDB's too.
  *
  * It costs a look at the page's list of nodes for the first change of a page, and a few comparisons else. What it
  * cannot see is the rest of a damaged page, which LMDB itself walks over.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/types.h>
@@ -39,35 +40,40 @@ static const uint8_t *page_of(const struct store *s, const void *at, uint64_t *r
 	return s->map + *ret_number * s->page_size;
 }
 
-/* Whether the page in memory is the one of that number in the file: only then does it tell where the map begins. */
-static int is_page_of_file(struct store *s, const uint8_t *page, uint64_t number, bool *ret)
+/* Whether the page in memory is the one of that number in the file: only then does it tell where the map begins.
+ * LMDB's codes: MDB_CORRUPTED where it is another, the disk's own where it cannot be read. */
+static int compare_page(struct store *s, const uint8_t *page, uint64_t number)
 {
 	_cleanup_free_ uint8_t *bytes = malloc(s->page_size);
 	mdb_filehandle_t fd;
+	ssize_t n;
+	int rc;
 
-	*ret = false;
 	if (!bytes)
-		return ERR_NO_MEMORY;
-	if (number > s->map_bytes / s->page_size || mdb_env_get_fd(s->env, &fd) != 0)
-		return 0;
-	*ret = pread(fd, bytes, s->page_size, (off_t)(number * s->page_size)) == (ssize_t)s->page_size &&
-	       memcmp(bytes, page, s->page_size) == 0;
-	return 0;
+		return ENOMEM;
+	if (number >= s->map_bytes / s->page_size)
+		return MDB_CORRUPTED;
+	rc = mdb_env_get_fd(s->env, &fd);
+	if (rc != 0)
+		return rc;
+	do
+		n = pread(fd, bytes, s->page_size, (off_t)(number * s->page_size));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno;
+	return n == (ssize_t)s->page_size && memcmp(bytes, page, s->page_size) == 0 ? 0 : MDB_CORRUPTED;
 }
 
 static int find_map(struct store *s, const void *value)
 {
 	const uint8_t *page = (const uint8_t *)((uintptr_t)value & ~((uintptr_t)s->page_size - 1));
 	uint64_t number = page_head_of(page).number;
-	bool same;
 	int rc;
 
-	rc = is_page_of_file(s, page, number, &same);
-	if (rc == 0 && same)
+	rc = compare_page(s, page, number);
+	if (rc == 0)
 		s->map = page - number * s->page_size;
-	else if (rc == 0)
-		rc = store__translate(MDB_CORRUPTED);
-	return rc;
+	return store__translate(rc);
 }
 
 /* A value of the last commit's, which is in the map. */
@@ -117,8 +123,8 @@ struct shape {
 
 static const struct shape shapes[STORE_TABLES] = {
 	[TABLE_META] = { .various = true },
-	[TABLE_NAMES] = { .various = true },
-	[TABLE_IDEMPOTENCY] = { .various = true },
+	[TABLE_NAMES] = { .value = { 4, 4 } },
+	[TABLE_IDEMPOTENCY] = { .value = { 16, 16 } },
 	[TABLE_QUEUES] = { .key = 4, .checksum = true },
 	[TABLE_JOBS] = { .key = 16, .checksum = true },
 	[TABLE_INPUTS] = { .key = 16, .checksum = true },
@@ -136,7 +142,15 @@ static bool has_size(const struct shape *shape, size_t size)
 	return size == shape->value[0] || size == shape->value[1];
 }
 
-/* The size of a key is part of this: where it is damaged, the value begins at another byte. */
+/* Whether the value stands behind its key. A large one is on pages of its own, and its entry holds their number. */
+static bool is_beside(MDB_val key, MDB_val value)
+{
+	return value.mv_data == (const uint8_t *)key.mv_data + key.mv_size;
+}
+
+/* Of an entry whose value can be read. The size of a key is part of this: where it is damaged, the value begins at
+ * another byte. Of a table with keys of various sizes the search has proved it, which found the whole key. The size of
+ * a value on pages of its own moves no memory. */
 static bool has_shape(enum store_table table, MDB_val key, MDB_val value)
 {
 	const struct shape *shape = &shapes[table];
@@ -144,7 +158,7 @@ static bool has_shape(enum store_table table, MDB_val key, MDB_val value)
 	if (shape->various || (shape->key > 0 && shape->key != key.mv_size))
 		return false;
 	if (shape->checksum)
-		return record_is_whole(slice_of(value.mv_data, value.mv_size));
+		return !is_beside(key, value) || record_is_whole(slice_of(value.mv_data, value.mv_size));
 	return has_size(shape, value.mv_size);
 }
 
@@ -174,7 +188,7 @@ static bool memory_holds(const struct store *s, enum store_table table, const MD
 {
 	const struct shape *shape = &shapes[table];
 
-	if (v.mv_data != (const uint8_t *)key->mv_data + key->mv_size)
+	if (!is_beside(*key, v))
 		return is_overflow_of(s, v.mv_data, v.mv_size);
 	if (shape->various || shape->checksum)
 		return v.mv_size <= s->page_size / 2;
@@ -269,8 +283,8 @@ static int true_size(enum store_table table, MDB_val key, MDB_val value, size_t 
 {
 	const struct shape *shape = &shapes[table];
 
-	if (shape->checksum || shape->various || shape->key != key.mv_size || value.mv_size >= MENDED_BELOW ||
-	    value.mv_data != (const uint8_t *)key.mv_data + key.mv_size)
+	if (shape->checksum || shape->various || (shape->key > 0 && shape->key != key.mv_size) ||
+	    value.mv_size >= MENDED_BELOW || !is_beside(key, value))
 		return MDB_CORRUPTED;
 	for (int i = 0; i < 2; i++) {
 		size_t bytes = NODE_HEAD + key.mv_size + shape->value[i];
@@ -316,17 +330,15 @@ static int mend(const struct store *s, enum store_table table, MDB_cursor *c, MD
 	return 0;
 }
 
-int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c)
+int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value)
 {
 	struct node_place place = { .room = 0 };
 	const uint8_t *page;
-	MDB_val key, value;
 	uint64_t number;
-	int rc;
+	int rc = 0;
 
-	rc = s->map ? mdb_cursor_get(c, &key, &value, MDB_GET_CURRENT) : 0;
-	if (rc != 0 || !s->map)
-		return rc;
+	if (!s->map)
+		return 0;
 	page = page_of(s, key.mv_data, &number);
 	if (!page && store__holds(s, table, &key, value) && has_shape(table, key, value))
 		return 0;

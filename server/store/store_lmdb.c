@@ -338,19 +338,29 @@ static int put(struct store_txn *t, enum store_table table, struct slice key, MD
 	return rc == 0 ? mdb_cursor_put(c, &k, v, flags) : rc;
 }
 
+/* What the table's cursor for single keys is at: LMDB does not search again. */
+static int replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
+{
+	MDB_val there_key, there;
+	int rc;
+
+	rc = mdb_cursor_get(t->points[table], &there_key, &there, MDB_GET_CURRENT);
+	if (rc == 0)
+		rc = store__may_change(t->store, table, t->points[table], there_key, there);
+	/* With the caller's key, for LMDB moves its own about meanwhile. */
+	return rc == 0 ? put(t, table, key, v, flags | MDB_CURRENT) : rc;
+}
+
 /* Sets what is not there, or replaces what is once that is known to do no harm. */
 static int put_or_replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
 {
 	MDB_val there = *v;
 	int rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
 
-	if (rc == MDB_KEYEXIST) {
-		rc = store__may_change(t->store, table, t->points[table]);
-		if (rc == 0)
-			rc = put(t, table, key, v, flags);
-	} else {
+	if (rc == MDB_KEYEXIST)
+		rc = replace(t, table, key, v, flags);
+	else
 		*v = there;
-	}
 	take_back(t);
 	return rc;
 }
@@ -400,7 +410,7 @@ int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 	int rc = find(t, table, &k, &v);
 
 	if (rc == 0)
-		rc = store__may_change(t->store, table, t->points[table]);
+		rc = store__may_change(t->store, table, t->points[table], k, v);
 	if (rc == 0)
 		rc = mdb_cursor_del(t->points[table], 0);
 	take_back(t);
@@ -456,6 +466,20 @@ int store_seek_back(struct store_txn *t, enum store_table table, struct slice be
 		return rc;
 	k = (MDB_val){ 0 };
 	return move(t, table, &k, rc == 0 ? MDB_PREV : MDB_LAST, ret_key, ret_value);
+}
+
+int store__count_tables(struct store_txn *t, int64_t *ret)
+{
+	MDB_stat stat;
+	MDB_dbi main;
+	int rc;
+
+	rc = mdb_dbi_open(t->txn, NULL, 0, &main);
+	if (rc == 0)
+		rc = mdb_stat(t->txn, main, &stat);
+	if (rc == 0)
+		*ret = (int64_t)stat.ms_entries;
+	return store__translate(rc);
 }
 
 int store_count(struct store_txn *t, enum store_table table, int64_t *ret)

@@ -126,7 +126,8 @@ static int open_tables(struct store *s, const struct store_options *o, struct er
 	if (rc == 0)
 		rc = store__guard(s);
 	if (rc < 0 && info->code == 0)
-		error_set(info, rc, NULL, "cannot read the store in %s: %s", s->dir, store_error_detail());
+		error_set(info, rc, NULL, "cannot read the store in %s: %s", s->dir,
+			  rc == ERR_STORE_ERROR || rc == ERR_STORE_FULL ? store_error_detail() : error_text(rc));
 	return rc;
 }
 

@@ -57,6 +57,9 @@ int store__begin(struct store *s, unsigned flags, struct store_txn **ret);
 /* The table's handle for this environment, made where it is not there. */
 int store__open_table(struct store_txn *t, enum store_table table, bool read_only);
 
+/* How many tables are in the file, whatever their names. */
+int store__count_tables(struct store_txn *t, int64_t *ret);
+
 /* ERR_CORRUPT where the file has been cut short, by a copy that was not finished for instance: reading on would end the
  * process where the map ends. While opening, before other threads use env. */
 int store__check_length(MDB_env *env, const char *path, struct error_info *info);
@@ -67,9 +70,9 @@ int store__guard(struct store *s);
  * which most values stand; NULL in a read transaction. */
 bool store__holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v);
 bool store__holds_key(const struct store *s, MDB_val key);
-/* Whether the entry at the cursor can be removed or replaced without harm to others, after it was put right if need be.
- * MDB_CORRUPTED; LMDB's codes. */
-int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c);
+/* Whether the entry at the cursor, whose key and value are LMDB's own, can be removed or replaced without harm to
+ * others, after it was put right if need be. The cursor was led there by the whole key. MDB_CORRUPTED; LMDB's codes. */
+int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value);
 
 /* Pages that the last commit of env uses. */
 int store__info(MDB_env *env, struct store_info *ret);

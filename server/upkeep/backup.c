@@ -1,7 +1,7 @@
-/* Happy path: hold the files; copy the records from one read transaction; copy every file that the copy names; let go
- * of the files; copy the links' secret; check the copy, and where a damaged record leaves its traces in indexes and
- * counts set that job aside and check again; give it its name. Failure: the partial directory is removed.
- * Where the process is killed it stays, under the name that says so.
+/* Happy path: prove the pages of the records file; hold the files; copy the records from one read transaction; copy
+ * every file that the copy names; let go of the files; copy the links' secret; check the copy, and where a damaged
+ * record leaves its traces in indexes and counts set that job aside and check again; give it its name. Failure: the
+ * partial directory is removed. Where the process is killed it stays, under the name that says so.
  */
 #include "server/upkeep/backup.h"
 
@@ -24,9 +24,11 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/new_dir.h"
+#include "server/store/pages.h"
 #include "server/store/records.h"
 #include "server/store/store.h"
 #include "server/upkeep/mend.h"
+#include "server/upkeep/secret.h"
 
 #define DAMAGE_TOLD	10
 #define MAP_SLACK_BYTES (64LL << 20) /* what a copy in many transactions may need beyond its size */
@@ -58,6 +60,58 @@ static bool canceled_cb(void *user)
 	const struct backup *b = user;
 
 	return b->options->canceled && b->options->canceled(b->options->user);
+}
+
+/* While the source is read. */
+static bool reading_canceled_cb(void *user)
+{
+	const struct backup_options *o = ((const struct backup *)user)->options;
+
+	return canceled_cb(user) || (o->in_the_way && o->in_the_way(o->user));
+}
+
+static void progress_cb(void *user, const char *what, int64_t done, int64_t total)
+{
+	const struct backup *b = user;
+
+	if (b->options->progress)
+		b->options->progress(b->options->user, what, done, total);
+}
+
+/* ---- the source's pages ---- */
+
+static void page_cb(void *user, const char *line)
+{
+	struct backup *b = user;
+
+	if (!b->first_breach[0])
+		snprintf(b->first_breach, sizeof(b->first_breach), "%s", line);
+}
+
+/* Where the structure of the file is damaged LMDB may end the process, or pass over rows. That keys stand in a wrong
+ * order is told by the copy, which names them. */
+static int prove_source(struct backup *b)
+{
+	const struct pages_options options = { .report = page_cb,
+					       .progress = progress_cb,
+					       .canceled = reading_canceled_cb,
+					       .user = b,
+					       .any_order = true };
+	struct pages_result found;
+	int rc = pages_check(b->options->store, &options, &found);
+
+	if (rc == ERR_CANCELED)
+		return error_set(b->info, rc, NULL, "the backup was canceled");
+	if (rc < 0)
+		return error_set(b->info, rc, NULL, "cannot read the store: %s",
+				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
+	if (found.breaches == 0)
+		return 0;
+	return error_set(
+		b->info, ERR_CORRUPT, NULL,
+		"the pages of the records file are damaged, and raincheckd --compact refuses them too: restore "
+		"the last backup; %lld breaches, the first: %s",
+		(long long)found.breaches, b->first_breach);
 }
 
 /* ---- records ---- */
@@ -92,9 +146,7 @@ static int no_room_for_records(struct backup *b)
 
 static int copy_records(struct backup *b)
 {
-	const struct copy_options options = { .canceled = b->options->canceled,
-					      .progress = b->options->progress,
-					      .user = b->options->user };
+	const struct copy_options options = { .canceled = reading_canceled_cb, .progress = progress_cb, .user = b };
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	struct copy_result copied;
 	int rc;
@@ -210,42 +262,19 @@ static int known_fingerprint(struct backup *b, char ret[LINK_FINGERPRINT_CHARS +
 	return 0;
 }
 
-static int read_secret(struct backup *b, uint8_t ret[LINK_SECRET_BYTES])
+/* With another secret every link of the copy would be dead. */
+static int read_secret(struct backup *b, const char *known, uint8_t ret[LINK_SECRET_BYTES])
 {
 	const char *dir = store_dir(b->options->store);
-	uint8_t bytes[LINK_SECRET_BYTES + 1];
-	char path[4096];
-	ssize_t n = -1;
-	int fd;
+	int rc = secret_read(dir, ret, b->info);
 
-	snprintf(path, sizeof(path), "%s/" LAYOUT_LINK_KEY, dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0) {
-		n = read(fd, bytes, sizeof(bytes));
-		close(fd);
-	}
-	if (n < 0)
-		return error_set(b->info, ERR_IO, NULL, "cannot read the links' secret %.120s: %s", path,
-				 strerror(errno));
-	if (n != LINK_SECRET_BYTES)
-		return error_set(b->info, ERR_CORRUPT, NULL, "%.120s is no secret of %d bytes", path,
-				 LINK_SECRET_BYTES);
-	memcpy(ret, bytes, LINK_SECRET_BYTES);
-	return 0;
-}
-
-/* With another secret every link of the copy would be dead. */
-static int compare(struct backup *b, const uint8_t secret[LINK_SECRET_BYTES], const char *known)
-{
-	char found[LINK_FINGERPRINT_CHARS + 1] = "";
-	uint8_t digest[32];
-
-	blob_sha256(slice_of(secret, LINK_SECRET_BYTES), digest);
-	hex_encode(digest, LINK_FINGERPRINT_CHARS / 2, found);
-	if (strcmp(known, found) == 0)
-		return 0;
+	/* What the records know of must be there. */
+	if (rc == ERR_NOT_FOUND)
+		rc = b->info->code = ERR_IO;
+	if (rc < 0 || strcmp(known, secret_fingerprint(ret).text) == 0)
+		return rc;
 	return error_set(b->info, ERR_CORRUPT, NULL, "%.100s/" LAYOUT_LINK_KEY " is not the secret of these links",
-			 store_dir(b->options->store));
+			 dir);
 }
 
 static int write_secret(struct backup *b, const uint8_t secret[LINK_SECRET_BYTES])
@@ -272,9 +301,7 @@ static int copy_secret(struct backup *b)
 	rc = known_fingerprint(b, known);
 	if (rc < 0 || !known[0])
 		return rc;
-	rc = read_secret(b, secret);
-	if (rc == 0)
-		rc = compare(b, secret, known);
+	rc = read_secret(b, known, secret);
 	return rc == 0 ? write_secret(b, secret) : rc;
 }
 
@@ -296,14 +323,6 @@ static void found_cb(void *user, enum check_kind kind, const char *line)
 		snprintf(b->first_breach, sizeof(b->first_breach), "%s", line);
 	if (kind == CHECK_DAMAGE)
 		note_damage(b, line);
-}
-
-static void progress_cb(void *user, const char *what, int64_t done, int64_t total)
-{
-	const struct backup *b = user;
-
-	if (b->options->progress)
-		b->options->progress(b->options->user, what, done, total);
 }
 
 static int check_copy(struct backup *b, struct check_result *ret)
@@ -386,7 +405,9 @@ static int fill(struct backup *b)
 {
 	int rc;
 
-	rc = open_copy(b);
+	rc = prove_source(b);
+	if (rc == 0)
+		rc = open_copy(b);
 	if (rc < 0)
 		return rc;
 	blob_hold(b->options->blobs);

@@ -32,6 +32,8 @@ struct backup_options {
 	const char *path; /* must not be there, or be an empty directory; a relative one is the process's */
 	/* Asked often, on the caller's thread: true makes it give up. May be NULL. */
 	bool (*canceled)(void *user);
+	/* The same, asked only while the source's records are read: whether somebody must have the store to itself. */
+	bool (*in_the_way)(void *user);
 	/* Told the first of what is damaged in the copy, one line without a newline each; only of a copy that is made.
 	 * May be NULL. */
 	void (*damage)(void *user, const char *line);

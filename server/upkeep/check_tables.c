@@ -7,6 +7,7 @@
 
 #include "server/store/layout.h"
 #include "server/upkeep/check_priv.h"
+#include "server/upkeep/secret.h"
 
 /* ---- the indexes; entries that still lead to a job that is set aside are removed when somebody comes upon them ----
  */
@@ -102,6 +103,20 @@ static void check_listed_name(struct check *c, struct slice key, struct slice va
 
 /* ---- words ---- */
 
+/* Where the file is not there the broker says so itself; beside a copy that nobody has put in its place it is not. */
+static void check_secret(struct check *c, struct slice known)
+{
+	struct error_info info = { 0 };
+	uint8_t secret[LINK_SECRET_BYTES];
+	int rc = secret_read(store_dir(c->options->store), secret, &info);
+
+	if (rc < 0 && rc != ERR_NOT_FOUND)
+		check_breach(c, "meta: %s", info.message);
+	else if (rc == 0 && !slice_is(known, secret_fingerprint(secret).text))
+		check_breach(c, "meta: " LAYOUT_LINK_KEY
+				" is not the secret of these links, as far as the records know it");
+}
+
 static void check_word(struct check *c, struct slice key, struct slice value)
 {
 	bool format = slice_is(key, META_FORMAT), secret = slice_is(key, META_LINK_SECRET);
@@ -110,6 +125,8 @@ static void check_word(struct check *c, struct slice key, struct slice value)
 		check_breach(c, "meta: an entry of no known name");
 	else if (value.size != (format ? sizeof(uint32_t) : LINK_FINGERPRINT_CHARS))
 		check_breach(c, "meta: the entry %.*s is malformed", SLICE_FMT(key));
+	else if (secret)
+		check_secret(c, value);
 }
 
 /* ---- what is left of jobs ---- */

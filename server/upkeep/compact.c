@@ -5,6 +5,7 @@
 #include "server/upkeep/compact.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,11 +15,13 @@
 #include "server/upkeep/check.h"
 #include "server/store/blob.h"
 #include "server/store/copy.h"
+#include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/new_dir.h"
 #include "server/store/pages.h"
 #include "server/store/store.h"
 #include "server/upkeep/mend.h"
+#include "server/upkeep/secret.h"
 
 #define PARTIAL		"compact.partial"
 #define MENDED		"mended" /* within it: the copy of the mended copy */
@@ -190,6 +193,62 @@ static int make_whole(struct compaction *c)
 			 (long long)(found.breaches - found.damaged), c->first_breach);
 }
 
+/* ---- the links' secret ---- */
+
+static int differing_bits(struct slice a, const char *b)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < a.size; i++)
+		count += __builtin_popcount(((const uint8_t *)a.data)[i] ^ (uint8_t)b[i]);
+	return count;
+}
+
+/* The fingerprint is made of 64 bits of a hash: one that differs in a single bit is of no other secret. */
+static int put_fingerprint(struct compaction *c, struct store_txn *t, const struct fingerprint *found)
+{
+	struct key key = key_word(META_LINK_SECRET);
+	struct slice known;
+	int rc, bits;
+
+	rc = store_get(t, TABLE_META, key_slice(&key), &known);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	bits = known.size == LINK_FINGERPRINT_CHARS ? differing_bits(known, found->text) : INT_MAX;
+	if (bits > 1)
+		return error_set(c->info, ERR_CORRUPT, NULL,
+				 "%.100s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back; "
+				 "nothing was changed",
+				 c->options->dir);
+	if (bits == 0)
+		return 0;
+	c->result.restored++;
+	report_cb(c, "meta, the links' secret: its fingerprint had a wrong bit: made anew from " LAYOUT_LINK_KEY);
+	return store_put(t, TABLE_META, key_slice(&key), slice_str(found->text));
+}
+
+/* In the copy, beside which there is no secret. */
+static int mend_fingerprint(struct compaction *c)
+{
+	_cleanup_(store_abortp) struct store_txn *t = NULL;
+	uint8_t secret[LINK_SECRET_BYTES];
+	struct fingerprint found;
+	int rc;
+
+	rc = secret_read(c->options->dir, secret, c->info);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	found = secret_fingerprint(secret);
+	rc = store_begin_write(c->copy, &t);
+	if (rc == 0)
+		rc = put_fingerprint(c, t, &found);
+	if (rc == 0)
+		rc = store_commit(TAKE_PTR(t));
+	if (rc < 0 && rc != ERR_CORRUPT)
+		error_set(c->info, rc, NULL, "cannot mend the copy: %s", error_text(rc));
+	return rc;
+}
+
 /* ---- the whole ---- */
 
 static int size_of(struct compaction *c, const char *dir, int64_t *ret)
@@ -226,6 +285,8 @@ static int run(struct compaction *c, struct compact_result *ret)
 		rc = copy_records(c, c->source);
 	if (rc == 0)
 		rc = make_whole(c);
+	if (rc == 0)
+		rc = mend_fingerprint(c);
 	if (rc == 0)
 		rc = size_of(c, c->options->dir, &c->result.before_bytes);
 	if (rc == 0)

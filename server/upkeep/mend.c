@@ -51,7 +51,7 @@ void mend_put(struct mend *m, enum store_table table, struct key key, struct sli
 		fail(m, store_put(m->now, table, key_slice(&key), value));
 }
 
-static void delete (struct mend *m, enum store_table table, struct slice key)
+static void remove_row(struct mend *m, enum store_table table, struct slice key)
 {
 	int rc = m->rc == 0 ? store_delete(m->now, table, key) : m->rc;
 
@@ -67,7 +67,7 @@ void mend_move(struct mend *m, enum store_table table, struct key from, struct k
 		fail(m, store_get(m->before, table, key_slice(&from), &value));
 	if (m->rc == 0)
 		mend_put(m, table, to, value);
-	delete (m, table, key_slice(&from));
+	remove_row(m, table, key_slice(&from));
 }
 
 bool mend_is_set_aside(struct mend *m, const struct uuid *id)
@@ -152,7 +152,7 @@ void mend_drop(struct mend *m, enum store_table table, struct slice key, const s
 	size_t shown = key.size < KEY_SHOWN ? key.size : KEY_SHOWN;
 	char hex[2 * KEY_SHOWN + 1];
 
-	delete (m, table, key);
+	remove_row(m, table, key);
 	if (m->rc < 0)
 		return;
 	m->result->dropped++;
@@ -313,6 +313,8 @@ static void set_counts(struct mend *m, struct slice key, struct slice value)
 	if (key_read_queue(key, &number) < 0 || number >= QUEUES_MAX || record_read_queue(value, &q) < 0)
 		return;
 	sum = &m->sums[number];
+	if (m->options->damage_only && !sum->affected)
+		return;
 	if (memcmp(q.counts, sum->counts, sizeof(q.counts)) == 0 && memcmp(q.ready, sum->ready, sizeof(q.ready)) == 0 &&
 	    q.bytes == sum->bytes)
 		return;
@@ -332,10 +334,15 @@ static void mend_numbers(struct mend *m)
 	mend_walk(m, TABLE_NAMES, mend_name);
 }
 
+static void count_queues(struct mend *m)
+{
+	mend_walk(m, TABLE_QUEUES, set_counts);
+}
+
 static void mend_queues(struct mend *m)
 {
 	mend_walk(m, TABLE_QUEUES, list_name);
-	mend_walk(m, TABLE_QUEUES, set_counts);
+	count_queues(m);
 }
 
 /* ---- the whole ---- */
@@ -369,7 +376,8 @@ int mend_store(const struct mend_options *options, struct mend_result *ret)
 {
 	static void (*const all[])(struct mend * m) = { count_rows, mend_numbers, mend_identities,
 							mend_rows,  mend_demands, mend_queues };
-	static void (*const damage_only[])(struct mend * m) = { count_rows, mend_identities, mend_sum_up, mend_queues };
+	static void (*const damage_only[])(struct mend * m) = { count_rows, mend_identities, mend_find_affected,
+								mend_sum_up, count_queues };
 	_cleanup_free_ struct mend_sum *sums = calloc(QUEUES_MAX, sizeof(*sums));
 	struct mend m = { .options = options, .result = ret, .sums = sums };
 	void (*const *phases)(struct mend * m) = options->damage_only ? damage_only : all;

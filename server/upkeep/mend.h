@@ -24,7 +24,8 @@ struct store;
 
 struct mend_options {
 	struct store *store;
-	/* Only sets aside the jobs whose record is damaged, with the counts that go with it. */
+	/* Only sets aside the jobs whose record is damaged, and counts the queues anew that the indexes have such jobs
+	 * in. What else is wrong stays, for the check to find. */
 	bool damage_only;
 	/* Told each thing that is done, one line without a newline. May be NULL. */
 	void (*report)(void *user, const char *line);

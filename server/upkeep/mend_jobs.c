@@ -161,6 +161,37 @@ void mend_sum_up(struct mend *m)
 	mend_walk(m, TABLE_JOBS, add_row);
 }
 
+/* What the record said of the queue is lost; the indexes know it. */
+static void note_ready(struct mend *m, struct slice key, struct slice value)
+{
+	uint8_t priority;
+	struct uuid id;
+	uint32_t queue;
+	uint64_t tag;
+
+	(void)value;
+	if (key_read_ready(key, &queue, &priority, &tag, &id) == 0 && queue < QUEUES_MAX && mend_is_set_aside(m, &id))
+		m->sums[queue].affected = true;
+}
+
+static void note_due(struct mend *m, struct slice key, struct slice value)
+{
+	uint8_t state, priority;
+	struct uuid id;
+	uint32_t queue;
+	int64_t at_ms;
+
+	if (key_read_due(key, &at_ms, &id) == 0 && due_value_read(value, &queue, &state, &priority) == 0 &&
+	    queue < QUEUES_MAX && mend_is_set_aside(m, &id))
+		m->sums[queue].affected = true;
+}
+
+void mend_find_affected(struct mend *m)
+{
+	mend_walk(m, TABLE_READY, note_ready);
+	mend_walk(m, TABLE_DUE, note_due);
+}
+
 static void demand(struct mend *m, struct slice key, struct slice value)
 {
 	struct uuid id;

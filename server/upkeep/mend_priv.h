@@ -23,6 +23,7 @@ struct mend_sum {
 	int64_t counts[JOB_STATES];
 	int64_t ready[PRIORITIES];
 	int64_t bytes;
+	bool affected; /* an index still knows of a job of the queue that is set aside */
 };
 
 struct mend {
@@ -72,8 +73,9 @@ struct uuid mend_neighbour(const struct uuid *id, int n);
 void mend_identities(struct mend *m);
 /* After the rows: makes anew what the records ask for, and adds up m->sums. */
 void mend_demands(struct mend *m);
-/* The sums alone. */
+/* The sums alone, with which queues are affected. */
 void mend_sum_up(struct mend *m);
+void mend_find_affected(struct mend *m);
 
 /* ---- mend_rows.c ---- */
 

@@ -270,6 +270,45 @@ static bool canceled_cb(void *user)
 }
 
 /* At every moment at which it asks. */
+struct way {
+	bool is_read, always;
+};
+
+static void way_progress_cb(void *user, const char *what, int64_t done, int64_t total)
+{
+	struct way *way = user;
+
+	(void)done;
+	(void)total;
+	way->is_read |= strcmp(what, "files copied") == 0;
+}
+
+static bool in_the_way_cb(void *user)
+{
+	const struct way *way = user;
+
+	return way->always || way->is_read;
+}
+
+/* Who must have the store to itself waits for those who read it, and for nothing else that a backup does. */
+static void it_gives_way_while_it_reads(void **state)
+{
+	struct way way = { .always = true };
+	const struct backup_options options = { .store = good.rig.store,
+						.blobs = good.rig.blobs,
+						.path = good_target(),
+						.in_the_way = in_the_way_cb,
+						.progress = way_progress_cb,
+						.user = &way };
+
+	(void)state;
+	assert_int_equal(backup_run(&options, &result, &why), ERR_CANCELED);
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+	way.always = false;
+	assert_int_equal(backup_run(&options, &result, &why), 0);
+	assert_true(way.is_read);
+}
+
 static void a_canceled_one_leaves_nothing(void **state)
 {
 	int left, asked = 0, rc;
@@ -526,6 +565,7 @@ int main(void)
 		T(what_comes_between_is_left_alone),
 		T(another_file_system_takes_it),
 		T(a_place_that_is_not_there_is_named),
+		T(it_gives_way_while_it_reads),
 		T(a_canceled_one_leaves_nothing),
 		T(a_killed_one_stands_under_another_name),
 		T(a_job_set_aside_goes_along),

@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "server/store/blob.h"
+#include "server/store/copy.h"
+#include "server/store/pages_format.h"
 #include "server/upkeep/backup.h"
 #include "server/upkeep/check.h"
 #include "tests/harness/good_store.h"
@@ -175,6 +178,151 @@ static void a_key_out_of_order_is_named(void **state)
 	rig_resume(&good.rig);
 }
 
+/* A queue of which nobody is set aside, counted wrong. */
+static void miscount_another_queue(void)
+{
+	struct queue_record q = { .name = slice_str("other"), .max_jobs = -1, .max_bytes = -1, .bytes = 7 };
+	struct key key = key_queue(1), name = key_name(q.name);
+	struct store_txn *t;
+	struct buf record;
+
+	buf_init(&record, 4096);
+	assert_int_equal(record_write_queue(&record, &q), 0);
+	assert_int_equal(store_begin_write(good.rig.store, &t), 0);
+	assert_int_equal(store_put(t, TABLE_QUEUES, key_slice(&key), buf_slice(&record)), 0);
+	assert_int_equal(store_put(t, TABLE_NAMES, key_slice(&name), key_slice(&key)), 0);
+	assert_int_equal(store_commit(t), 0);
+	buf_done(&record);
+}
+
+static void beside_a_damaged_record_nothing_is_mended(void **state)
+{
+	(void)state;
+	good_flip(TABLE_JOBS, key_job(&good.running));
+	miscount_another_queue();
+	assert_int_equal(backup(good_target()), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "queue other: counts 7 bytes of unfinished jobs, has 0"));
+	drop(TABLE_QUEUES, key_queue(1));
+	drop(TABLE_NAMES, key_name(slice_str("other")));
+	drop(TABLE_NAMES, key_name(slice_str("q")));
+	assert_int_equal(backup(good_target()), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "queue q: its name is not listed"));
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+}
+
+/* ---- pages ---- */
+
+#define PAGE_BYTES 4096
+#define LOWER_BITS 16
+
+/* Of that many jobs, as their rows stand on one page. */
+static void put_checkpoints(void)
+{
+	const struct uuid ids[] = { good.ready, good.running, good.succeeded };
+	struct store_txn *t;
+	struct buf record;
+
+	buf_init(&record, 100);
+	assert_int_equal(record_write_bytes(&record, slice_str("checkpoint")), 0);
+	assert_int_equal(store_begin_write(good.rig.store, &t), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		struct key key = key_job(&ids[i]);
+
+		assert_int_equal(store_put(t, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&record)), 0);
+	}
+	assert_int_equal(store_commit(t), 0);
+	buf_done(&record);
+}
+
+/* Flips a bit of the length of the list of nodes of every page that ever held the entry. */
+static void flip_lower(const struct good_spot *spot, int bit)
+{
+	const size_t at = offsetof(struct page_head, lower) + (size_t)bit / 8;
+	FILE *file = fopen(tempdir_file(&good.rig.dir, "raincheck.mdb"), "r+");
+	uint8_t page[PAGE_BYTES];
+	int found = 0;
+
+	assert_non_null(file);
+	for (long i = 0; fread(page, sizeof(page), 1, file) == 1; i++) {
+		if (!memmem(page, sizeof(page), spot->needle, spot->size))
+			continue;
+		page[at] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(fseek(file, i * PAGE_BYTES, SEEK_SET), 0);
+		assert_int_equal(fwrite(page, sizeof(page), 1, file), 1);
+		found++;
+	}
+	assert_true(found > 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static struct store *look_at_damaged(void)
+{
+	const struct store_options options = { .dir = good.rig.dir.path, .max_bytes = 1 << 28, .read_only = true };
+	struct error_info info = { 0 };
+	struct store *s;
+
+	assert_int_equal(store_open(&options, &s, &info), 0);
+	return s;
+}
+
+/* To walk them may end the process. */
+static void damaged_pages_are_told_before_they_are_walked(void **state)
+{
+	struct good_spot spot;
+
+	(void)state;
+	put_checkpoints();
+	spot = good_spot(TABLE_CHECKPOINTS, key_job(&good.running));
+	rig_pause(&good.rig);
+	good_save_file();
+	for (int bit = 0; bit < LOWER_BITS; bit++) {
+		struct backup_options wanted = { .path = good_target() };
+		struct error_info info;
+
+		flip_lower(&spot, bit);
+		wanted.store = look_at_damaged();
+		assert_int_equal(blob_store_look(good.rig.dir.path, &wanted.blobs, &info), 0);
+		assert_int_equal(backup_run(&wanted, &result, &why), ERR_CORRUPT);
+		assert_non_null(strstr(why.message, "the pages of the records file are damaged"));
+		assert_non_null(strstr(why.message, "restore the last backup"));
+		assert_non_null(strstr(why.message, "the first: table checkpoints, page "));
+		assert_int_equal(good_entries_of(good.dir.path), 0);
+		blob_store_close(wanted.blobs);
+		store_close(wanted.store);
+		good_restore_file();
+	}
+	rig_resume(&good.rig);
+}
+
+/* Whoever reads such a page sees a shorter list of nodes, and nothing that is wrong. */
+static void a_row_that_is_not_found_is_missed(void **state)
+{
+	const struct store_options to = { .dir = good_target(), .max_bytes = 1 << 28 };
+	const struct copy_options options = { .canceled = NULL };
+	struct error_info info = { 0 };
+	struct store *damaged, *copy;
+	struct copy_result copied;
+	struct good_spot spot;
+	struct store_txn *t;
+
+	(void)state;
+	put_checkpoints();
+	spot = good_spot(TABLE_CHECKPOINTS, key_job(&good.running));
+	rig_pause(&good.rig);
+	good_save_file();
+	flip_lower(&spot, 1);
+	damaged = look_at_damaged();
+	assert_int_equal(store_open(&to, &copy, &info), 0);
+	assert_int_equal(store_begin_read(damaged, &t), 0);
+	assert_int_equal(store_copy(t, copy, &options, &copied), ERR_CORRUPT);
+	assert_string_equal(copied.where, "checkpoints: 2 rows are found, 3 are counted");
+	store_abort(t);
+	store_close(copy);
+	store_close(damaged);
+	good_restore_file();
+	rig_resume(&good.rig);
+}
+
 /* LMDB says of a broken transaction that it is broken; what broke it is what helps. */
 static void what_broke_a_transaction_is_told(void **state)
 {
@@ -202,7 +350,10 @@ int main(void)
 		T(what_is_not_whole_is_no_backup),
 		T(damage_of_single_jobs_is_told_and_goes_along),
 		T(a_damaged_record_is_set_aside_in_the_copy),
+		T(beside_a_damaged_record_nothing_is_mended),
 		T(a_key_out_of_order_is_named),
+		T(damaged_pages_are_told_before_they_are_walked),
+		T(a_row_that_is_not_found_is_missed),
 		T(what_broke_a_transaction_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

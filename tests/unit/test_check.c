@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
+#include "server/store/layout.h"
 #include "tests/harness/check_rig.h"
 #include "tests/harness/process.h"
 
@@ -72,6 +73,27 @@ static void ready_value_malformed(void)
 static void word_malformed(void)
 {
 	checked_set(TABLE_META, key_word("link_secret"), slice_str("x"));
+}
+
+static void write_secret(size_t size)
+{
+	static const uint8_t secret[LINK_SECRET_BYTES] = { 1 };
+	FILE *file = fopen(tempdir_file(&checked.rig.dir, LAYOUT_LINK_KEY), "w");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(secret, 1, size, file), size);
+	assert_int_equal(fclose(file), 0);
+	checked_set(TABLE_META, key_word(META_LINK_SECRET), slice_str("0123456789abcdef"));
+}
+
+static void secret_of_others(void)
+{
+	write_secret(LINK_SECRET_BYTES);
+}
+
+static void secret_cut_short(void)
+{
+	write_secret(LINK_SECRET_BYTES - 1);
 }
 
 static void word_unknown(void)
@@ -282,6 +304,9 @@ static const struct breach_row rows[] = {
 	  " is malformed" },
 	{ "ready_value_malformed", ready_value_malformed, &checked.ready, "the ready index: the entry of job ",
 	  " says something" },
+	{ "secret_of_others", secret_of_others, NULL,
+	  "meta: link.key is not the secret of these links, as far as the records know it", "" },
+	{ "secret_cut_short", secret_cut_short, NULL, "/link.key is no secret of 32 bytes", "" },
 	{ "word_malformed", word_malformed, NULL, "meta: the entry link_secret is malformed", "" },
 	{ "word_unknown", word_unknown, NULL, "meta: an entry of no known name", "" },
 	{ "running_never_due", running_never_due, &checked.running, "job ",

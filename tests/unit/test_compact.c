@@ -386,6 +386,7 @@ static const struct row value_rows[] = {
 	{ "what_a_key_leads_to", TABLE_IDEMPOTENCY, &keys.idempotency, 16, false },
 	{ "what_a_file_is_listed_for", TABLE_BLOBS, &keys.blob, 16, false },
 	{ "what_a_name_is_listed_for", TABLE_NAMES, &keys.name, 4, false },
+	{ "what_the_secret_is_known_by", TABLE_META, &keys.word, LINK_FINGERPRINT_CHARS, false },
 };
 
 /* ---- what else may be wrong ---- */
@@ -474,6 +475,28 @@ static void damage_of_single_jobs_goes_along(void **state)
 }
 
 /* Neither may be taken for the other's. */
+/* Which of the two is the right one nobody can tell. */
+static void another_secret_is_refused(void **state)
+{
+	uint8_t other[LINK_SECRET_BYTES] = { 1 };
+	FILE *file;
+
+	(void)state;
+	rig_pause(&good.rig);
+	assert_int_equal(look().breaches, 0);
+	file = fopen(tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY), "r+");
+	assert_non_null(file);
+	assert_int_equal(fwrite(other, sizeof(other), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(look().breaches, 1);
+	assert_int_equal(mend(), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "link.key is not the secret of these links: put the right one back"));
+	assert_int_equal(unlink(tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY)), 0);
+	assert_int_equal(look().breaches, 0);
+	assert_int_equal(mend(), 0);
+	rig_resume(&good.rig);
+}
+
 static void two_inputs_under_one_key_are_refused(void **state)
 {
 	struct job_input input = { .payload = slice_str("another's") };
@@ -540,6 +563,7 @@ int main(void)
 		T(a_job_without_its_input_is_set_aside),
 		T(what_leads_to_no_job_is_gone),
 		T(damage_of_single_jobs_goes_along),
+		T(another_secret_is_refused),
 		T(two_inputs_under_one_key_are_refused),
 		T(what_a_killed_one_left_is_removed),
 	};

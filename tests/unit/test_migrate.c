@@ -551,6 +551,65 @@ static void a_newer_format_is_refused_and_left_as_it_is(void **state)
 	free(present);
 }
 
+static void take_format(void)
+{
+	struct key key = key_word(META_FORMAT);
+	struct store_txn *t;
+
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(store_delete(t, TABLE_META, key_slice(&key)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+static void expect_damaged(void)
+{
+	uint32_t before = file_checksum();
+	struct error_info info;
+	struct store *s;
+
+	for (int read_only = 0; read_only < 2; read_only++) {
+		memset(&info, 0, sizeof(info));
+		assert_int_equal(open_store(read_only, 1 << 28, &s, &info), ERR_CORRUPT);
+		assert_non_null(strstr(info.message, "the format version is missing"));
+	}
+	assert_int_equal(file_checksum(), before);
+}
+
+/* Else its records would be taken for what this version writes. */
+static void a_store_that_lost_its_format_is_not_new(void **state)
+{
+	struct error_info info = { 0 };
+	uint8_t *present;
+	struct store *s;
+	size_t size;
+
+	(void)state;
+	migrate();
+	present = read_file(&size);
+	take_format();
+	rig_pause(&rig);
+	is_open = false;
+	expect_damaged();
+	write_file(present, size);
+	free(present);
+	/* Nor is one that has the word under another name. */
+	present = read_file(&size);
+	flip("format", 0);
+	expect_damaged();
+	write_file(present, size);
+	/* Nor one whose words stand in a table of another name, which a reader misses. */
+	flip("meta", 0);
+	assert_int_equal(open_store(false, 1 << 28, &s, &info), ERR_CORRUPT);
+	assert_non_null(strstr(info.message, "the format version is missing"));
+	memset(&info, 0, sizeof(info));
+	assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_NOT_FOUND);
+	assert_non_null(strstr(info.message, error_text(ERR_NOT_FOUND)));
+	write_file(present, size);
+	free(present);
+	assert_int_equal(open_store(false, 1 << 28, &s, &info), 0);
+	store_close(s);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -570,6 +629,7 @@ int main(void)
 		T(a_killed_migration_leaves_the_old_format),
 		T(a_full_map_leaves_the_old_format),
 		T(a_newer_format_is_refused_and_left_as_it_is),
+		T(a_store_that_lost_its_format_is_not_new),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

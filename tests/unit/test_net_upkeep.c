@@ -35,14 +35,23 @@ static int work(bool (*canceled)(void *user), void *user)
 	return canceled(user) ? ERR_CANCELED : outcome;
 }
 
+/* As a backup asks while it reads the store. */
+static bool reading_canceled_cb(void *user)
+{
+	const struct backup_options *options = user;
+
+	return options->canceled(options->user) || options->in_the_way(options->user);
+}
+
 int backup_run(const struct backup_options *options, struct backup_result *ret, struct error_info *info)
 {
+	struct backup_options asked = *options;
 	int rc;
 
 	snprintf(path_seen, sizeof(path_seen), "%s", options->path);
 	if (options->store != rig.store || options->blobs != rig.blobs)
 		abort();
-	rc = work(options->canceled, options->user);
+	rc = work(reading_canceled_cb, &asked);
 	*info = why;
 	info->code = rc;
 	if (rc == 0)

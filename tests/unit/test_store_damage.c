@@ -1,6 +1,7 @@
 /* What a store that is open makes of pages that are damaged: no value is handed out that its page does not hold, no
  * entry is removed or replaced at the cost of others, the size of an index entry is put right; and where LMDB ends the
  * process, the log says what to do. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,11 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "server/store/keys.h"
 #include "server/store/pages.h"
 #include "server/store/records.h"
@@ -93,8 +96,10 @@ static struct slice value_of(enum store_table table, size_t record_bytes)
 		return slice_of(NULL, 0);
 	if (table == TABLE_DUE)
 		return slice_of(bytes, DUE_VALUE_SIZE);
-	if (table == TABLE_BLOBS)
+	if (table == TABLE_BLOBS || table == TABLE_IDEMPOTENCY)
 		return slice_of(bytes, 16);
+	if (table == TABLE_NAMES)
+		return slice_of(bytes, 4);
 	buf_done(&record);
 	buf_init(&record, LARGE + 100);
 	assert_int_equal(record_write_bytes(&record, slice_of(bytes, record_bytes)), 0);
@@ -217,10 +222,11 @@ static void refuse_index(enum store_table table, int bit)
 
 static void the_size_of_an_index_entry_is_put_right(void **state)
 {
-	static const enum store_table indexes[] = { TABLE_READY, TABLE_DUE, TABLE_BLOBS };
+	static const enum store_table indexes[] = { TABLE_READY, TABLE_DUE, TABLE_BLOBS, TABLE_IDEMPOTENCY,
+						    TABLE_NAMES };
 
 	(void)state;
-	for (int i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		fill(indexes[i], 0);
 		for (int bit = 0; bit < MENDED_BITS; bit++) {
 			notices = 0;
@@ -268,6 +274,34 @@ static void a_record_of_a_damaged_size_harms_no_other(void **state)
 		}
 		repair(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
 	}
+}
+
+/* On a page of the transaction's own LMDB moves the entry's key to make room. */
+static void a_value_of_another_size_leaves_all_keys(void **state)
+{
+	struct store_txn *t;
+
+	(void)state;
+	fill(TABLE_CHECKPOINTS, 60);
+	t = begin();
+	for (uint8_t i = 0; i < 2 * ENTRIES; i++) {
+		struct key key = key_of(TABLE_CHECKPOINTS, i % ENTRIES);
+
+		assert_int_equal(store_put(t, TABLE_CHECKPOINTS, key_slice(&key),
+					   value_of(TABLE_CHECKPOINTS, 50 + 10 * (size_t)i)),
+				 0);
+	}
+	for (uint8_t i = 0; i < ENTRIES; i++) {
+		struct key key = key_of(TABLE_CHECKPOINTS, i);
+		struct slice value, data;
+
+		assert_int_equal(store_get(t, TABLE_CHECKPOINTS, key_slice(&key), &value), 0);
+		assert_int_equal(record_read_bytes(value, &data), 0);
+		assert_int_equal(data.size, 50 + 10 * (ENTRIES + i));
+	}
+	assert_int_equal(count(t, TABLE_CHECKPOINTS), ENTRIES);
+	assert_int_equal(store_commit(t), 0);
+	expect_sound();
 }
 
 /* Damage of the value alone is no reason not to remove it. */
@@ -352,6 +386,44 @@ static void a_key_of_a_damaged_size_harms_no_other(void **state)
 	}
 }
 
+/* ---- the disk ---- */
+
+static int fail_read = -1; /* the n-th from now on, counted from 0; −1: none */
+
+/* In the place of the system's, for LMDB too. */
+ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+	if (fail_read >= 0 && fail_read-- == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, data, size, offset);
+}
+
+static void what_the_disk_cannot_read_is_not_called_damaged(void **state)
+{
+	const struct store_options options = { .dir = dir.path, .max_bytes = 1 << 26 };
+	struct error_info info;
+	int failed = 0, rc = -1;
+
+	(void)state;
+	close_store();
+	for (int n = 0; rc != 0; n++) {
+		memset(&info, 0, sizeof(info));
+		fail_read = n;
+		rc = store_open(&options, &store, &info);
+		if (fail_read >= 0)
+			break;
+		failed++;
+		assert_int_equal(rc, ERR_STORE_ERROR);
+		assert_false(store_error_is_damage());
+		assert_non_null(strstr(info.message, strerror(EIO)));
+	}
+	fail_read = -1;
+	assert_true(failed > 1);
+	assert_int_equal(rc, 0);
+}
+
 /* ---- where LMDB gives up ---- */
 
 /* A branch page with one arm is what LMDB believes to be impossible. */
@@ -427,9 +499,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_size_of_an_index_entry_is_put_right), T(a_record_of_a_damaged_size_harms_no_other),
-		T(a_record_whose_value_is_damaged_can_go),  T(a_large_value_is_not_read_behind_its_end),
-		T(a_key_of_a_damaged_size_harms_no_other),  T(what_ends_the_process_is_logged),
+		T(the_size_of_an_index_entry_is_put_right),	    T(a_record_of_a_damaged_size_harms_no_other),
+		T(a_value_of_another_size_leaves_all_keys),	    T(a_record_whose_value_is_damaged_can_go),
+		T(a_large_value_is_not_read_behind_its_end),	    T(a_key_of_a_damaged_size_harms_no_other),
+		T(what_the_disk_cannot_read_is_not_called_damaged), T(what_ends_the_process_is_logged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
