@@ -94,6 +94,76 @@ int raincheck_queue_purge(struct raincheck *rc, const char *queue, struct rainch
 	return handle_unblock(rc, &w, err, ret);
 }
 
+int raincheck_limit_list(struct raincheck *rc, struct raincheck_limit_list **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_limit_list_async(rc, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_limit_get(struct raincheck *rc, const char *limit, struct raincheck_limit **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_limit_get_async(rc, limit, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_limit_set(struct raincheck *rc, const struct raincheck_limit_set *set, struct raincheck_limit **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_limit_set_async(rc, set, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_limit_delete(struct raincheck *rc, const char *limit)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_limit_delete_async(rc, limit, NULL, NULL);
+	return handle_unblock(rc, &w, err, NULL);
+}
+
+int raincheck_worker_list(struct raincheck *rc, struct raincheck_worker_list **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_worker_list_async(rc, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_worker_quiet(struct raincheck *rc, const char *name, struct raincheck_worker_told **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_worker_quiet_async(rc, name, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
+int raincheck_worker_stop(struct raincheck *rc, const char *name, struct raincheck_worker_told **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_worker_stop_async(rc, name, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
 int raincheck_stats(struct raincheck *rc, struct raincheck_stats **ret)
 {
 	struct waiter w;

@@ -18,7 +18,10 @@ int convert_id(const char *text, const char *field, struct uuid *ret, struct err
 int convert_put(const struct raincheck_put *in, msgpack_zone *arena, struct msg_job_put *ret, struct error_info *info);
 int convert_list(const struct raincheck_list *in, struct msg_job_list *ret, struct error_info *info);
 int convert_change(const struct raincheck_change *in, struct msg_job_change *ret, struct error_info *info);
-int convert_queue_set(const struct raincheck_queue_set *in, struct msg_queue_set *ret, struct error_info *info);
+int convert_queue_set(const struct raincheck_queue_set *in, msgpack_zone *arena, struct msg_queue_set *ret,
+		      struct error_info *info);
+int convert_limit_set(const struct raincheck_limit_set *in, msgpack_zone *arena, struct msg_limit_set *ret,
+		      struct error_info *info);
 int convert_lease(const struct raincheck_lease *in, msgpack_zone *arena, struct msg_job_lease *ret,
 		  struct error_info *info);
 int convert_extend(const struct raincheck_extend *in, msgpack_zone *arena, struct msg_job_extend *ret,

@@ -1,4 +1,4 @@
-/* Results of operators' calls: messages to public structs. */
+/* Results of operators' calls: messages to public structs. Those about limits: convert_limits.c. */
 #include "convert_priv.h"
 
 static struct raincheck_counts counts(const struct msg_counts *in)
@@ -26,6 +26,15 @@ static struct raincheck_backoff backoff(const struct msg_backoff *in)
 	};
 }
 
+static const struct raincheck_group_weight *weights(struct converter *c, const struct group_weight *in, size_t count)
+{
+	struct raincheck_group_weight *out = convert__take(c, count, sizeof(*out));
+
+	for (size_t i = 0; out && i < count; i++)
+		out[i] = (struct raincheck_group_weight){ convert__text(c, true, in[i].group), in[i].weight };
+	return out;
+}
+
 /* The fields that a queue and the answer to a purge have alike. */
 #define QUEUE_OF(in)                                                                                                   \
 	(struct raincheck_queue)                                                                                       \
@@ -35,8 +44,11 @@ static struct raincheck_backoff backoff(const struct msg_backoff *in)
 		.has_max_bytes = (in)->has_max_bytes, .max_bytes = (in)->max_bytes,                                    \
 		.max_attempts = (in)->max_attempts, .backoff = backoff(&(in)->backoff),                                \
 		.attempt_timeout_ms = (in)->attempt_timeout_ms, .has_result_ttl_ms = (in)->has_result_ttl_ms,          \
-		.result_ttl_ms = (in)->result_ttl_ms, .counts = counts(&(in)->counts), .bytes = (in)->bytes,           \
-		.put_total = (in)->put_total, .oldest_ready_at_ms = (in)->oldest_ready_at_ms,                          \
+		.result_ttl_ms = (in)->result_ttl_ms, .limit = convert__text(c, (in)->has_limit, (in)->limit),         \
+		.weight = (in)->weight, .weights = weights(c, (in)->weights, (in)->weights_count),                     \
+		.weight_count = (in)->weights_count, .admit = (enum raincheck_admission)(in)->admit,                   \
+		.counts = counts(&(in)->counts), .bytes = (in)->bytes, .put_total = (in)->put_total,                   \
+		.lease_total = (in)->lease_total, .oldest_ready_at_ms = (in)->oldest_ready_at_ms,                      \
 	}
 
 void convert__queue(struct converter *c, const void *message, void *result)
@@ -68,6 +80,45 @@ void convert__purge(struct converter *c, const void *message, void *result)
 	out->queue = QUEUE_OF(in);
 }
 
+static struct raincheck_worker_session worker(struct converter *c, const struct msg_worker_session *in)
+{
+	return (struct raincheck_worker_session){
+		.name = convert__text(c, true, in->name),
+		.state = (enum raincheck_worker_state)in->state,
+		.address = convert__text(c, true, in->address),
+		.client = convert__text(c, in->has_client, in->client),
+		.version = convert__text(c, in->has_version, in->version),
+		.queues = convert__names(c, in->queues, in->queues_count),
+		.queue_count = in->queues_count,
+		.has_slots = in->has_slots,
+		.slots = in->slots,
+		.in_hand = in->in_hand,
+		.waiting = in->waiting,
+		.connected_at_ms = in->connected_at_ms,
+	};
+}
+
+void convert__worker_list(struct converter *c, const void *message, void *result)
+{
+	const struct msg_worker_list_result *in = message;
+	struct raincheck_worker_list *out = result;
+	struct raincheck_worker_session *workers = convert__take(c, in->workers_count, sizeof(*workers));
+
+	for (size_t i = 0; workers && i < in->workers_count; i++)
+		workers[i] = worker(c, &in->workers[i]);
+	out->workers = workers;
+	out->worker_count = in->workers_count;
+}
+
+void convert__worker_told(struct converter *c, const void *message, void *result)
+{
+	const struct msg_worker_told *in = message;
+	struct raincheck_worker_told *out = result;
+
+	(void)c;
+	out->count = in->count;
+}
+
 void convert__stats(struct converter *c, const void *message, void *result)
 {
 	const struct msg_server_stats_result *in = message;
@@ -81,6 +132,13 @@ void convert__stats(struct converter *c, const void *message, void *result)
 	out->queues = in->queues;
 	out->jobs = counts(&in->jobs);
 	out->put_total = in->put_total;
+	out->workers = in->workers;
+	out->slots = in->slots;
+	out->slots_free = in->slots_free;
+	out->has_oldest_ready_age_ms = in->has_oldest_ready_age_ms;
+	out->oldest_ready_age_ms = in->oldest_ready_age_ms;
+	out->backlog_ms = in->backlog_ms;
+	out->wanted_concurrency = in->wanted_concurrency;
 	out->store = (struct raincheck_store_stats){
 		.used_bytes = in->store.used_bytes,
 		.max_bytes = in->store.max_bytes,

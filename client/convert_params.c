@@ -1,17 +1,10 @@
 /* Parameters: public structs to messages. What is not given (0, NULL) is left out. */
-#include "convert.h"
+#include "convert_priv.h"
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 
-/* From in to ret, both of which the function at hand has. */
-#define GIVE_IF(condition, member) (ret->has_##member = (condition), ret->member = in->member)
-#define GIVE(member)		   GIVE_IF(true, member)
-#define GIVE_INT(member)	   GIVE_IF(in->member != 0, member)
-#define GIVE_TEXT(member)	   (ret->has_##member = in->member != NULL, ret->member = slice_str(in->member))
-#define GIVE_BYTES(member)	   (ret->has_##member = true, ret->member = slice_of(in->member.data, in->member.size))
-
-static int no_memory(struct error_info *info)
+int convert__no_memory(struct error_info *info)
 {
 	return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 }
@@ -61,7 +54,7 @@ int convert_names(const char *const *in, size_t count, msgpack_zone *arena, stru
 	return 0;
 }
 
-static int too_many(struct error_info *info, const char *field, size_t count, size_t most)
+int convert__too_many(struct error_info *info, const char *field, size_t count, size_t most)
 {
 	return error_set(info, ERR_TOO_LARGE, field, "has %zu entries, %zu are allowed", count, most);
 }
@@ -90,10 +83,10 @@ static int convert_metadata(const struct raincheck_put *in, msgpack_zone *arena,
 	if (in->metadata_count == 0)
 		return 0;
 	if (in->metadata_count > MAX_METADATA)
-		return too_many(info, "metadata", in->metadata_count, MAX_METADATA);
+		return convert__too_many(info, "metadata", in->metadata_count, MAX_METADATA);
 	pairs = msgpack_zone_malloc(arena, in->metadata_count * sizeof(*pairs));
 	if (!pairs)
-		return no_memory(info);
+		return convert__no_memory(info);
 	for (size_t i = 0; i < in->metadata_count; i++)
 		pairs[i] = (struct pair){ slice_str(in->metadata[i].key), slice_str(in->metadata[i].value) };
 	ret->has_metadata = true;
@@ -151,9 +144,9 @@ int convert_lease(const struct raincheck_lease *in, msgpack_zone *arena, struct 
 {
 	*ret = (struct msg_job_lease){ .has_queues = true, .queues_count = in->queue_count };
 	if (in->queue_count > MAX_QUEUES)
-		return too_many(info, "queues", in->queue_count, MAX_QUEUES);
+		return convert__too_many(info, "queues", in->queue_count, MAX_QUEUES);
 	if (convert_names(in->queues, in->queue_count, arena, &ret->queues) < 0)
-		return no_memory(info);
+		return convert__no_memory(info);
 	GIVE_INT(max);
 	GIVE_INT(lease_ms);
 	GIVE_INT(wait_ms);
@@ -189,10 +182,10 @@ int convert_extend(const struct raincheck_extend *in, msgpack_zone *arena, struc
 	*ret = (struct msg_job_extend){ .has_leases = true, .leases_count = in->lease_count };
 	GIVE_INT(lease_ms);
 	if (in->lease_count > MAX_BATCH)
-		return too_many(info, "leases", in->lease_count, MAX_BATCH);
+		return convert__too_many(info, "leases", in->lease_count, MAX_BATCH);
 	items = msgpack_zone_malloc(arena, in->lease_count * sizeof(*items) + 1);
 	if (!items)
-		return no_memory(info);
+		return convert__no_memory(info);
 	for (size_t i = 0; i < in->lease_count; i++) {
 		err = convert_extend_item(&in->leases[i], &items[i], info);
 		if (err < 0)
@@ -226,10 +219,10 @@ int convert_complete_many(const struct raincheck_complete *in, size_t count, msg
 
 	*ret = (struct msg_job_complete){ .has_jobs = true, .jobs_count = count };
 	if (count > MAX_BATCH)
-		return too_many(info, "jobs", count, MAX_BATCH);
+		return convert__too_many(info, "jobs", count, MAX_BATCH);
 	items = msgpack_zone_malloc(arena, count * sizeof(*items) + 1);
 	if (!items)
-		return no_memory(info);
+		return convert__no_memory(info);
 	for (size_t i = 0; i < count; i++) {
 		err = convert_complete(&in[i], &items[i], info);
 		if (err < 0)
@@ -336,13 +329,6 @@ int convert_change(const struct raincheck_change *in, struct msg_job_change *ret
 	return 0;
 }
 
-/* A setting that is taken back goes out as nil, unless it is given too. */
-#define TAKE_BACK(bit, message, out, member)                                        \
-	do {                                                                        \
-		if ((in->defaults & RAINCHECK_QUEUE_##bit) && !(out)->has_##member) \
-			MESSAGE_SET_NIL(message, out, member);                      \
-	} while (0)
-
 static void convert_queue_backoff(const struct raincheck_queue_set *in, struct msg_queue_set *ret)
 {
 	struct msg_backoff *b = &ret->backoff;
@@ -356,17 +342,63 @@ static void convert_queue_backoff(const struct raincheck_queue_set *in, struct m
 		MESSAGE_SET_NIL(queue_set, ret, backoff);
 		return;
 	}
-	TAKE_BACK(BACKOFF_BASE, backoff, b, base_ms);
-	TAKE_BACK(BACKOFF_FACTOR, backoff, b, factor);
-	TAKE_BACK(BACKOFF_MAX, backoff, b, max_ms);
-	TAKE_BACK(BACKOFF_JITTER, backoff, b, jitter);
+	TAKE_BACK(RAINCHECK_QUEUE_BACKOFF_BASE, backoff, b, base_ms);
+	TAKE_BACK(RAINCHECK_QUEUE_BACKOFF_FACTOR, backoff, b, factor);
+	TAKE_BACK(RAINCHECK_QUEUE_BACKOFF_MAX, backoff, b, max_ms);
+	TAKE_BACK(RAINCHECK_QUEUE_BACKOFF_JITTER, backoff, b, jitter);
 }
 
-int convert_queue_set(const struct raincheck_queue_set *in, struct msg_queue_set *ret, struct error_info *info)
+static int convert_weights(const struct raincheck_queue_set *in, msgpack_zone *arena, struct msg_queue_set *ret,
+			   struct error_info *info)
 {
+	struct group_weight *weights;
+
+	if (in->weight_count == 0)
+		return 0;
+	if (in->weight_count > MAX_WEIGHTS)
+		return convert__too_many(info, "weights", in->weight_count, MAX_WEIGHTS);
+	weights = msgpack_zone_malloc(arena, in->weight_count * sizeof(*weights));
+	if (!weights)
+		return convert__no_memory(info);
+	for (size_t i = 0; i < in->weight_count; i++) {
+		const struct raincheck_group_weight *w = &in->weights[i];
+
+		if (w->weight < 1 || w->weight > MAX_WEIGHT)
+			return error_set(info, ERR_BAD_REQUEST, "weights", "the weight of %.128s must be 1 to %d",
+					 w->group ? w->group : "", MAX_WEIGHT);
+		weights[i] = (struct group_weight){ slice_str(w->group), (uint32_t)w->weight };
+	}
+	ret->has_weights = true;
+	ret->weights = weights;
+	ret->weights_count = in->weight_count;
+	return 0;
+}
+
+static void take_back(const struct raincheck_queue_set *in, struct msg_queue_set *ret)
+{
+	TAKE_BACK(RAINCHECK_QUEUE_TITLE, queue_set, ret, title);
+	TAKE_BACK(RAINCHECK_QUEUE_PAUSED, queue_set, ret, paused);
+	TAKE_BACK(RAINCHECK_QUEUE_MAX_JOBS, queue_set, ret, max_jobs);
+	TAKE_BACK(RAINCHECK_QUEUE_MAX_BYTES, queue_set, ret, max_bytes);
+	TAKE_BACK(RAINCHECK_QUEUE_MAX_ATTEMPTS, queue_set, ret, max_attempts);
+	TAKE_BACK(RAINCHECK_QUEUE_ATTEMPT_TIMEOUT, queue_set, ret, attempt_timeout_ms);
+	TAKE_BACK(RAINCHECK_QUEUE_RESULT_TTL, queue_set, ret, result_ttl_ms);
+	TAKE_BACK(RAINCHECK_QUEUE_LIMIT, queue_set, ret, limit);
+	TAKE_BACK(RAINCHECK_QUEUE_WEIGHT, queue_set, ret, weight);
+	TAKE_BACK(RAINCHECK_QUEUE_WEIGHTS, queue_set, ret, weights);
+	TAKE_BACK(RAINCHECK_QUEUE_ADMIT, queue_set, ret, admit);
+}
+
+int convert_queue_set(const struct raincheck_queue_set *in, msgpack_zone *arena, struct msg_queue_set *ret,
+		      struct error_info *info)
+{
+	int err;
+
 	*ret = (struct msg_queue_set){ 0 };
 	if (!in->queue)
 		return error_set(info, ERR_BAD_REQUEST, "queue", "is missing");
+	if (in->has_admit && (unsigned)in->admit >= ADMISSIONS)
+		return error_set(info, ERR_BAD_REQUEST, "admit", "is not a way to admit");
 	GIVE_TEXT(queue);
 	GIVE_TEXT(title);
 	GIVE_IF(in->has_paused, paused);
@@ -375,13 +407,12 @@ int convert_queue_set(const struct raincheck_queue_set *in, struct msg_queue_set
 	GIVE_INT(max_attempts);
 	GIVE_INT(attempt_timeout_ms);
 	GIVE_IF(in->has_result_ttl_ms, result_ttl_ms);
+	GIVE_TEXT(limit);
+	GIVE_INT(weight);
+	ret->has_admit = in->has_admit;
+	ret->admit = (int)in->admit;
 	convert_queue_backoff(in, ret);
-	TAKE_BACK(TITLE, queue_set, ret, title);
-	TAKE_BACK(PAUSED, queue_set, ret, paused);
-	TAKE_BACK(MAX_JOBS, queue_set, ret, max_jobs);
-	TAKE_BACK(MAX_BYTES, queue_set, ret, max_bytes);
-	TAKE_BACK(MAX_ATTEMPTS, queue_set, ret, max_attempts);
-	TAKE_BACK(ATTEMPT_TIMEOUT, queue_set, ret, attempt_timeout_ms);
-	TAKE_BACK(RESULT_TTL, queue_set, ret, result_ttl_ms);
-	return 0;
+	err = convert_weights(in, arena, ret, info);
+	take_back(in, ret);
+	return err;
 }

@@ -1,5 +1,5 @@
 /* Results: messages to public structs. Texts are copied into the arena to end in a NUL; an allocation that fails is
- * remembered in the converter and told once, at the end. Those of operators' calls: convert_admin.c.
+ * remembered in the converter and told once, at the end. Those of operators' calls: convert_admin.c, convert_limits.c.
  */
 #include "convert_priv.h"
 
@@ -82,6 +82,11 @@ static const struct raincheck_pair *pairs(struct converter *c, const struct pair
 	return out;
 }
 
+static struct raincheck_eta eta(const struct msg_eta *in)
+{
+	return (struct raincheck_eta){ .low_ms = in->low, .high_ms = in->high };
+}
+
 /* ---- one function a result: from the message at in to the zeroed public struct at out ---- */
 
 static void ping(struct converter *c, const void *message, void *result)
@@ -106,8 +111,8 @@ static void put(struct converter *c, const void *message, void *result)
 	out->link = convert__text(c, in->has_link, in->link);
 	out->has_position = in->has_position;
 	out->position = in->position;
-	out->has_eta_ms = in->has_eta_ms;
-	out->eta_ms = in->eta_ms;
+	out->has_eta = in->has_eta_ms;
+	out->eta = eta(&in->eta_ms);
 }
 
 static void put_many(struct converter *c, const void *message, void *result)
@@ -133,8 +138,8 @@ static void job_times(const struct msg_job *in, struct raincheck_job *out)
 	out->progress = in->progress;
 	out->has_position = in->has_position;
 	out->position = in->position;
-	out->has_eta_ms = in->has_eta_ms;
-	out->eta_ms = in->eta_ms;
+	out->has_eta = in->has_eta_ms;
+	out->eta = eta(&in->eta_ms);
 }
 
 static void job_parts(struct converter *c, const struct msg_job *in, struct raincheck_job *out)
@@ -388,6 +393,12 @@ static const struct result_kind kinds[METHODS] = {
 	[METHOD_queue_pause] = KIND(queue, convert__queue),
 	[METHOD_queue_resume] = KIND(queue, convert__queue),
 	[METHOD_queue_purge] = KIND(purge_result, convert__purge),
+	[METHOD_limit_list] = KIND(limit_list, convert__limit_list),
+	[METHOD_limit_get] = KIND(limit, convert__limit),
+	[METHOD_limit_set] = KIND(limit, convert__limit),
+	[METHOD_worker_list] = KIND(worker_list, convert__worker_list),
+	[METHOD_worker_quiet] = KIND(worker_told, convert__worker_told),
+	[METHOD_worker_stop] = KIND(worker_told, convert__worker_told),
 	[METHOD_server_stats] = KIND(stats, convert__stats),
 	[METHOD_server_backup] = KIND(backup_result, convert__backup),
 	[METHOD_server_check] = KIND(check_result, convert__check),

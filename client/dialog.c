@@ -114,6 +114,8 @@ static int greet(void *owner, struct buf *out, struct error_info *info)
 			.queues_count = s->worker_queue_count,
 			.has_slots = s->worker_slots > 0,
 			.slots = s->worker_slots,
+			.has_quiet = s->worker_quiet,
+			.quiet = s->worker_quiet,
 		};
 	}
 	rc->hello_id = ++rc->last_id;
@@ -392,6 +394,8 @@ static bool is_read(enum method_id method)
 	case METHOD_artifact_read:
 	case METHOD_queue_list:
 	case METHOD_queue_get:
+	case METHOD_limit_list:
+	case METHOD_limit_get:
 	case METHOD_server_stats:
 		return true;
 	default:

@@ -328,6 +328,11 @@ const struct raincheck_server *raincheck_server(const struct raincheck *rc)
 	return rc->has_server ? &rc->server : NULL;
 }
 
+void raincheck_set_worker_quiet(struct raincheck *rc, bool quiet)
+{
+	rc->settings.worker_quiet = quiet;
+}
+
 bool raincheck_connected(const struct raincheck *rc)
 {
 	return rc->accepted;

@@ -33,6 +33,7 @@ struct settings {
 	char **worker_queues;
 	size_t worker_queue_count;
 	int64_t worker_slots;
+	bool worker_quiet;
 	raincheck_notification_cb on_notification;
 	raincheck_connection_cb on_connection;
 	void *user;

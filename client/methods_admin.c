@@ -75,7 +75,7 @@ int raincheck_queue_set_async(struct raincheck *rc, const struct raincheck_queue
 {
 	struct error_info info = { 0 };
 	struct msg_queue_set m;
-	int err = convert_queue_set(set, &m, &info);
+	int err = convert_queue_set(set, rc->scratch, &m, &info);
 
 	return handle_start(rc, err, &info,
 			    &(struct dialog_call){ .method = METHOD_queue_set, .params = &m, .cb = cb, .user = user });
@@ -94,6 +94,70 @@ int raincheck_queue_resume_async(struct raincheck *rc, const char *queue, rainch
 int raincheck_queue_purge_async(struct raincheck *rc, const char *queue, raincheck_cb cb, void *user)
 {
 	return start_of_queue(rc, METHOD_queue_purge, queue, LONG_MS, cb, user);
+}
+
+/* ---- limits ---- */
+
+static int start_of_limit(struct raincheck *rc, enum method_id method, const char *limit, raincheck_cb cb, void *user)
+{
+	struct msg_limit_name m = { .has_limit = limit != NULL, .limit = slice_str(limit) };
+	struct error_info info = { 0 };
+	int err = limit ? 0 : error_set(&info, ERR_BAD_REQUEST, "limit", "is missing");
+
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = method, .params = &m, .cb = cb, .user = user });
+}
+
+int raincheck_limit_list_async(struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	return start_without_params(rc, METHOD_limit_list, 0, cb, user);
+}
+
+int raincheck_limit_get_async(struct raincheck *rc, const char *limit, raincheck_cb cb, void *user)
+{
+	return start_of_limit(rc, METHOD_limit_get, limit, cb, user);
+}
+
+int raincheck_limit_set_async(struct raincheck *rc, const struct raincheck_limit_set *set, raincheck_cb cb, void *user)
+{
+	struct error_info info = { 0 };
+	struct msg_limit_set m;
+	int err = convert_limit_set(set, rc->scratch, &m, &info);
+
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = METHOD_limit_set, .params = &m, .cb = cb, .user = user });
+}
+
+int raincheck_limit_delete_async(struct raincheck *rc, const char *limit, raincheck_cb cb, void *user)
+{
+	return start_of_limit(rc, METHOD_limit_delete, limit, cb, user);
+}
+
+/* ---- workers ---- */
+
+int raincheck_worker_list_async(struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	return start_without_params(rc, METHOD_worker_list, 0, cb, user);
+}
+
+static int start_of_worker(struct raincheck *rc, enum method_id method, const char *name, raincheck_cb cb, void *user)
+{
+	struct msg_worker_name m = { .has_name = name != NULL, .name = slice_str(name) };
+	struct error_info info = { 0 };
+	int err = name ? 0 : error_set(&info, ERR_BAD_REQUEST, "name", "is missing");
+
+	return handle_start(rc, err, &info,
+			    &(struct dialog_call){ .method = method, .params = &m, .cb = cb, .user = user });
+}
+
+int raincheck_worker_quiet_async(struct raincheck *rc, const char *name, raincheck_cb cb, void *user)
+{
+	return start_of_worker(rc, METHOD_worker_quiet, name, cb, user);
+}
+
+int raincheck_worker_stop_async(struct raincheck *rc, const char *name, raincheck_cb cb, void *user)
+{
+	return start_of_worker(rc, METHOD_worker_stop, name, cb, user);
 }
 
 /* ---- the broker ---- */

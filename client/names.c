@@ -57,9 +57,32 @@ SAME(RAINCHECK_EXTEND_LOST, EXTEND_LOST);
 SAME(RAINCHECK_EXTEND_CANCEL, EXTEND_CANCEL);
 SAME(RAINCHECK_EXTEND_CANCEL + 1, EXTEND_STATUSES);
 
+SAME(RAINCHECK_ADMIT_ALWAYS, ADMIT_ALWAYS);
+SAME(RAINCHECK_ADMIT_DEADLINE, ADMIT_DEADLINE);
+SAME(RAINCHECK_ADMIT_DEADLINE + 1, ADMISSIONS);
+
+SAME(RAINCHECK_LIMIT_HELD, LIMIT_HELD);
+SAME(RAINCHECK_LIMIT_BROKEN, LIMIT_BROKEN);
+SAME(RAINCHECK_LIMIT_PROBING, LIMIT_PROBING);
+SAME(RAINCHECK_LIMIT_FULL, LIMIT_FULL);
+SAME(RAINCHECK_LIMIT_PACED, LIMIT_PACED);
+SAME(RAINCHECK_LIMIT_FREE, LIMIT_FREE);
+SAME(RAINCHECK_LIMIT_FREE + 1, LIMIT_STATES);
+
+SAME(RAINCHECK_BREAKER_CLOSED, BREAKER_CLOSED);
+SAME(RAINCHECK_BREAKER_OPEN, BREAKER_OPEN);
+SAME(RAINCHECK_BREAKER_HALF_OPEN, BREAKER_HALF_OPEN);
+SAME(RAINCHECK_BREAKER_HALF_OPEN + 1, BREAKER_PHASES);
+
+SAME(RAINCHECK_WORKER_ACTIVE, WORKER_ACTIVE);
+SAME(RAINCHECK_WORKER_QUIET, WORKER_QUIET);
+SAME(RAINCHECK_WORKER_STOPPING, WORKER_STOPPING);
+SAME(RAINCHECK_WORKER_STOPPING + 1, WORKER_STATES);
+
 SAME(RAINCHECK_ID_SIZE, UUID_TEXT_SIZE + 1);
 SAME(RAINCHECK_TOKEN_SIZE, 2 * sizeof(struct token) + 1);
 SAME(RAINCHECK_MAX_WAIT_MS, MAX_WAIT_MS);
+SAME(RAINCHECK_MAX_SCHEDULE, MAX_SCHEDULE);
 
 const char *raincheck_error_name(int code)
 {
@@ -84,4 +107,24 @@ const char *raincheck_failure_name(enum raincheck_failure kind)
 const char *raincheck_role_name(enum raincheck_role role)
 {
 	return (unsigned)role < ROLES ? role_names[role] : "unknown";
+}
+
+const char *raincheck_limit_state_name(enum raincheck_limit_state state)
+{
+	return (unsigned)state < LIMIT_STATES ? limit_state_names[state] : "unknown";
+}
+
+const char *raincheck_breaker_phase_name(enum raincheck_breaker_phase phase)
+{
+	return (unsigned)phase < BREAKER_PHASES ? breaker_phase_names[phase] : "unknown";
+}
+
+const char *raincheck_admission_name(enum raincheck_admission admit)
+{
+	return (unsigned)admit < ADMISSIONS ? admission_names[admit] : "unknown";
+}
+
+const char *raincheck_worker_state_name(enum raincheck_worker_state state)
+{
+	return (unsigned)state < WORKER_STATES ? worker_state_names[state] : "unknown";
 }

@@ -27,7 +27,8 @@
  *   RAINCHECK_ECANCELED       the handle was closed
  * and raincheck_error.sent tells whether the broker may have carried the request out all the same. A request that was
  * sent is never sent again by itself, but for one case: a blocking read (ping, get, wait, payload, list, artifact_read,
- * queue_list, queue_get, stats) under which the connection breaks is asked once more over a new one.
+ * queue_list, queue_get, limit_list, limit_get, stats) under which the connection breaks is asked once more over a new
+ * one.
  *
  * Order. Requests are pipelined: sent in the order started, answered in any order. At most as many as the broker allows
  * are in flight; later ones, and those started while there is no connection, wait in the handle up to a cap. Beyond it
@@ -279,6 +280,10 @@ struct raincheck_reply {
 		const struct raincheck_link *link;	      /* link_rotate */
 		const struct raincheck_queue *queue;	      /* queue_get, queue_set, queue_pause, queue_resume */
 		const struct raincheck_purge_result *purge;
+		const struct raincheck_limit_list *limit_list;
+		const struct raincheck_limit *limit; /* limit_get, limit_set */
+		const struct raincheck_worker_list *worker_list;
+		const struct raincheck_worker_told *worker_told; /* worker_quiet, worker_stop */
 		const struct raincheck_stats *stats;
 		const struct raincheck_backup_result *backup;
 		const struct raincheck_check_result *check;
@@ -334,6 +339,13 @@ struct raincheck_put {
 	const char *traceparent;
 };
 
+/* In how many milliseconds from the answer a job is done, most likely: low to high, the broker's guess. Good only where
+ * has_eta beside it is true: else there is nothing to guess from, or nothing to wait for, and both are 0. */
+struct raincheck_eta {
+	int64_t low_ms;
+	int64_t high_ms;
+};
+
 struct raincheck_put_result {
 	const struct raincheck_error *error; /* in put_many: why this one was refused; else NULL */
 	char id[RAINCHECK_ID_SIZE];
@@ -342,8 +354,8 @@ struct raincheck_put_result {
 	const char *link; /* the capability URL of the job's page; NULL where the broker serves none */
 	bool has_position;
 	int64_t position; /* in the queue */
-	bool has_eta_ms;
-	int64_t eta_ms; /* estimated time to the result */
+	bool has_eta;
+	struct raincheck_eta eta;
 };
 
 /* Acknowledged means on disk. */
@@ -401,8 +413,8 @@ struct raincheck_job {
 	const char *note;
 	bool has_position;
 	int64_t position;
-	bool has_eta_ms;
-	int64_t eta_ms;
+	bool has_eta;
+	struct raincheck_eta eta;
 	const struct raincheck_job_error *error; /* of the last failed attempt; NULL where there is none */
 	const struct raincheck_artifact *artifacts;
 	size_t artifact_count;

@@ -226,6 +226,10 @@ int raincheck_artifact_commit_async(struct raincheck *rc, const struct raincheck
 int raincheck_artifact_commit(struct raincheck *rc, const struct raincheck_artifact_commit *commit,
 			      struct raincheck_stored **ret);
 
+/* What the greeting of the next connection, and of those after it, says: that this worker was told to lease no more, as
+ * RAINCHECK_NOTICE_WORKER_QUIET does. The broker shows it to operators. */
+void raincheck_set_worker_quiet(struct raincheck *rc, bool quiet);
+
 #ifdef __cplusplus
 }
 #endif

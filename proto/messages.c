@@ -14,6 +14,10 @@ const char *const failure_kind_names[] = { "timeout",  "throttled", "unavailable
 					   "internal", "rejected",  NULL };
 const char *const role_names[] = { "none", "producer", "worker", "admin", NULL };
 const char *const extend_status_names[] = { "ok", "lost", "cancel", NULL };
+const char *const admission_names[] = { "always", "deadline", NULL };
+const char *const limit_state_names[] = { "held", "broken", "probing", "full", "paced", "free", NULL };
+const char *const breaker_phase_names[] = { "closed", "open", "half_open", NULL };
+const char *const worker_state_names[] = { "active", "quiet", "stopping", NULL };
 
 #define COMMON(field, kind, pres)                                                                 \
 	.name = #field, .name_size = sizeof(#field) - 1, .type = TYPE_##kind, .presence = (pres), \
@@ -28,15 +32,16 @@ const char *const extend_status_names[] = { "ok", "lost", "cancel", NULL };
 #define ROW_STRUCT(field, pres, message)   { COMMON(field, STRUCT, pres), .sub = &MSG_##message },
 #define ROW_LIST(field, pres, message, ...) \
 	{ COMMON(field, LIST, pres), COUNTED(field), .sub = &MSG_##message, RANGE(__VA_ARGS__) },
-#define ROW_NAMES(field, pres, ...) { COMMON(field, NAMES, pres), COUNTED(field), RANGE(__VA_ARGS__) },
-#define ROW_PAIRS(field, pres, ...) { COMMON(field, PAIRS, pres), COUNTED(field), RANGE(__VA_ARGS__) },
+#define ROW_NAMES(field, pres, ...)   { COMMON(field, NAMES, pres), COUNTED(field), RANGE(__VA_ARGS__) },
+#define ROW_PAIRS(field, pres, ...)   { COMMON(field, PAIRS, pres), COUNTED(field), RANGE(__VA_ARGS__) },
+#define ROW_WEIGHTS(field, pres, ...) { COMMON(field, WEIGHTS, pres), COUNTED(field), RANGE(__VA_ARGS__) },
 
 #define DESCRIBE(m)                                                                                                    \
 	static size_t fields_##m(const struct field **ret)                                                             \
 	{                                                                                                              \
 		typedef struct msg_##m self __attribute__((unused));                                                   \
 		static const struct field rows[] = { FIELDS_##m(ROW_SCALAR, ROW_ENUM, ROW_STRUCT, ROW_LIST, ROW_NAMES, \
-								ROW_PAIRS){ .name = NULL } };                          \
+								ROW_PAIRS, ROW_WEIGHTS){ .name = NULL } };             \
 		*ret = rows;                                                                                           \
 		return ARRAY_SIZE(rows) - 1;                                                                           \
 	}                                                                                                              \

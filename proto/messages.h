@@ -31,6 +31,12 @@ struct pair {
 	struct slice value;
 };
 
+/* An entry of a name → weight map. */
+struct group_weight {
+	struct slice group;
+	uint32_t weight;
+};
+
 enum job_state {
 	JOB_SCHEDULED,
 	JOB_READY,
@@ -56,11 +62,34 @@ enum role { ROLE_NONE, ROLE_PRODUCER, ROLE_WORKER, ROLE_ADMIN, ROLES };
 
 enum extend_status { EXTEND_OK, EXTEND_LOST, EXTEND_CANCEL, EXTEND_STATUSES };
 
+/* What becomes of a put that cannot be done by its deadline. */
+enum admission { ADMIT_ALWAYS, ADMIT_DEADLINE, ADMISSIONS };
+
+/* Why no more calls of a limit begin, or that they may: the first that holds, in this order. */
+enum limit_state {
+	LIMIT_HELD,    /* the API asked to wait (Retry-After) */
+	LIMIT_BROKEN,  /* the breaker is open */
+	LIMIT_PROBING, /* the breaker is half open: one call at a time */
+	LIMIT_FULL,    /* as many under way as may be */
+	LIMIT_PACED,   /* the rate is used up for the moment */
+	LIMIT_FREE,
+	LIMIT_STATES
+};
+
+enum breaker_phase { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN, BREAKER_PHASES };
+
+/* What an operator has asked a worker for. */
+enum worker_state { WORKER_ACTIVE, WORKER_QUIET, WORKER_STOPPING, WORKER_STATES };
+
 /* Words on the wire, indexed by the enums above; never NULL within their range. */
 extern const char *const job_state_names[JOB_STATES + 1];
 extern const char *const failure_kind_names[FAIL_KINDS + 1];
 extern const char *const role_names[ROLES + 1];
 extern const char *const extend_status_names[EXTEND_STATUSES + 1];
+extern const char *const admission_names[ADMISSIONS + 1];
+extern const char *const limit_state_names[LIMIT_STATES + 1];
+extern const char *const breaker_phase_names[BREAKER_PHASES + 1];
+extern const char *const worker_state_names[WORKER_STATES + 1];
 
 /* True for the four states that nothing but an operator leaves. Takes an enum job_state, and a message's int without a
  * cast: every value of either is one of an int64_t. */
@@ -103,11 +132,15 @@ static inline bool job_state_final(int64_t s)
 	bool has_##name;                          \
 	size_t name##_count;                      \
 	struct pair *name;
+#define MESSAGE_MEMBER_WEIGHTS(name, presence, ...) \
+	bool has_##name;                            \
+	size_t name##_count;                        \
+	struct group_weight *name;
 #define MESSAGE_STRUCT(message)                                                                                   \
 	struct msg_##message {                                                                                    \
 		uint64_t nils;                                                                                    \
 		FIELDS_##message(MESSAGE_MEMBER, MESSAGE_MEMBER_ENUM, MESSAGE_MEMBER_STRUCT, MESSAGE_MEMBER_LIST, \
-				 MESSAGE_MEMBER_NAMES, MESSAGE_MEMBER_PAIRS)                                      \
+				 MESSAGE_MEMBER_NAMES, MESSAGE_MEMBER_PAIRS, MESSAGE_MEMBER_WEIGHTS)              \
 	};
 MESSAGE_TABLE(MESSAGE_STRUCT)
 

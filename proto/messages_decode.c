@@ -247,6 +247,39 @@ static int decode_pairs(struct decoder *d, const struct field *f, const msgpack_
 	return 0;
 }
 
+static int decode_weights(struct decoder *d, const struct field *f, const msgpack_object *o, void **ret,
+			  size_t *ret_count)
+{
+	struct group_weight *items;
+	int rc;
+
+	if (o->type != MSGPACK_OBJECT_MAP)
+		return wrong_type(d, f, "a map of names to weights");
+	rc = check_count(d, f, o->via.map.size);
+	if (rc < 0)
+		return rc;
+	items = take(d, o->via.map.size, sizeof(*items));
+	if (!items)
+		return ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < o->via.map.size; i++) {
+		const msgpack_object_kv *kv = &o->via.map.ptr[i];
+
+		if (!as_str(&kv->key, &items[i].group) || !name_valid(items[i].group))
+			return error_set(d->info, ERR_BAD_REQUEST, f->name, "key %u is not a name", i);
+		if (kv->val.type != MSGPACK_OBJECT_POSITIVE_INTEGER || kv->val.via.u64 < 1 ||
+		    kv->val.via.u64 > MAX_WEIGHT)
+			return error_set(d->info, ERR_BAD_REQUEST, f->name, "the weight of %.*s must be 1 to %d",
+					 SLICE_FMT(items[i].group), MAX_WEIGHT);
+		items[i].weight = (uint32_t)kv->val.via.u64;
+		for (uint32_t j = 0; j < i; j++)
+			if (slice_equal(items[j].group, items[i].group))
+				return error_set(d->info, ERR_BAD_REQUEST, f->name, "has a key twice");
+	}
+	*ret = items;
+	*ret_count = o->via.map.size;
+	return 0;
+}
+
 /* Lists of every kind: a pointer and a count, kept where the descriptor says. */
 static int decode_counted(struct decoder *d, const struct field *f, const msgpack_object *o, char *out)
 {
@@ -258,8 +291,10 @@ static int decode_counted(struct decoder *d, const struct field *f, const msgpac
 		rc = decode_list(d, f, o, &items, &count);
 	else if (f->type == TYPE_NAMES)
 		rc = decode_names(d, f, o, &items, &count);
-	else
+	else if (f->type == TYPE_PAIRS)
 		rc = decode_pairs(d, f, o, &items, &count);
+	else
+		rc = decode_weights(d, f, o, &items, &count);
 	if (rc < 0)
 		return rc;
 	memcpy(out + f->offset, &items, sizeof(items));
@@ -303,6 +338,7 @@ static int decode_field(struct decoder *d, const struct field *f, const msgpack_
 	case TYPE_LIST:
 	case TYPE_NAMES:
 	case TYPE_PAIRS:
+	case TYPE_WEIGHTS:
 		return decode_counted(d, f, o, out);
 	}
 	return ERR_INTERNAL;

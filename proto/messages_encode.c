@@ -27,7 +27,7 @@ static void encode_items(msgpack_packer *pk, const struct field *f, const char *
 
 	memcpy(&items, in + f->offset, sizeof(items));
 	memcpy(&count, in + f->count_offset, sizeof(count));
-	if (f->type == TYPE_PAIRS)
+	if (f->type == TYPE_PAIRS || f->type == TYPE_WEIGHTS)
 		msgpack_pack_map(pk, count);
 	else
 		msgpack_pack_array(pk, count);
@@ -36,6 +36,9 @@ static void encode_items(msgpack_packer *pk, const struct field *f, const char *
 			encode_map(pk, f->sub, (const char *)items + i * f->sub->size);
 		} else if (f->type == TYPE_NAMES) {
 			pack_slice(pk, ((const struct slice *)items)[i]);
+		} else if (f->type == TYPE_WEIGHTS) {
+			pack_slice(pk, ((const struct group_weight *)items)[i].group);
+			msgpack_pack_int64(pk, ((const struct group_weight *)items)[i].weight);
 		} else {
 			pack_slice(pk, ((const struct pair *)items)[i].key);
 			pack_slice(pk, ((const struct pair *)items)[i].value);

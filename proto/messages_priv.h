@@ -24,6 +24,7 @@ enum field_type {
 	TYPE_LIST,
 	TYPE_NAMES,
 	TYPE_PAIRS,
+	TYPE_WEIGHTS,
 };
 
 enum presence { REQUIRED, OPTIONAL, NULLABLE };

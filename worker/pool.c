@@ -85,7 +85,7 @@ static void close_if_done(struct pool *p)
 	/* A lease under way may still bring jobs, which must be given back: they would be held by nobody. */
 	if (p->leasing && raincheck_connected(broker_link_handle(p->means.link)))
 		return;
-	if (p->state >= POOL_DRAINING || (p->options.once && p->dry && !p->leasing))
+	if (p->state >= POOL_DRAINING || (p->options.once && (p->dry || p->quiet) && !p->leasing))
 		close_soon(p);
 }
 
@@ -104,15 +104,20 @@ static void release_all(struct pool *p)
 	close_if_done(p);
 }
 
+/* The broker must not give us a job any more, least of all one that we have just given back. */
+static void stop_leasing(struct pool *p)
+{
+	if (p->leasing)
+		raincheck_lease_cancel_async(broker_link_handle(p->means.link), NULL, NULL);
+}
+
 void pool_drain(struct pool *p)
 {
 	if (p->state == POOL_WORKING) {
 		p->state = POOL_DRAINING;
 		p->until_ms = clock_mono_ms() + p->options.config->grace_ms;
 		log_info("ending: %lld calls may end within the grace time", (long long)p->running);
-		/* The broker must not give us a job any more, least of all one that we have just given back. */
-		if (p->leasing)
-			raincheck_lease_cancel_async(broker_link_handle(p->means.link), NULL, NULL);
+		stop_leasing(p);
 		close_if_done(p);
 	} else if (p->state == POOL_DRAINING) {
 		release_all(p);
@@ -296,6 +301,19 @@ static void disconnected_cb(const struct raincheck_error *why, void *user)
 	p->away = true;
 }
 
+/* Until the process ends: the next connection's greeting says so too. What a lease under way brings yet is worked on.
+ */
+static void be_quiet(struct pool *p)
+{
+	if (p->quiet || p->state != POOL_WORKING)
+		return;
+	p->quiet = true;
+	log_info("told to lease no more: %lld calls go on, and the connection stays", (long long)p->running);
+	raincheck_set_worker_quiet(broker_link_handle(p->means.link), true);
+	stop_leasing(p);
+	close_if_done(p);
+}
+
 static void notice_cb(const struct raincheck_notification *n, void *user)
 {
 	struct pool *p = user;
@@ -305,10 +323,10 @@ static void notice_cb(const struct raincheck_notification *n, void *user)
 		lost_cb(n->id, n->lease, true, p);
 		break;
 	case RAINCHECK_NOTICE_WORKER_QUIET:
-		log_info("told to lease no more");
-		p->quiet = true;
+		be_quiet(p);
 		break;
 	case RAINCHECK_NOTICE_WORKER_STOP:
+		log_info("told to stop");
 		pool_drain(p);
 		break;
 	default:

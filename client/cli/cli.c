@@ -181,11 +181,26 @@ static int find_token(struct cli *c)
 	return file && *file ? read_token_file(c, file) : CLI_DONE;
 }
 
+const char *cli_named_server(const struct cli *c)
+{
+	const char *given = cli_value(c, "server"), *environment = getenv("RAINCHECK_SERVER");
+
+	if (given)
+		return given;
+	return environment && *environment ? environment : NULL;
+}
+
+const char *cli_server(const struct cli *c)
+{
+	const char *named = cli_named_server(c);
+
+	return named ? named : RAINCHECK_DEFAULT_SERVER;
+}
+
 struct raincheck *cli_connect(struct cli *c, int *ret_exit)
 {
 	struct raincheck_options options = { .client = "raincheck" };
 	struct raincheck_error error;
-	const char *environment = getenv("RAINCHECK_SERVER");
 	int rc;
 
 	if (c->rc)
@@ -194,9 +209,7 @@ struct raincheck *cli_connect(struct cli *c, int *ret_exit)
 	if (*ret_exit != CLI_DONE)
 		return NULL;
 	options.token = c->token;
-	options.server = cli_value(c, "server");
-	if (!options.server && environment && *environment)
-		options.server = environment;
+	options.server = cli_named_server(c);
 	rc = raincheck_new(&options, &c->rc, &error);
 	if (rc == RAINCHECK_EBAD_REQUEST)
 		*ret_exit = cli_usage(c, "\"%s\" is not an address: %s", options.server, error.message);

@@ -78,6 +78,10 @@ const char *cli_value(const struct cli *c, const char *name);
 /* A whole number that was given: CLI_USAGE if it is none from low to high; *ret stays as it is if it was not given. */
 int cli_number(struct cli *c, const char *name, long long low, long long high, long long *ret);
 
+/* Where the broker is: as a flag says, or the environment; NULL where nobody does. */
+const char *cli_named_server(const struct cli *c);
+/* The same, or where it is by default. */
+const char *cli_server(const struct cli *c);
 /* The connection, made on the first call. NULL: it has been said why, and *ret_exit is how to end. */
 struct raincheck *cli_connect(struct cli *c, int *ret_exit);
 
@@ -116,7 +120,15 @@ int cli_queue_set(struct cli *c);
 int cli_queue_pause(struct cli *c);
 int cli_queue_resume(struct cli *c);
 int cli_queue_purge(struct cli *c);
+int cli_limit_ls(struct cli *c);
+int cli_limit_show(struct cli *c);
+int cli_limit_set(struct cli *c);
+int cli_limit_rm(struct cli *c);
+int cli_worker_ls(struct cli *c);
+int cli_worker_quiet(struct cli *c);
+int cli_worker_stop(struct cli *c);
 int cli_stats(struct cli *c);
+int cli_top(struct cli *c);
 int cli_backup(struct cli *c);
 int cli_check(struct cli *c);
 int cli_restore(struct cli *c);

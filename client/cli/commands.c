@@ -61,6 +61,12 @@ static const struct cli_option restore_options[] = {
 	{ NULL, 0, NULL, NULL },
 };
 
+static const struct cli_option top_options[] = {
+	{ "interval", 'i', "S", "refresh so often: seconds, or 500ms (default 1)" },
+	{ "once", 0, NULL, "print one picture, also where there is no terminal" },
+	{ NULL, 0, NULL, NULL },
+};
+
 #define FILTERS                                                                              \
 	"Filters: queue, state, group, before. before is about when a job was put: before\n" \
 	"so long ago (2h, 7d), a date or time (2024-06-07, 2024-06-07T12:30:00; local, or\n" \
@@ -78,7 +84,7 @@ static const struct cli_option ls_options[] = {
 
 const struct cli_command cli_commands[] = {
 	{ "put", "-q QUEUE (--data TEXT | --file FILE | -) [--set KEY=VALUE]...\nraincheck put --batch FILE",
-	  "submit a job, or many; prints id and link",
+	  "submit a job, or many; prints id, link and estimate",
 	  "Settings: content_type, priority (0 first to 9 last), delay_ms, run_at_ms,\n"
 	  "start_deadline_ms, deadline_ms, attempt_timeout_ms, max_attempts,\n"
 	  "backoff.base_ms, backoff.factor, backoff.max_ms, backoff.jitter,\n"
@@ -125,14 +131,68 @@ const struct cli_command cli_commands[] = {
 	  "jobs: a put beyond is refused), max_attempts, backoff.base, backoff.factor,\n"
 	  "backoff.max, backoff.jitter, attempt_timeout, result_ttl. KEY=default takes one\n"
 	  "back. They hold for the jobs that are there, too, where these say nothing else.\n"
-	  "  raincheck queue set renders max_jobs=10000 max_bytes=2GiB result_ttl=7d",
+	  "  raincheck queue set renders max_jobs=10000 max_bytes=2GiB result_ttl=7d\n"
+	  "\n"
+	  "limit: whose budget its calls use (raincheck help limit set). weight: its share\n"
+	  "when a worker asks for jobs of several queues. weights: the shares of groups\n"
+	  "within it, in place of those before; a group that is not named has 1. admit:\n"
+	  "always, or deadline for no job that cannot be done by its deadline.\n"
+	  "  raincheck queue set renders limit=api weight=3 weights=vip:5,free:1",
 	  NULL, 2, INT_MAX, cli_queue_set },
 	{ "queue pause", "QUEUE", "let a queue take jobs and give none to workers", NULL, NULL, 1, 1, cli_queue_pause },
 	{ "queue resume", "QUEUE", "let a paused queue give jobs to workers again", NULL, NULL, 1, 1,
 	  cli_queue_resume },
 	{ "queue purge", "QUEUE", "cancel all jobs of a queue that wait", "It asks first. What runs goes on.",
 	  yes_options, 1, 1, cli_queue_purge },
-	{ "stats", "", "show what the broker holds and does", NULL, NULL, 0, 0, cli_stats },
+	{ "limit ls", "", "list the limits with what holds them now",
+	  "CALLS are those under way, of as many as may be now. States, the first that\n"
+	  "holds: held (the API asked for a pause), broken (the breaker is open), probing\n"
+	  "(it lets single calls through), full (as many calls as may be), paced (the rate\n"
+	  "is used up for the moment), free.",
+	  NULL, 0, 0, cli_limit_ls },
+	{ "limit show", "LIMIT", "show a limit's settings and what holds it now", NULL, NULL, 1, 1, cli_limit_show },
+	{ "limit set", "LIMIT KEY=VALUE...", "change a limit's settings; makes a new limit",
+	  "A limit says how many calls an API is sent, whatever queues and workers they\n"
+	  "come from: the queues that name it (raincheck queue set QUEUE limit=LIMIT).\n"
+	  "  concurrency=50               calls at once\n"
+	  "  rate=10                      that begin in a second; or 10/s, 600/min, 100/h\n"
+	  "  burst=20                     that may begin at once after a pause\n"
+	  "  adaptive=4..200              find out how many at once are right; or on, off\n"
+	  "  adaptive.latency_target=2s   also adaptive.min, adaptive.max\n"
+	  "  breaker=on                   stop for a while when many calls fail; or off\n"
+	  "  breaker.window=30s           also breaker.min_calls=10,\n"
+	  "                               breaker.failure_ratio=0.5, breaker.open=30s\n"
+	  "  schedule=FROM..UNTIL,concurrency=100,rate=20,burst=40\n"
+	  "                               others for a while; once for each while. All\n"
+	  "                               together are in place of those before\n"
+	  "FROM and UNTIL: 2024-06-07T18:00:00 (local, or with Z or +02:00), now, or +2h,\n"
+	  "which counts from now. KEY=default takes one back: to no bound, no such\n"
+	  "part, or what a breaker or an adaptive part has by itself.\n"
+	  "  raincheck limit set api concurrency=50 breaker=on\n"
+	  "  raincheck limit set api schedule=now..+2h,concurrency=200",
+	  NULL, 2, INT_MAX, cli_limit_set },
+	{ "limit rm", "LIMIT", "remove a limit that no queue uses", NULL, NULL, 1, 1, cli_limit_rm },
+	{ "worker ls", "", "list the workers that are connected",
+	  "IN HAND: jobs that it has leased. WAITING: its leases that wait for jobs.", NULL, 0, 0, cli_worker_ls },
+	{ "worker quiet", "NAME", "let a worker lease no more and finish what it has",
+	  "All that are connected under the name are told. It stays connected; only a new\n"
+	  "start makes it lease again.",
+	  NULL, 1, 1, cli_worker_quiet },
+	{ "worker stop", "NAME", "let a worker end, as SIGTERM does",
+	  "All that are connected under the name are told. It asks first. What a worker\n"
+	  "cannot finish within its time of grace goes back to its queue. Told twice, it\n"
+	  "gives everything back at once.",
+	  yes_options, 1, 1, cli_worker_stop },
+	{ "stats", "", "show what the broker holds and does",
+	  "What workers may be scaled by: slots wanted are those that would be busy, were\n"
+	  "there enough; the backlog is what the jobs in line will take of slots, as far\n"
+	  "as is known. Queues that are paused do not count.",
+	  NULL, 0, 0, cli_stats },
+	{ "top", "[--interval S] [--once]", "watch queues, limits and workers, live",
+	  "q or Ctrl-C ends it. CALLS are those under way, of as many as may be now; with\n"
+	  "a ~ the number is learned. --once prints one picture, without rates unless\n"
+	  "--interval says over what time they are to be counted.",
+	  top_options, 0, 0, cli_top },
 	{ "backup", "DIR", "let the broker copy all it holds",
 	  "DIR is a directory on the broker's machine that is not there yet. The copy is a\n"
 	  "data directory, as all was at one moment: raincheckd --data DIR serves it. The\n"

@@ -6,6 +6,7 @@
 #include "proto/base/clean.h"
 #include "put.h"
 #include "settings.h"
+#include "show.h"
 #include "text.h"
 
 #define MAX_COUNT 10000000
@@ -67,6 +68,8 @@ void put_print(struct cli *c, const struct raincheck_put_result *r, long long li
 			fputs("  ", c->out);
 			text_print(c->out, r->link);
 		}
+		if (r->has_eta)
+			fprintf(c->out, "  %s", text_eta(r->eta.low_ms, r->eta.high_ms).text);
 		fputs(r->created ? "\n" : "  (was there already)\n", c->out);
 		return;
 	}
@@ -79,7 +82,7 @@ void put_print(struct cli *c, const struct raincheck_put_result *r, long long li
 	json_object_set_new(o, "state", json_string(raincheck_job_state_name(r->state)));
 	json_object_set_new(o, "link", r->link ? json_string(r->link) : json_null());
 	json_object_set_new(o, "position", r->has_position ? json_integer(r->position) : json_null());
-	json_object_set_new(o, "eta_ms", r->has_eta_ms ? json_integer(r->eta_ms) : json_null());
+	json_object_set_new(o, "eta_ms", show_eta_json(r->has_eta, &r->eta));
 	json_dumpf(o, c->out, 0);
 	fputc('\n', c->out);
 	json_decref(o);

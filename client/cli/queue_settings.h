@@ -5,8 +5,16 @@
 #include "client/raincheck.h"
 #include "settings.h"
 
-/* "KEY=default" takes the setting back; of several for one key the last holds. set points into assignment afterwards.
- * 0, or RAINCHECK_EBAD_REQUEST with the reason in error. */
-int queue_settings_assign(struct raincheck_queue_set *set, const char *assignment, struct settings_error *error);
+/* Settings to be sent, under construction; it owns what their weights point at. Zeroed: none. */
+struct queue_draft {
+	struct raincheck_queue_set set;
+	struct raincheck_group_weight *weights;
+	char *groups;
+};
+
+void queue_draft_done(struct queue_draft *d);
+
+/* As assign(); d points into assignment afterwards. */
+int queue_settings_assign(struct queue_draft *d, const char *assignment, struct settings_error *error);
 
 #endif

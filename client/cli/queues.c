@@ -39,6 +39,15 @@ static json_t *backoff_json(const struct raincheck_backoff *b)
 			 (json_int_t)b->max_ms, "jitter", b->jitter);
 }
 
+static json_t *weights_json(const struct raincheck_queue *q)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < q->weight_count; i++)
+		json_object_set_new(o, q->weights[i].group, json_integer(q->weights[i].weight));
+	return o;
+}
+
 static json_t *queue_json(const struct raincheck_queue *q)
 {
 	json_t *o = json_pack("{s:s, s:s?, s:b}", "queue", q->queue, "title", q->title, "paused", q->paused);
@@ -49,9 +58,14 @@ static json_t *queue_json(const struct raincheck_queue *q)
 	json_object_set_new(o, "backoff", backoff_json(&q->backoff));
 	json_object_set_new(o, "attempt_timeout_ms", optional(q->attempt_timeout_ms > 0, q->attempt_timeout_ms));
 	json_object_set_new(o, "result_ttl_ms", optional(q->has_result_ttl_ms, q->result_ttl_ms));
+	json_object_set_new(o, "limit", q->limit ? json_string(q->limit) : json_null());
+	json_object_set_new(o, "weight", json_integer(q->weight));
+	json_object_set_new(o, "weights", weights_json(q));
+	json_object_set_new(o, "admit", json_string(raincheck_admission_name(q->admit)));
 	json_object_set_new(o, "counts", show_counts_json(&q->counts));
 	json_object_set_new(o, "bytes", json_integer(q->bytes));
 	json_object_set_new(o, "put_total", json_integer(q->put_total));
+	json_object_set_new(o, "lease_total", json_integer(q->lease_total));
 	json_object_set_new(o, "oldest_ready_at_ms", optional(q->oldest_ready_at_ms > 0, q->oldest_ready_at_ms));
 	return o;
 }
@@ -69,13 +83,14 @@ static void add_queue(struct table *t, const struct raincheck_queue *q, int64_t 
 	table_add_number(t, q->counts.dead);
 	table_add_number(t, q->counts.canceled + q->counts.expired);
 	table_add(t, q->oldest_ready_at_ms > 0 ? text_age(now_ms - q->oldest_ready_at_ms).text : NULL);
+	table_add(t, q->limit);
 	table_add(t, q->title);
 }
 
 int cli_queue_ls(struct cli *c)
 {
-	static const char *const titles[] = { "QUEUE", "STATE", "SCHED",   "READY", "RUNNING",
-					      "DONE",  "DEAD",	"DROPPED", "WAITS", "TITLE" };
+	static const char *const titles[] = { "QUEUE", "STATE",	  "SCHED", "READY", "RUNNING", "DONE",
+					      "DEAD",  "DROPPED", "WAITS", "LIMIT", "TITLE" };
 	_cleanup_(table_done) struct table t;
 	struct raincheck_queue_list *list;
 	json_t *array;
@@ -132,6 +147,23 @@ static void show_terms(struct cli *c, const struct raincheck_queue *q)
 		  q->has_result_ttl_ms ? units_format_duration(q->result_ttl_ms).text : "as the broker has it");
 }
 
+/* Whose turn it is, and who gets in. */
+static void show_flow(struct cli *c, const struct raincheck_queue *q)
+{
+	struct show_items weights = { c, "group weights", 0 };
+	char text[160];
+
+	show_line(c, "limit", q->limit ? q->limit : "none");
+	show_line_number(c, "weight", q->weight);
+	for (size_t i = 0; i < q->weight_count; i++) {
+		snprintf(text, sizeof(text), "%.128s %lld", q->weights[i].group, (long long)q->weights[i].weight);
+		show_item(&weights, text);
+	}
+	show_items_end(&weights);
+	show_line(c, "admits",
+		  q->admit == RAINCHECK_ADMIT_DEADLINE ? "only what can be done by its deadline" : "always");
+}
+
 static void show_queue(struct cli *c, const struct raincheck_queue *q)
 {
 	show_line(c, "queue", q->queue);
@@ -139,8 +171,10 @@ static void show_queue(struct cli *c, const struct raincheck_queue *q)
 	show_line(c, "state", state_of(q));
 	show_bounds(c, q);
 	show_terms(c, q);
+	show_flow(c, q);
 	show_counts(c, &q->counts);
 	show_line_number(c, "put in all", q->put_total);
+	show_line_number(c, "leased in all", q->lease_total);
 	if (q->oldest_ready_at_ms > 0)
 		show_line(c, "oldest waits", units_format_duration(clock_wall_ms() - q->oldest_ready_at_ms).text);
 }
@@ -170,21 +204,27 @@ int cli_queue_show(struct cli *c)
 	return print_queue(c, queue);
 }
 
-int cli_queue_set(struct cli *c)
+static int set_queue(struct cli *c, struct queue_draft *d)
 {
-	struct raincheck_queue_set set = { .queue = c->args[0] };
 	struct settings_error error;
 	struct raincheck_queue *queue;
 	int exit = CLI_DONE;
 
 	for (int i = 1; i < c->arg_count; i++)
-		if (queue_settings_assign(&set, c->args[i], &error) < 0)
+		if (queue_settings_assign(d, c->args[i], &error) < 0)
 			return cli_usage(c, "%s", error.message);
 	if (!cli_connect(c, &exit))
 		return exit;
-	if (raincheck_queue_set(c->rc, &set, &queue) < 0)
+	if (raincheck_queue_set(c->rc, &d->set, &queue) < 0)
 		return cli_last_refused(c);
 	return print_queue(c, queue);
+}
+
+int cli_queue_set(struct cli *c)
+{
+	_cleanup_(queue_draft_done) struct queue_draft d = { .set = { .queue = c->args[0] } };
+
+	return set_queue(c, &d);
 }
 
 /* Releases queue. */

@@ -16,11 +16,20 @@ static json_t *store_json(const struct raincheck_store_stats *s)
 
 static json_t *stats_json(const struct raincheck_stats *s)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "version", s->version, "started_at_ms",
-			 (json_int_t)s->started_at_ms, "now_ms", (json_int_t)s->now_ms, "connections",
-			 (json_int_t)s->connections, "waiting_leases", (json_int_t)s->waiting_leases, "queues",
-			 (json_int_t)s->queues, "jobs", show_counts_json(&s->jobs), "put_total",
-			 (json_int_t)s->put_total, "store", store_json(&s->store));
+	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "version", s->version, "started_at_ms",
+			      (json_int_t)s->started_at_ms, "now_ms", (json_int_t)s->now_ms, "connections",
+			      (json_int_t)s->connections, "waiting_leases", (json_int_t)s->waiting_leases, "queues",
+			      (json_int_t)s->queues, "jobs", show_counts_json(&s->jobs), "put_total",
+			      (json_int_t)s->put_total, "store", store_json(&s->store));
+
+	json_object_set_new(o, "workers", json_integer(s->workers));
+	json_object_set_new(o, "slots", json_integer(s->slots));
+	json_object_set_new(o, "slots_free", json_integer(s->slots_free));
+	json_object_set_new(o, "oldest_ready_age_ms",
+			    s->has_oldest_ready_age_ms ? json_integer(s->oldest_ready_age_ms) : json_null());
+	json_object_set_new(o, "backlog_ms", json_integer(s->backlog_ms));
+	json_object_set_new(o, "wanted_concurrency", json_integer(s->wanted_concurrency));
+	return o;
 }
 
 static void show_store(struct cli *c, const struct raincheck_store_stats *s)
@@ -40,6 +49,19 @@ static void show_store(struct cli *c, const struct raincheck_store_stats *s)
 	show_line(c, "commits", text);
 }
 
+static void show_signals(struct cli *c, const struct raincheck_stats *s)
+{
+	char text[96];
+
+	show_line_number(c, "workers", s->workers);
+	snprintf(text, sizeof(text), "%lld, %lld free, %lld wanted", (long long)s->slots, (long long)s->slots_free,
+		 (long long)s->wanted_concurrency);
+	show_line(c, "slots", text);
+	show_line(c, "backlog", units_format_duration(s->backlog_ms).text);
+	if (s->has_oldest_ready_age_ms)
+		show_line(c, "oldest waits", units_format_duration(s->oldest_ready_age_ms).text);
+}
+
 static void show_stats(struct cli *c, const struct raincheck_stats *s)
 {
 	show_line(c, "version", s->version);
@@ -49,6 +71,7 @@ static void show_stats(struct cli *c, const struct raincheck_stats *s)
 	show_line_number(c, "queues", s->queues);
 	show_line_number(c, "put in all", s->put_total);
 	show_counts(c, &s->jobs);
+	show_signals(c, s);
 	show_store(c, &s->store);
 }
 

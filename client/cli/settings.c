@@ -46,9 +46,7 @@ static const struct key keys[] = {
 	{ "traceparent", TEXT, AT(traceparent), 0, false },
 };
 
-static int refuse(struct settings_error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int refuse(struct settings_error *error, const char *fmt, ...)
+int settings_refuse(struct settings_error *error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -60,7 +58,7 @@ static int refuse(struct settings_error *error, const char *fmt, ...)
 
 static int no_memory(struct settings_error *error)
 {
-	refuse(error, "out of memory");
+	settings_refuse(error, "out of memory");
 	return RAINCHECK_ENO_MEMORY;
 }
 
@@ -113,7 +111,7 @@ int settings_read_all(struct draft *d, FILE *f, struct raincheck_bytes *ret, str
 		if (n == 0)
 			break;
 		if (size > SETTINGS_MAX_FILE)
-			return refuse(error, "is larger than %u MiB", SETTINGS_MAX_FILE >> 20);
+			return settings_refuse(error, "is larger than %u MiB", SETTINGS_MAX_FILE >> 20);
 		if (size == capacity) {
 			char *larger = realloc(data, capacity * 2);
 
@@ -124,7 +122,7 @@ int settings_read_all(struct draft *d, FILE *f, struct raincheck_bytes *ret, str
 		}
 	}
 	if (ferror(f))
-		return refuse(error, "%s", strerror(errno));
+		return settings_refuse(error, "%s", strerror(errno));
 	ret->data = data;
 	ret->size = size;
 	return own(d, TAKE_PTR(data)) ? 0 : no_memory(error);
@@ -138,12 +136,12 @@ int settings_read_file(struct draft *d, const char *path, FILE *in, struct rainc
 	int rc;
 
 	if (!f)
-		return refuse(error, "cannot read %s: %s", path, strerror(errno));
+		return settings_refuse(error, "cannot read %s: %s", path, strerror(errno));
 	rc = settings_read_all(d, f, ret, &why);
 	if (f != in)
 		fclose(f);
 	if (rc < 0)
-		refuse(error, "cannot read %s: %.100s", path, why.message);
+		settings_refuse(error, "cannot read %s: %.100s", path, why.message);
 	return rc;
 }
 
@@ -174,12 +172,13 @@ static int set_preview(struct draft *d, const char *value, struct settings_error
 	const char *type;
 
 	if (value[0] != '@')
-		return refuse(error, "preview must be @FILE, an image");
+		return settings_refuse(error, "preview must be @FILE, an image");
 	type = media_type_of(value + 1);
 	if (!type)
-		return refuse(error, "preview: %s is not named as an image (.jpg .png .webp .gif .avif)", value + 1);
+		return settings_refuse(error, "preview: %s is not named as an image (.jpg .png .webp .gif .avif)",
+				       value + 1);
 	if (settings_read_file(d, value + 1, NULL, &d->put.preview.data, &why) < 0)
-		return refuse(error, "preview: %.200s", why.message);
+		return settings_refuse(error, "preview: %.200s", why.message);
 	d->put.preview.content_type = type;
 	return 0;
 }
@@ -210,12 +209,12 @@ static int set_whole(struct draft *d, const struct key *k, const char *value, st
 	int64_t number;
 
 	if (k->kind == WHOLE && value_whole(value, &number) < 0)
-		return refuse(error, "%s must be a whole number, not \"%.60s\"", k->name, value);
+		return settings_refuse(error, "%s must be a whole number, not \"%.60s\"", k->name, value);
 	if (k->kind == DURATION && value_duration(value, &number) < 0)
-		return refuse(error, "%s must be milliseconds or a duration such as 90s, not \"%.60s\"", k->name,
-			      value);
+		return settings_refuse(error, "%s must be milliseconds or a duration such as 90s, not \"%.60s\"",
+				       k->name, value);
 	if (k->positive && number == 0)
-		return refuse(error, "%s must be more than 0", k->name);
+		return settings_refuse(error, "%s must be more than 0", k->name);
 	store(d, k, &number, sizeof(number));
 	return 0;
 }
@@ -225,9 +224,9 @@ static int set_number(struct draft *d, const struct key *k, const char *value, s
 	double number;
 
 	if (value_number(value, &number) < 0)
-		return refuse(error, "%s must be a number, not \"%.60s\"", k->name, value);
+		return settings_refuse(error, "%s must be a number, not \"%.60s\"", k->name, value);
 	if (k->positive && number <= 0)
-		return refuse(error, "%s must be more than 0", k->name);
+		return settings_refuse(error, "%s must be more than 0", k->name);
 	store(d, k, &number, sizeof(number));
 	return 0;
 }
@@ -254,9 +253,9 @@ static int set_metadata(struct draft *d, const char *key, const char *value, str
 	while (at < d->put.metadata_count && strcmp(d->metadata[at].key, key) != 0)
 		at++;
 	if (*key == '\0')
-		return refuse(error, "metadata needs a key: metadata.KEY");
+		return settings_refuse(error, "metadata needs a key: metadata.KEY");
 	if (at == SETTINGS_MAX_METADATA)
-		return refuse(error, "metadata: more than %d keys", SETTINGS_MAX_METADATA);
+		return settings_refuse(error, "metadata: more than %d keys", SETTINGS_MAX_METADATA);
 	d->metadata[at].key = copy(d, key, strlen(key));
 	d->metadata[at].value = copy(d, value, strlen(value));
 	if (!d->metadata[at].key || !d->metadata[at].value)
@@ -284,8 +283,8 @@ static int unknown_key(const char *name, struct settings_error *error)
 	suggest_offer(&s, "metadata.KEY");
 	suggest_offer(&s, "payload");
 	if (s.best)
-		return refuse(error, "unknown setting \"%.60s\"; did you mean %s?", name, s.best);
-	return refuse(error, "unknown setting \"%.60s\"", name);
+		return settings_refuse(error, "unknown setting \"%.60s\"; did you mean %s?", name, s.best);
+	return settings_refuse(error, "unknown setting \"%.60s\"", name);
 }
 
 int settings_assign(struct draft *d, const char *assignment, struct settings_error *error)
@@ -295,7 +294,7 @@ int settings_assign(struct draft *d, const char *assignment, struct settings_err
 	char name[160];
 
 	if (!equals || equals == assignment || (size_t)(equals - assignment) >= sizeof(name))
-		return refuse(error, "\"%.60s\" is not KEY=VALUE", assignment);
+		return settings_refuse(error, "\"%.60s\" is not KEY=VALUE", assignment);
 	memcpy(name, assignment, (size_t)(equals - assignment));
 	name[equals - assignment] = '\0';
 	if (strncmp(name, "metadata.", 9) == 0)
@@ -339,13 +338,14 @@ static int value_from_json(struct draft *d, const char *name, const json_t *valu
 	if (is_text(value) && k->kind != WHOLE && k->kind != NUMBER)
 		return set_value(d, k, json_string_value(value), error);
 	if (k->kind == TEXT || k->kind == PREVIEW)
-		return refuse(error, "%s must be a string", k->name);
+		return settings_refuse(error, "%s must be a string", k->name);
 	if (json_is_integer(value))
 		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
 	else if (json_is_real(value) && k->kind == NUMBER)
 		snprintf(number, sizeof(number), "%.17g", json_real_value(value));
 	else
-		return refuse(error, "%s must be a %s", k->name, k->kind == NUMBER ? "number" : "whole number");
+		return settings_refuse(error, "%s must be a %s", k->name,
+				       k->kind == NUMBER ? "number" : "whole number");
 	return set_value(d, k, number, error);
 }
 
@@ -358,12 +358,12 @@ static int object_from_json(struct draft *d, const char *name, const json_t *obj
 	int rc = 0;
 
 	if (!json_is_object(object))
-		return refuse(error, "%s must be an object", name);
+		return settings_refuse(error, "%s must be an object", name);
 	json_object_foreach((json_t *)object, key, value)
 	{
 		snprintf(full, sizeof(full), "%s.%s", name, key);
 		if (metadata && !is_text(value))
-			rc = refuse(error, "%.100s must be a string", full);
+			rc = settings_refuse(error, "%.100s must be a string", full);
 		else if (metadata)
 			rc = set_metadata(d, key, json_string_value(value), error);
 		else
@@ -381,7 +381,7 @@ int settings_from_json(struct draft *d, const json_t *object, struct settings_er
 	int rc = 0;
 
 	if (!json_is_object(object))
-		return refuse(error, "is not a JSON object");
+		return settings_refuse(error, "is not a JSON object");
 	json_object_foreach((json_t *)object, key, value)
 	{
 		if (strcmp(key, "payload") == 0)

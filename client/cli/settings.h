@@ -26,6 +26,9 @@ struct settings_error {
 	char message[256];
 };
 
+/* Says why, and returns RAINCHECK_EBAD_REQUEST. */
+int settings_refuse(struct settings_error *error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 void draft_done(struct draft *d);
 
 /* Each: 0, or RAINCHECK_EBAD_REQUEST with the reason in error, or RAINCHECK_ENO_MEMORY likewise. */

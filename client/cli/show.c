@@ -5,6 +5,9 @@
 #include "proto/base/units.h"
 #include "text.h"
 
+#define INDENT	16 /* of what a line says, behind its name */
+#define COLUMNS 80
+
 const char *show_state_colour(enum raincheck_job_state state)
 {
 	switch (state) {
@@ -34,6 +37,13 @@ static void set_number(json_t *o, const char *key, bool has, int64_t number)
 	json_object_set_new(o, key, has ? json_integer(number) : json_null());
 }
 
+json_t *show_eta_json(bool has, const struct raincheck_eta *eta)
+{
+	if (!has)
+		return json_null();
+	return json_pack("{s:I, s:I}", "low", (json_int_t)eta->low_ms, "high", (json_int_t)eta->high_ms);
+}
+
 static void set_times(json_t *o, const struct raincheck_job *job)
 {
 	set_number(o, "created_at_ms", true, job->created_at_ms);
@@ -44,7 +54,7 @@ static void set_times(json_t *o, const struct raincheck_job *job)
 	json_object_set_new(o, "progress", job->has_progress ? json_real(job->progress) : json_null());
 	set_text(o, "note", job->note);
 	set_number(o, "position", job->has_position, job->position);
-	set_number(o, "eta_ms", job->has_eta_ms, job->eta_ms);
+	json_object_set_new(o, "eta_ms", show_eta_json(job->has_eta, &job->eta));
 }
 
 static json_t *artifacts_json(const struct raincheck_job *job)
@@ -172,13 +182,45 @@ int show_table(struct cli *c, struct table *t, uint32_t whole)
 	return CLI_DONE;
 }
 
+static void print_name(struct cli *c, const char *name)
+{
+	size_t width = strlen(name) + 1;
+
+	fprintf(c->out, "%s:%*s", name, (int)(width < INDENT ? INDENT - width : 1), "");
+}
+
 void show_line(struct cli *c, const char *name, const char *text)
 {
 	if (!text)
 		return;
-	fprintf(c->out, "%s:%*s", name, (int)(strlen(name) < 15 ? 15 - strlen(name) : 1), "");
+	print_name(c, name);
 	text_print(c->out, text);
 	fputc('\n', c->out);
+}
+
+void show_item(struct show_items *s, const char *text)
+{
+	size_t width = text_width(text);
+
+	if (s->used == 0) {
+		print_name(s->c, s->name);
+		s->used = INDENT;
+	} else if (s->used + 2 + width + 1 > COLUMNS) {
+		/* One column is the comma's, should another item follow. */
+		fprintf(s->c->out, ",\n%*s", INDENT, "");
+		s->used = INDENT;
+	} else {
+		fputs(", ", s->c->out);
+		s->used += 2;
+	}
+	text_print(s->c->out, text);
+	s->used += width;
+}
+
+void show_items_end(struct show_items *s)
+{
+	if (s->used > 0)
+		fputc('\n', s->c->out);
 }
 
 void show_line_number(struct cli *c, const char *name, int64_t number)
@@ -212,8 +254,8 @@ static void show_progress(struct cli *c, const struct raincheck_job *job)
 
 	if (job->has_position)
 		show_line_number(c, "position", job->position);
-	if (job->has_eta_ms)
-		show_line(c, "expected in", units_format_duration(job->eta_ms).text);
+	if (job->has_eta)
+		show_line(c, "expected", text_eta(job->eta.low_ms, job->eta.high_ms).text);
 	if (job->has_progress) {
 		snprintf(text, sizeof(text), "%.0f %%", job->progress * 100);
 		show_line(c, "progress", text);

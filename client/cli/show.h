@@ -3,6 +3,7 @@
 #define RAINCHECK_CLI_SHOW_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -12,6 +13,8 @@
 
 /* The record with every field of the wire, nil where it does not apply. NULL: out of memory. */
 json_t *show_job_json(const struct raincheck_job *job);
+/* {"low": …, "high": …}, or null. */
+json_t *show_eta_json(bool has, const struct raincheck_eta *eta);
 json_t *show_counts_json(const struct raincheck_counts *counts);
 
 /* {"error": {"code": …, "message": …}} */
@@ -30,6 +33,17 @@ void show_job(struct cli *c, const struct raincheck_job *job);
 /* "name:      text", the text made safe; nothing where it is NULL. */
 void show_line(struct cli *c, const char *name, const char *text);
 void show_line_number(struct cli *c, const char *name, int64_t number);
+
+/* "name:      one, two, three", going on in the next line before it is wider than 80 columns. Start with { c, name },
+ * show each item, then end it; nothing is printed where there is none. */
+struct show_items {
+	struct cli *c;
+	const char *name;
+	size_t used; /* columns of the present line */
+};
+
+void show_item(struct show_items *s, const char *text);
+void show_items_end(struct show_items *s);
 
 /* A line a state. */
 void show_counts(struct cli *c, const struct raincheck_counts *counts);

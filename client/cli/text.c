@@ -110,3 +110,51 @@ struct text_age text_age(int64_t ms)
 	}
 	return age;
 }
+
+/* In the largest unit of which the high end has at least one and a half, so that neither end is rounded away. */
+struct text_eta text_eta(int64_t low_ms, int64_t high_ms)
+{
+	static const struct {
+		int64_t ms;
+		int64_t step; /* nobody knows to the second */
+		const char *name;
+	} units[] = { { 86400000, 1, "d" }, { 3600000, 1, "h" }, { 60000, 1, "min" }, { 1000, 5, "s" } };
+	struct text_eta eta;
+	int64_t step, low, high;
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_SIZE(units) && high_ms / 3 * 2 < units[i].ms)
+		i++;
+	step = units[i].ms * units[i].step;
+	low = (low_ms / step + (low_ms % step * 2 >= step)) * units[i].step;
+	high = (high_ms / step + (high_ms % step > 0 || high_ms < step)) * units[i].step;
+	if (low >= high)
+		snprintf(eta.text, sizeof(eta.text), "in about %lld %s", (long long)high, units[i].name);
+	else if (low <= 0)
+		snprintf(eta.text, sizeof(eta.text), "within %lld %s", (long long)high, units[i].name);
+	else
+		snprintf(eta.text, sizeof(eta.text), "in %lld to %lld %s", (long long)low, (long long)high,
+			 units[i].name);
+	return eta;
+}
+
+struct text_rate text_rate(double per_second)
+{
+	static const struct {
+		double seconds;
+		const char *name;
+	} units[] = { { 1, "s" }, { 60, "min" }, { 3600, "h" } };
+	struct text_rate r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		double hundredths = per_second * units[i].seconds * 100;
+		double whole = (double)(int64_t)(hundredths + 0.5);
+
+		if (whole < 1 || hundredths - whole > 1e-6 || whole - hundredths > 1e-6)
+			continue;
+		snprintf(r.text, sizeof(r.text), "%.10g/%s", whole / 100, units[i].name);
+		return r;
+	}
+	snprintf(r.text, sizeof(r.text), "%.4g/s", per_second);
+	return r;
+}

@@ -37,4 +37,20 @@ struct text_age {
 
 struct text_age text_age(int64_t ms);
 
+/* "in 2 to 4 min", "in about 3 min" where both ends say the same, "within 30 s" where it may be any moment: never less
+ * than high_ms. low_ms ≤ high_ms. */
+struct text_eta {
+	char text[64];
+};
+
+struct text_eta text_eta(int64_t low_ms, int64_t high_ms);
+
+/* "10/s", "2.5/s", "100/min": so many a second, in the shortest unit that says it with two decimals at most;
+ * from 0 to 1e9. */
+struct text_rate {
+	char text[32];
+};
+
+struct text_rate text_rate(double per_second);
+
 #endif

@@ -35,6 +35,30 @@ int value_number(const char *text, double *ret)
 	return 0;
 }
 
+int value_rate(const char *text, double *ret)
+{
+	static const struct {
+		const char *name;
+		double seconds;
+	} units[] = { { "s", 1 }, { "min", 60 }, { "m", 60 }, { "h", 3600 } };
+	char *end;
+	double calls = strtod(text, &end);
+
+	if (end == text || !isfinite(calls) || calls <= 0)
+		return RAINCHECK_EBAD_REQUEST;
+	if (*end == '\0') {
+		*ret = calls;
+		return 0;
+	}
+	for (size_t i = 0; *end == '/' && i < ARRAY_SIZE(units); i++) {
+		if (strcmp(end + 1, units[i].name) == 0) {
+			*ret = calls / units[i].seconds;
+			return 0;
+		}
+	}
+	return RAINCHECK_EBAD_REQUEST;
+}
+
 int value_duration(const char *text, int64_t *ret_ms)
 {
 	if (value_whole(text, ret_ms) == 0)
@@ -164,4 +188,23 @@ int value_moment(const char *text, int64_t now_ms, int64_t *ret_at_ms)
 		return RAINCHECK_EBAD_REQUEST;
 	*ret_at_ms = at_ms;
 	return 0;
+}
+
+int value_coming_moment(const char *text, int64_t now_ms, int64_t *ret_at_ms)
+{
+	int64_t number, ahead_ms;
+
+	if (strcmp(text, "now") == 0) {
+		*ret_at_ms = now_ms;
+		return 0;
+	}
+	if (text[0] == '+') {
+		if (units_parse_duration(slice_str(text + 1), &ahead_ms) < 0)
+			return RAINCHECK_EBAD_REQUEST;
+		*ret_at_ms = now_ms + ahead_ms;
+		return 0;
+	}
+	if (value_whole(text, &number) < 0 && units_parse_duration(slice_str(text), &ahead_ms) == 0)
+		return RAINCHECK_EBAD_REQUEST;
+	return value_moment(text, now_ms, ret_at_ms);
 }

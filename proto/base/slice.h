@@ -29,6 +29,15 @@ static inline bool slice_equal(struct slice a, struct slice b)
 	return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* As memcmp(), and what begins another is before it. */
+static inline int slice_compare(struct slice a, struct slice b)
+{
+	size_t least = a.size < b.size ? a.size : b.size;
+	int order = least > 0 ? memcmp(a.data, b.data, least) : 0;
+
+	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 static inline bool slice_is(struct slice a, const char *s)
 {
 	return slice_equal(a, slice_str(s));

@@ -33,6 +33,7 @@ enum command_kind {
 	COMMAND_CHANGE, /* struct command_change → MSG_job_change_result, or MSG_queue_purge_result; one with a filter
 			 * may stay with the engine for several batches */
 	COMMAND_QUEUE,	/* struct command_queue → MSG_queue */
+	COMMAND_LIMIT,	/* struct command_limit → MSG_limit, or MSG_empty of one that was deleted */
 	COMMAND_LINK,	/* struct command_link → MSG_link_result, or MSG_empty of a revoked one */
 	COMMAND_LEASE_CANCEL, /* none → MSG_empty; the session waits for no job any more: its parked leases answer with
 			       * nothing */
@@ -112,6 +113,13 @@ enum queue_action { QUEUE_SET, QUEUE_PAUSE, QUEUE_RESUME };
 struct command_queue {
 	enum queue_action action;
 	struct msg_queue_set set; /* besides its queue: for QUEUE_SET */
+};
+
+enum limit_action { LIMIT_SET, LIMIT_DELETE };
+
+struct command_limit {
+	enum limit_action action;
+	struct msg_limit_set set; /* besides its limit: for LIMIT_SET */
 };
 
 struct command_link {

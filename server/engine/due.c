@@ -44,6 +44,18 @@ static int lose_lease(struct engine *e, const struct uuid *id, struct job *job)
 	return job_move(e, id, job, JOB_READY);
 }
 
+/* Whatever the worker does: its call has not come back in time. */
+static int time_out(struct engine *e, const struct uuid *id, struct job *job)
+{
+	struct call_report report = { .kind = FAIL_TIMEOUT, .took_ms = -1 };
+	int rc;
+
+	e->report = &report;
+	rc = attempt_failed(e, id, job, FAIL_TIMEOUT, slice_str("the attempt took longer than it may"), 0);
+	e->report = NULL;
+	return rc;
+}
+
 static int due_waiting(struct engine *e, const struct uuid *id, struct job *job)
 {
 	if (passed(e, job->deadline_at_ms))
@@ -60,7 +72,7 @@ static int due_running(struct engine *e, const struct uuid *id, struct job *job)
 	if (passed(e, job->deadline_at_ms))
 		return expire(e, id, job, "the deadline passed while the job ran");
 	if (passed(e, job->attempt_deadline_at_ms))
-		return attempt_failed(e, id, job, FAIL_TIMEOUT, slice_str("the attempt took longer than it may"), 0);
+		return time_out(e, id, job);
 	if (passed(e, job->lease_expires_at_ms))
 		return lose_lease(e, id, job);
 	return job_save(e, id, job);

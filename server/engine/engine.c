@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/groups.h"
+#include "server/engine/limits.h"
 #include "server/engine/link.h"
 #include "server/engine/queues_repair.h"
 
@@ -17,7 +19,13 @@ static int load_caches(struct engine *e, struct store_txn *t)
 {
 	int rc = store_count(t, TABLE_SET_ASIDE, &e->set_aside);
 
-	return rc < 0 ? rc : queues_load(e->queues, t);
+	if (rc == 0)
+		rc = queues_load(e->queues, t);
+	if (rc == 0)
+		rc = limits_load(e->limits, t, e->queues);
+	groups_reset(e->groups);
+	e->loaded = true;
+	return rc;
 }
 
 static int load_queues(struct engine *e)
@@ -38,8 +46,13 @@ static int save_repaired(struct engine *e)
 	rc = store_begin_write(e->store, &t);
 	if (rc == 0)
 		rc = queues_recount(e->queues, t);
+	/* What runs was counted by the records as they were. */
+	for (size_t i = 0; rc == 0 && limits_get(e->limits, i); i++)
+		limits_recount(limits_get(e->limits, i));
 	if (rc == 0)
 		rc = queues_save(e->queues, t, &e->record);
+	if (rc == 0)
+		rc = limits_save(e->limits, t, &e->record);
 	return rc == 0 ? store_commit(TAKE_PTR(t)) : rc;
 }
 
@@ -55,10 +68,16 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 	buf_init(&e->record, (size_t)(settings->payload_bytes > settings->inline_bytes ? settings->payload_bytes
 										       : settings->inline_bytes) +
 				     BESIDE_PAYLOAD);
-	command_list_init(&e->parked);
 	command_list_init(&e->answered);
 	command_list_init(&e->sweeps);
-	rc = queues_new(&e->queues);
+	e->limits_again_ms = INT64_MAX;
+	rc = parking_new(&e->parking);
+	if (rc == 0)
+		rc = queues_new(&e->queues);
+	if (rc == 0)
+		rc = limits_new(&e->limits);
+	if (rc == 0)
+		rc = groups_new(e->queues, &e->groups);
 	if (rc == 0)
 		rc = link_signer_new(settings->link_secret, &e->links);
 	if (rc == 0)
@@ -69,7 +88,6 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 		engine_free(e);
 		return rc;
 	}
-	e->parked_until_ms = INT64_MAX;
 	/* The first batch looks for what came due while nobody ran. */
 	e->due_ms = 0;
 	*ret = e;
@@ -86,12 +104,25 @@ const char *engine_repaired(const struct engine *e, size_t n)
 	return NULL;
 }
 
+const char *engine_repaired_limit(const struct engine *e, size_t n)
+{
+	struct limit *l;
+
+	for (size_t i = 0; (l = limits_get(e->limits, i)); i++)
+		if (l->repaired && n-- == 0)
+			return l->name;
+	return NULL;
+}
+
 void engine_free(struct engine *e)
 {
 	if (!e)
 		return;
-	assert(e->parked.count == 0 && e->sweeps.count == 0);
+	assert(e->sweeps.count == 0);
+	parking_free(e->parking);
 	queues_free(e->queues);
+	limits_free(e->limits);
+	groups_free(e->groups);
 	free(e->events.items);
 	free(e->garbage.items);
 	free(e->adopted.items);
@@ -104,14 +135,42 @@ void engine_free(struct engine *e)
 
 /* ---- a batch ---- */
 
+/* Limits that keep somebody waiting and that time alone may have opened. */
+static void limits_look_again(struct engine *e)
+{
+	struct limit *l;
+
+	if (e->limits_again_ms > e->now_ms)
+		return;
+	e->limits_again_ms = INT64_MAX;
+	for (size_t n = 0; (l = limits_get(e->limits, n)); n++) {
+		if (l->again_ms == INT64_MAX)
+			continue;
+		/* It is found out anew who waits, and for how long. */
+		l->again_ms = INT64_MAX;
+		parked_limit_gained(e, l);
+	}
+}
+
+/* Nobody waits for longer because the clock was set back, or stood later when the limits were written. */
+static void set_clock(struct engine *e, int64_t now_ms)
+{
+	if (now_ms < e->now_ms)
+		parked_shift(e, now_ms - e->now_ms);
+	if (now_ms < e->now_ms || e->loaded) {
+		limits_clock(e->limits, now_ms);
+		e->limits_again_ms = INT64_MAX;
+		e->serve_all = true;
+	}
+	e->loaded = false;
+	e->now_ms = now_ms;
+}
+
 int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const uint8_t random[32])
 {
 	int rc;
 
 	e->txn = t;
-	if (now_ms < e->now_ms)
-		parked_shift(e, now_ms - e->now_ms);
-	e->now_ms = now_ms;
 	e->draws = 0;
 	e->room_bytes = -1;
 	e->walked = false;
@@ -125,6 +184,9 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 			return rc;
 		e->stale = false;
 	}
+	set_clock(e, now_ms);
+	limits_begin(e->limits);
+	limits_look_again(e);
 	rc = e->due_ms <= now_ms ? due_run(e) : 0;
 	return rc < 0 ? rc : parked_expire(e);
 }
@@ -139,9 +201,11 @@ static int apply_lease(struct engine *e, struct command *cmd, bool *ret_parked)
 	rc = command_lease(e, cmd, &granted);
 	if (rc < 0 || granted > 0)
 		return rc;
-	*ret_parked = lease->has_wait_ms && lease->wait_ms > 0;
-	if (*ret_parked)
-		return parked_add(e, cmd);
+	if (lease->has_wait_ms && lease->wait_ms > 0) {
+		rc = parked_add(e, cmd);
+		*ret_parked = rc == 0;
+		return rc;
+	}
 	cmd->answer(cmd, &MSG_job_lease_result, &nothing);
 	return 0;
 }
@@ -186,6 +250,8 @@ int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
 		return command_change(e, cmd, ret_parked);
 	case COMMAND_QUEUE:
 		return command_queue(e, cmd);
+	case COMMAND_LIMIT:
+		return command_limit(e, cmd);
 	case COMMAND_LINK:
 		return command_link(e, cmd);
 	case COMMAND_LEASE_CANCEL:
@@ -223,6 +289,10 @@ int engine_finish(struct engine *e)
 	if (rc == 0)
 		rc = queues_save(e->queues, e->txn, &e->record);
 	if (rc == 0)
+		rc = limits_save(e->limits, e->txn, &e->record);
+	if (rc == 0)
+		rc = groups_save(e->groups, e->txn, &e->record);
+	if (rc == 0)
 		rc = find_next_due(e);
 	return rc;
 }
@@ -250,6 +320,9 @@ void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answe
 	e->due_ms = 0;
 	e->serve_all = true;
 	e->gained = NULL;
+	e->gained_limits = NULL;
+	e->limits_again_ms = INT64_MAX;
+	e->report = NULL;
 	/* What the batch did of it is undone, and how far it was before is not known any more. */
 	if (e->swept) {
 		command_list_remove(&e->sweeps, e->swept);
@@ -274,21 +347,29 @@ const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count)
 
 int64_t engine_next_ms(const struct engine *e)
 {
-	int64_t parked = parked_next_ms(e);
+	int64_t next = parked_next_ms(e);
 
 	if (e->sweeps.count > 0)
 		return 0;
-	return parked < e->due_ms ? parked : e->due_ms;
+	if (next > e->limits_again_ms)
+		next = e->limits_again_ms;
+	return next < e->due_ms ? next : e->due_ms;
 }
 
 size_t engine_parked(const struct engine *e)
 {
-	return e->parked.count;
+	return parked_count(e);
 }
 
 struct command *engine_stop(struct engine *e)
 {
+	struct command_list all;
+	struct command *cmd;
+
+	command_list_init(&all);
+	while ((cmd = parked_take(e)))
+		command_list_push(&all, cmd);
 	while (e->sweeps.count > 0)
-		command_list_push(&e->parked, command_list_pop(&e->sweeps));
-	return command_list_take(&e->parked);
+		command_list_push(&all, command_list_pop(&e->sweeps));
+	return command_list_take(&all);
 }

@@ -29,13 +29,17 @@
 
 struct engine;
 
-/* Something outside may want to look at this job again. */
+/* Something outside may want to look at this job again. Sessions: those that leased it or last extended its lease. All
+ * that a session has in hand is what came to it less what left it, but for a job that is found damaged while it runs:
+ * whose that was nobody knows any more. */
 struct job_event {
 	struct uuid id;
-	bool final;	    /* it reached a final state, or is gone */
-	uint64_t holder;    /* the session that leased or last extended what a cancel or an erase has ended; 0: none */
-	struct token lease; /* which */
-	const char *damage; /* what of the job was found damaged, a word for the log; NULL: nothing */
+	bool final;	      /* it reached a final state, or is gone */
+	bool called_back;     /* a cancel or an erase took it from from_holder, which does not know yet */
+	uint64_t from_holder; /* the session whose lease this ended or that another took over; 0: it was not leased */
+	uint64_t to_holder;   /* the session that has the lease from now on; 0: none */
+	struct token lease;   /* which was called back */
+	const char *damage;   /* what of the job was found damaged, a word for the log; NULL: nothing */
 };
 
 /* settings must outlive the engine. Reads the queues. ERR_NO_MEMORY, the store's errors, ERR_CORRUPT. */
@@ -43,6 +47,9 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 /* The name of the n-th queue whose record was found damaged and repaired when the queues were last read, for the log;
  * NULL past the last. */
 const char *engine_repaired(const struct engine *e, size_t n);
+/* Likewise of a limit that a queue names and that is damaged or gone: it lets one call begin at a time until it is set
+ * anew. */
+const char *engine_repaired_limit(const struct engine *e, size_t n);
 /* Kept commands must have been taken out by engine_stop(). NULL is taken. */
 void engine_free(struct engine *e);
 

@@ -10,6 +10,7 @@
 #include "proto/base/text.h"
 #include "server/engine/engine.h"
 #include "server/engine/queues.h"
+#include "server/flow/call_report.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
 
@@ -54,29 +55,33 @@ struct engine {
 	const struct settings *settings;
 	struct store *store;
 	struct queues *queues;
+	struct limits *limits;
+	struct groups *groups;
 	int64_t set_aside;	  /* entries of TABLE_SET_ASIDE */
 	struct uuid_list shunned; /* jobs whose moment came and failed the batch: to be set aside in the next */
-	bool stale;		  /* the queues could not be read again after an abort */
+	bool loaded;		  /* queues and limits were read since the last batch began */
+	bool stale;		  /* they could not be read again after an abort */
 
 	/* Of the batch under way. */
 	struct store_txn *txn;
 	int64_t now_ms;
 	uint8_t random[32];
-	uint32_t draws;	      /* of random, so far */
-	bool walked;	      /* a whole index was gone through in this batch: enough of that */
-	int64_t room_bytes;   /* what puts of this batch may still take; −1: not asked yet */
-	struct queue *gained; /* queues that may have more to give since the parked leases were last served */
+	uint32_t draws;		     /* of random, so far */
+	bool walked;		     /* a whole index was gone through in this batch: enough of that */
+	int64_t room_bytes;	     /* what puts of this batch may still take; −1: not asked yet */
+	struct queue *gained;	     /* queues that may have more to give since the parked leases were last served */
+	struct limit *gained_limits; /* likewise */
+	struct call_report *report;  /* what the command says of the call whose job it moves; NULL: nothing */
 	struct event_list events;
 	struct uuid_list garbage;
 	struct command_list answered; /* parked ones and sweeps, answered in this batch */
 	struct staged_list adopted;   /* in this batch */
 	struct command *swept;	      /* the sweep that this batch has gone on with, and that is not at its end */
 
-	struct command_list parked;
-	int64_t parked_until_ms;    /* none of the parked leases' waits is over before */
+	struct parking *parking;    /* the leases that wait */
+	int64_t limits_again_ms;    /* when a limit that holds them may let more begin */
 	bool serve_all;		    /* the list of queues that gained is not complete */
 	struct command_list sweeps; /* changes by filter that are not at their end, gone on with in turn */
-	uint32_t turn;		    /* which of its queues a lease begins with */
 	int64_t due_ms;		    /* the first entry of TABLE_DUE after the batch */
 	struct buf record;	    /* for encoding */
 	struct lease_room *lease_room;
@@ -110,8 +115,8 @@ double engine_draw_unit(struct engine *e);
 int job_load(struct engine *e, const struct uuid *id, struct job *ret);
 /* The same for whoever has to be told why: ERR_GONE for one that left a tombstone. */
 int job_find(struct engine *e, const struct uuid *id, struct job *ret);
-/* A new job in its first state. */
-int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state);
+/* A new job in its first state. group: whose it is, empty for nobody's. */
+int job_create(struct engine *e, const struct uuid *id, struct job *job, struct slice group, enum job_state state);
 /* Moves it to another state with every index and count that goes with it, and writes it. The job's other members may
  * have been changed by the caller before. */
 int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to);
@@ -160,14 +165,28 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 /* Removes all of a job's artifacts, what is damaged with the rest. */
 int artifacts_drop(struct engine *e, const struct uuid *id);
 
-/* ---- one function a command; each answers or refuses it ---- */
+/* ---- admit.c ---- */
 
 /* Whether a producer's bytes still fit beside the reserve; counts them if so. The store's errors. */
 int room_take(struct engine *e, int64_t bytes, bool *ret_fits);
+/* Refuses a put that its queue does not take: bounds, and deadlines that cannot be met. */
+void admit_by_queue(struct engine *e, const struct queue *q, struct put_item *item);
+/* Refuses it where the store has no room for it any more; counts it if it has. The store's errors. */
+int admit_by_store(struct engine *e, struct put_item *item, bool *ret_fits);
+
+/* ---- put.c ---- */
+
+/* When a put's job may be ready at the earliest. */
+int64_t put_run_at_ms(const struct engine *e, const struct msg_job_put *put);
+uint8_t put_priority(const struct msg_job_put *put);
+
+/* ---- one function a command; each answers or refuses it ---- */
 
 int command_put(struct engine *e, struct command *cmd);
 /* Grants what there is; *ret_granted is how many. Does not answer when there is nothing. */
 int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted);
+/* The queue of the n-th job that the last command_lease() granted. */
+struct queue *lease_gave(const struct engine *e, size_t n);
 /* NULL is taken. */
 void lease_room_free(struct lease_room *room);
 int command_extend(struct engine *e, struct command *cmd);
@@ -179,6 +198,7 @@ int command_attach(struct engine *e, struct command *cmd);
 /* *ret_kept: it has a filter, and the engine goes on with it in this batch and the next ones. */
 int command_change(struct engine *e, struct command *cmd, bool *ret_kept);
 int command_queue(struct engine *e, struct command *cmd);
+int command_limit(struct engine *e, struct command *cmd);
 int command_link(struct engine *e, struct command *cmd);
 
 /* ---- changes.c ---- */
@@ -200,9 +220,18 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 
 /* ---- parked.c ---- */
 
+int parking_new(struct parking **ret);
+/* Nobody may be left. NULL is taken. */
+void parking_free(struct parking *p);
 int parked_add(struct engine *e, struct command *cmd);
-/* The queue may have something to give to those who wait. */
+size_t parked_count(const struct engine *e);
+/* Takes out the first, unanswered; NULL when nobody is left. */
+struct command *parked_take(struct engine *e);
+/* The queue, or any of the limit's queues, may have something to give to those who wait. */
 void parked_gained(struct engine *e, struct queue *q);
+void parked_limit_gained(struct engine *e, struct limit *l);
+/* It is about to be removed. */
+void parked_limit_gone(struct engine *e, struct limit *l);
 /* Gives what became ready to those who wait. */
 int parked_serve(struct engine *e);
 /* Answers with nothing whose wait is over. */

@@ -25,9 +25,12 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
-#include "server/engine/estimate.h"
+#include "server/engine/groups.h"
 #include "server/engine/job_due.h"
+#include "server/engine/limits.h"
 #include "server/engine/terms.h"
+#include "server/flow/estimate.h"
+#include "server/flow/fair.h"
 
 #define BIT(n) (1u << (n))
 
@@ -177,27 +180,84 @@ int job_save(struct engine *e, const struct uuid *id, struct job *job)
 	return rc < 0 ? rc : write_job(e, id, job, false);
 }
 
-static int enter_ready(struct engine *e, const struct uuid *id, struct job *job, struct queue *q)
+/* Of whom the job is, for its place in line. Empty where it has no group, or where damage hides it. */
+static int group_of(struct engine *e, const struct uuid *id, struct slice *ret)
+{
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+	int rc;
+
+	*ret = slice_of(NULL, 0);
+	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND ? 0 : rc;
+	if (record_read_input(bytes, &input) == 0)
+		*ret = input.group;
+	return 0;
+}
+
+/* The place in line is given once: whoever comes back after a failure or a lost lease has waited already. group: NULL
+ * where it has to be looked up. */
+static int take_place(struct engine *e, const struct uuid *id, struct job *job, struct queue *q,
+		      const struct slice *group)
+{
+	struct fair_line *line = &q->record.lines[job->priority];
+	struct slice found = { 0 };
+	int rc = 0;
+
+	if (!group && !(job->tag != 0 && line->grouped))
+		rc = group_of(e, id, &found);
+	if (rc == 0 && job->tag != 0)
+		line->grouped |= found.size > 0;
+	else if (rc == 0)
+		rc = groups_enter(e->groups, e->txn, q, job->priority, group ? *group : found, &job->tag);
+	return rc;
+}
+
+static int enter_ready(struct engine *e, const struct uuid *id, struct job *job, struct queue *q,
+		       const struct slice *group)
 {
 	struct key key;
+	int rc;
 
-	/* The place in line is given once: whoever comes back after a failure or a lost lease has waited already. */
-	if (job->tag == 0)
-		job->tag = ++q->record.next_tag;
+	rc = take_place(e, id, job, q, group);
+	if (rc < 0)
+		return rc;
 	key = key_ready(job->queue, job->priority, job->tag, id);
 	q->record.ready[job->priority]++;
 	parked_gained(e, q);
 	return store_put(e->txn, TABLE_READY, key_slice(&key), slice_of(NULL, 0));
 }
 
-static int leave_ready(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
+/* Its group does not pay for a turn that it did not have. */
+static int give_place_back(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
+	struct slice group = { 0 };
+	int rc;
+
+	/* Where there are no groups, nobody gains by it. */
+	if (!q->record.lines[job->priority].grouped)
+		return 0;
+	rc = group_of(e, id, &group);
+	return rc < 0 ? rc : groups_leave(e->groups, e->txn, q, job->priority, group);
+}
+
+static int leave_ready(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q, bool served)
+{
+	struct fair_line *line = &q->record.lines[job->priority];
 	struct key key = key_ready(job->queue, job->priority, job->tag, id);
 	int rc;
 
 	q->record.ready[job->priority]--;
-	rc = store_delete(e->txn, TABLE_READY, key_slice(&key));
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	rc = delete_if_there(e, TABLE_READY, &key);
+	if (rc == 0 && served)
+		fair_served(line, job->tag);
+	else if (rc == 0)
+		rc = give_place_back(e, id, job, q);
+	if (q->record.ready[job->priority] == 0)
+		fair_emptied(line);
+	return rc;
 }
 
 int event_add(struct engine *e, const struct job_event *event)
@@ -217,9 +277,10 @@ int event_add(struct engine *e, const struct job_event *event)
 	return 0;
 }
 
-/* Puts the job into a state: what every state needs besides its indexes. */
+/* Puts the job into a state: what every state needs besides its indexes. group: of a new one, which is in no state yet;
+ * else NULL. */
 static int enter(struct engine *e, const struct uuid *id, struct job *job, struct queue *q, enum job_state to,
-		 bool fresh)
+		 const struct slice *group)
 {
 	int rc;
 
@@ -236,25 +297,46 @@ static int enter(struct engine *e, const struct uuid *id, struct job *job, struc
 		q->record.bytes += job->bytes;
 	}
 	if (to == JOB_READY) {
-		rc = enter_ready(e, id, job, q);
+		rc = enter_ready(e, id, job, q, group);
 		if (rc < 0)
 			return rc;
 	}
 	rc = move_due(e, id, job, true);
 	if (rc == 0)
-		rc = write_job(e, id, job, fresh);
+		rc = write_job(e, id, job, group != NULL);
 	if (rc == 0)
 		prove(e, id, job);
 	return rc;
 }
 
-int job_create(struct engine *e, const struct uuid *id, struct job *job, enum job_state state)
+int job_create(struct engine *e, const struct uuid *id, struct job *job, struct slice group, enum job_state state)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
 
 	assert(state == JOB_SCHEDULED || state == JOB_READY);
 	q->record.put_total++;
-	return enter(e, id, job, q, state, true);
+	return enter(e, id, job, q, state, &group);
+}
+
+static void call_begins(struct engine *e, const struct uuid *id, struct queue *q)
+{
+	q->record.lease_total++;
+	pace_began(&q->record.pace, e->now_ms, q->record.counts[JOB_RUNNING]);
+	limits_started(q, id, e->now_ms);
+}
+
+/* The command says how the call fared, where it does; a lease that was lost or given back says nothing. */
+static void call_ended(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
+{
+	if (e->report) {
+		e->report->started_at_ms = job->started_at_ms;
+		e->report->now_ms = e->now_ms;
+		if (e->report->took_ms < 0)
+			e->report->took_ms = e->now_ms > job->started_at_ms ? e->now_ms - job->started_at_ms : 0;
+	}
+	limits_ended(q, id, e->report, e->now_ms);
+	if (q->limit)
+		parked_limit_gained(e, q->limit);
 }
 
 int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_state to)
@@ -266,26 +348,34 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 
 	assert(may_become[from] & BIT(to));
 	if (from == JOB_READY) {
-		rc = leave_ready(e, id, job, q);
+		rc = leave_ready(e, id, job, q, to == JOB_RUNNING);
 		if (rc < 0)
 			return rc;
 	}
 	q->record.counts[from]--;
 	if (!job_state_final(from))
 		q->record.bytes -= job->bytes;
+	if (from == JOB_RUNNING)
+		event.from_holder = job->holder;
+	if (to == JOB_RUNNING)
+		event.to_holder = job->holder;
 	if (from == JOB_RUNNING && to == JOB_CANCELED) {
-		event.holder = job->holder;
+		event.called_back = true;
 		event.lease = job->lease;
 	}
 	/* Only a cancel leaves the lease that it took where it was: job.extend tells whoever held it. */
 	if (from == JOB_RUNNING && to != JOB_CANCELED)
 		job->lease = (struct token){ 0 };
+	if (from == JOB_RUNNING)
+		call_ended(e, id, job, q);
 	if (to == JOB_RUNNING)
-		estimate_leased(&q->record, e->now_ms);
+		call_begins(e, id, q);
+	if (from == JOB_RUNNING && (to == JOB_SUCCEEDED || to == JOB_DEAD))
+		pace_done(&q->record.pace, e->now_ms);
 	if (to == JOB_SUCCEEDED)
-		estimate_succeeded(&q->record, e->now_ms - job->started_at_ms);
+		pace_succeeded(&q->record.pace, e->now_ms - job->started_at_ms);
 	rc = event_add(e, &event);
-	return rc < 0 ? rc : enter(e, id, job, q, to, false);
+	return rc < 0 ? rc : enter(e, id, job, q, to, NULL);
 }
 
 int delete_if_there(struct engine *e, enum store_table table, const struct key *key)
@@ -313,8 +403,10 @@ static int forget_hidden_key(struct engine *e, const struct uuid *id)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t queue)
+/* What of the input stands elsewhere too: the idempotency key, and the name of the group. */
+static int forget_words(struct engine *e, const struct uuid *id, const struct job *job)
 {
+	const struct queue *q = queues_get(e->queues, job->queue);
 	struct key key = key_job(id);
 	struct job_input input;
 	struct slice bytes;
@@ -325,10 +417,9 @@ static int forget_idempotency(struct engine *e, const struct uuid *id, uint32_t 
 		return rc;
 	if (rc == ERR_NOT_FOUND || record_read_input(bytes, &input) < 0)
 		return forget_hidden_key(e, id);
-	if (input.idempotency_key.size == 0)
-		return 0;
-	key = key_idempotency(queue, input.idempotency_key);
-	return delete_if_there(e, TABLE_IDEMPOTENCY, &key);
+	key = key_idempotency(job->queue, input.idempotency_key);
+	rc = q ? groups_forget(e->groups, e->txn, q, job->priority, input.group) : 0;
+	return rc < 0 || input.idempotency_key.size == 0 ? rc : delete_if_there(e, TABLE_IDEMPOTENCY, &key);
 }
 
 int job_remove(struct engine *e, const struct uuid *id, const struct job *job)
@@ -342,7 +433,7 @@ int job_remove(struct engine *e, const struct uuid *id, const struct job *job)
 	struct key until_key = key_due(stone.until_ms, id);
 	int rc;
 
-	rc = forget_idempotency(e, id, job->queue);
+	rc = forget_words(e, id, job);
 	if (rc == 0)
 		rc = artifacts_drop(e, id);
 	if (rc == 0)

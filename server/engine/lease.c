@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/limits.h"
 #include "server/engine/terms.h"
+#include "server/flow/fair.h"
 
+#define AGED_TURN    16	 /* of so many jobs that a queue gives, one goes by age, not by priority */
 #define BESIDE_INPUT 512 /* bytes of a leased job on the wire besides its input and checkpoint */
 
 /* One job taken for this answer. */
@@ -24,6 +27,8 @@ struct grant_texts {
 
 /* For the jobs of one answer, kept from lease to lease. */
 struct lease_room {
+	struct queue *queues[MAX_QUEUES]; /* that the lease names and that there are */
+	size_t queues_count;
 	struct grant *grants;
 	struct msg_leased_job *jobs;
 	struct grant_texts *texts;
@@ -63,7 +68,7 @@ static int room_for(struct engine *e, size_t capacity)
 	return 0;
 }
 
-/* The first entry of a queue's line. */
+/* An entry of a queue's lines. */
 struct entry {
 	struct key key;
 	bool whole; /* it has the shape of one; else the rest says nothing */
@@ -71,23 +76,63 @@ struct entry {
 	struct uuid id;
 };
 
-/* ERR_NOT_FOUND where the line is empty. */
-static int first_entry(struct engine *e, const struct queue *q, struct entry *ret)
+/* The first that is not below from. ERR_NOT_FOUND where the queue has none. */
+static int seek_entry(struct engine *e, const struct queue *q, const struct key *from, struct entry *ret)
 {
-	struct key from = key_queue(q->number);
+	struct key own = key_queue(q->number);
 	struct slice key, value;
 	uint32_t queue;
 	uint64_t tag;
 	int rc;
 
-	rc = store_seek(e->txn, TABLE_READY, key_slice(&from), &key, &value);
+	rc = store_seek(e->txn, TABLE_READY, key_slice(from), &key, &value);
 	if (rc < 0)
 		return rc;
 	ret->key = key_copy(key);
-	if (ret->key.size < from.size || memcmp(ret->key.bytes, from.bytes, from.size) != 0)
+	if (ret->key.size < own.size || memcmp(ret->key.bytes, own.bytes, own.size) != 0)
 		return ERR_NOT_FOUND;
 	ret->whole = key_read_ready(key, &queue, &ret->priority, &tag, &ret->id) == 0 && ret->priority < PRIORITIES;
 	return 0;
+}
+
+/* The oldest of those who are first among their priority. ERR_NOT_FOUND where there is none. */
+static int oldest_first(struct engine *e, const struct queue *q, struct entry *ret)
+{
+	bool found = false;
+
+	for (uint8_t p = 0; p < PRIORITIES; p++) {
+		struct key from = key_ready_from(q->number, p);
+		struct entry entry;
+		int rc = q->record.ready[p] > 0 ? seek_entry(e, q, &from, &entry) : ERR_NOT_FOUND;
+
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+		if (rc < 0 || !entry.whole || (found && uuid_compare(&entry.id, &ret->id) >= 0))
+			continue;
+		*ret = entry;
+		found = true;
+	}
+	return found ? 0 : ERR_NOT_FOUND;
+}
+
+static int priorities_waiting(const struct queue *q)
+{
+	int n = 0;
+
+	for (int p = 0; p < PRIORITIES; p++)
+		n += q->record.ready[p] > 0;
+	return n;
+}
+
+/* Who is next. Now and then the oldest instead of the first, so that no priority waits for ever. */
+static int first_entry(struct engine *e, const struct queue *q, struct entry *ret)
+{
+	struct key from = key_queue(q->number);
+	int rc = ERR_NOT_FOUND;
+
+	if (q->record.lease_total % AGED_TURN == AGED_TURN - 1 && priorities_waiting(q) > 1)
+		rc = oldest_first(e, q, ret);
+	return rc == ERR_NOT_FOUND ? seek_entry(e, q, &from, ret) : rc;
 }
 
 /* What the job's input and checkpoint have to say before it is taken. */
@@ -199,16 +244,18 @@ static int64_t answer_bytes(const struct engine *e)
 	return most > 0 && most < LEASE_BYTES ? most : LEASE_BYTES;
 }
 
-/* Takes the first of one queue. *ret_taken is false when there is none, or none that fits the answer any more. */
-static int take_from(struct engine *e, struct command *cmd, struct queue *q, struct grant *grants, size_t *count,
-		     int64_t *bytes, bool *ret_taken)
+/* Takes the first of one queue. *ret_taken is false when there is none, when its limit lets none begin, or when none
+ * fits the answer any more. */
+static int take_from(struct engine *e, struct command *cmd, struct queue *q, size_t *count, int64_t *bytes,
+		     bool *ret_taken)
 {
-	struct grant *g = &grants[*count];
+	struct grant *g = &e->lease_room->grants[*count];
 	struct probe found = { 0 };
+	int64_t again;
 	int rc;
 
 	*ret_taken = false;
-	if (q->record.counts[JOB_READY] <= 0 || q->record.paused)
+	if (q->record.counts[JOB_READY] <= 0 || q->record.paused || limits_room(q, e->now_ms, &again) <= 0)
 		return 0;
 	rc = next_sound(e, q, g, &found);
 	if (rc < 0)
@@ -224,25 +271,65 @@ static int take_from(struct engine *e, struct command *cmd, struct queue *q, str
 	return 0;
 }
 
-/* One job from each queue in turn, until there are enough or no queue has one. */
-static int take(struct engine *e, struct command *cmd, struct grant *grants, size_t max, size_t *ret_count)
+/* Queues in turns: every queue that could be served earns its weight's share of each turn, and the one that is owed
+ * most has it and pays for it. What one earns is lost by the others, so nobody gains while it has nothing or is served
+ * alone (as in a car pool: R. Fagin, J. Williams, A Fair Carpool Scheduling Algorithm, 1983). */
+static int64_t sum_of_weights(const struct lease_room *room)
 {
-	const struct msg_job_lease *lease = cmd->params;
-	size_t count = 0;
-	size_t empty = 0; /* queues in a row that gave nothing */
+	int64_t weights = 0;
+
+	for (size_t i = 0; i < room->queues_count; i++)
+		weights += room->queues[i]->record.weight;
+	return weights;
+}
+
+/* Whose turn it is; the first named of several. */
+static size_t next_queue(const struct engine *e)
+{
+	const struct lease_room *room = e->lease_room;
+	int64_t weights = sum_of_weights(room);
+	int64_t most = INT64_MIN;
+	size_t best = 0;
+
+	for (size_t i = 0; i < room->queues_count; i++) {
+		int64_t owed = room->queues[i]->owed_in_lease + fair_share(room->queues[i]->record.weight, weights);
+
+		if (owed <= most)
+			continue;
+		most = owed;
+		best = i;
+	}
+	return best;
+}
+
+static void had_its_turn(const struct lease_room *room, size_t n)
+{
+	int64_t weights = sum_of_weights(room);
+
+	for (size_t i = 0; i < room->queues_count; i++)
+		room->queues[i]->owed_in_lease += fair_share(room->queues[i]->record.weight, weights);
+	room->queues[n]->owed_in_lease -= (int64_t)FAIR_COST;
+}
+
+/* One job at a time from the queue whose turn it is, until there are enough or no queue has one. */
+static int take(struct engine *e, struct command *cmd, size_t max, size_t *ret_count)
+{
+	struct lease_room *room = e->lease_room;
 	int64_t bytes = 0;
 
-	while (count < max && empty < lease->queues_count) {
-		struct queue *q = queues_find(e->queues, lease->queues[e->turn % lease->queues_count]);
-		bool taken = false;
-		int rc = q ? take_from(e, cmd, q, grants, &count, &bytes, &taken) : 0;
+	while (*ret_count < max && room->queues_count > 0) {
+		size_t n = next_queue(e);
+		bool taken;
+		int rc = take_from(e, cmd, room->queues[n], ret_count, &bytes, &taken);
 
 		if (rc < 0)
 			return rc;
-		empty = taken ? 0 : empty + 1;
-		e->turn++;
+		if (taken)
+			had_its_turn(room, n);
+		else
+			memmove(&room->queues[n], &room->queues[n + 1],
+				(--room->queues_count - n) * sizeof(room->queues[0]));
 	}
-	*ret_count = count;
 	return 0;
 }
 
@@ -308,27 +395,59 @@ static int answer(struct engine *e, struct command *cmd, size_t count)
 	return 0;
 }
 
+/* One that is named twice has one share. */
+static bool is_among(const struct queue *q, struct queue *const *queues, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (queues[i] == q)
+			return true;
+	return false;
+}
+
+/* The queues that the lease names and that have something; how many jobs wait in them. */
+static int64_t gather_queues(struct engine *e, const struct msg_job_lease *lease, struct queue **ret, size_t *ret_count)
+{
+	int64_t ready = 0;
+
+	*ret_count = 0;
+	for (size_t i = 0; i < lease->queues_count; i++) {
+		struct queue *q = queues_find(e->queues, lease->queues[i]);
+
+		if (!q || q->record.paused || q->record.counts[JOB_READY] <= 0 || is_among(q, ret, *ret_count))
+			continue;
+		ready += q->record.counts[JOB_READY];
+		ret[(*ret_count)++] = q;
+	}
+	return ready;
+}
+
 int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted)
 {
 	const struct msg_job_lease *lease = cmd->params;
 	size_t max = lease->has_max ? (size_t)lease->max : 1;
-	int64_t ready = 0;
+	struct queue *queues[MAX_QUEUES];
+	size_t queues_count;
+	int64_t ready;
 	int rc;
 
 	*ret_granted = 0;
-	for (size_t i = 0; i < lease->queues_count; i++) {
-		struct queue *q = queues_find(e->queues, lease->queues[i]);
-
-		ready += q && !q->record.paused ? q->record.counts[JOB_READY] : 0;
-	}
+	ready = gather_queues(e, lease, queues, &queues_count);
 	if (ready == 0)
 		return 0;
 	if ((int64_t)max > ready)
 		max = (size_t)ready;
 	rc = room_for(e, max);
-	if (rc == 0)
-		rc = take(e, cmd, e->lease_room->grants, max, ret_granted);
+	if (rc < 0)
+		return rc;
+	memcpy(e->lease_room->queues, queues, queues_count * sizeof(queues[0]));
+	e->lease_room->queues_count = queues_count;
+	rc = take(e, cmd, max, ret_granted);
 	if (rc == 0 && *ret_granted > 0)
 		rc = answer(e, cmd, *ret_granted);
 	return rc;
+}
+
+struct queue *lease_gave(const struct engine *e, size_t n)
+{
+	return queues_get(e->queues, e->lease_room->grants[n].job.queue);
 }

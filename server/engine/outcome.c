@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/limits.h"
 #include "server/engine/terms.h"
+#include "server/flow/limit.h"
 
 #define RESULT "result"
 
@@ -37,10 +39,17 @@ static bool was_canceled(const struct token *lease, const struct job *job)
 	return job->state == JOB_CANCELED && memcmp(&job->lease, &none, sizeof(none)) != 0 && is_lease_of(lease, job);
 }
 
+/* A call of which nothing is said but how it ended; −1: the time since the lease is what it took. */
+static struct call_report report_make(bool has_call_ms, int64_t call_ms)
+{
+	return (struct call_report){ .took_ms = has_call_ms ? call_ms : -1 };
+}
+
 /* ---- complete ---- */
 
 static int complete_one(struct engine *e, struct complete_item *item)
 {
+	struct call_report report = report_make(item->has_call_ms, item->call_ms);
 	struct job job;
 	int rc;
 
@@ -51,7 +60,11 @@ static int complete_one(struct engine *e, struct complete_item *item)
 		return rc;
 	if (item->has_call_ms)
 		job.call_ms = item->call_ms;
-	return job_move(e, &item->id, &job, JOB_SUCCEEDED);
+	report.succeeded = true;
+	e->report = &report;
+	rc = job_move(e, &item->id, &job, JOB_SUCCEEDED);
+	e->report = NULL;
+	return rc;
 }
 
 static int complete_many(struct engine *e, struct command *cmd, const struct command_complete *c)
@@ -128,11 +141,26 @@ static int64_t backoff_delay(struct engine *e, const struct backoff *b, uint32_t
 	return (int64_t)(delay * (1 - b->jitter) + delay * b->jitter * engine_draw_unit(e));
 }
 
+/* The API asked to be left alone. Where a limit stands for it, that holds all of its jobs, and this one keeps its place
+ * in line; else this one waits. */
+static int throttled(struct engine *e, const struct uuid *id, struct job *job, struct queue *q, int64_t retry_after_ms)
+{
+	/* That was no attempt of the job's. */
+	job->attempt--;
+	if (!q->limit) {
+		job->run_at_ms = e->now_ms + retry_after_ms;
+		return job_move(e, id, job, JOB_SCHEDULED);
+	}
+	limit_hold(&q->limit->record, retry_after_ms, e->now_ms);
+	limits_changed(q->limit);
+	job->run_at_ms = e->now_ms;
+	return job_move(e, id, job, JOB_READY);
+}
+
 int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int kind, struct slice message,
 		   int64_t retry_after_ms)
 {
-	const struct queue *q = queues_get(e->queues, job->queue);
-	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
+	struct queue *q = queues_get(e->queues, job->queue);
 	struct backoff backoff;
 	int64_t delay;
 	int rc;
@@ -140,10 +168,9 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	job->error_kind = (uint8_t)kind;
 	job->error_at_ms = e->now_ms;
 	job->error_message = message;
-	/* The API asked to wait: that was no attempt of the job's. */
-	if (throttled)
-		job->attempt--;
-	if (kind == FAIL_REJECTED || (!throttled && job->attempt >= terms_max_attempts(job, &q->record)))
+	if (kind == FAIL_THROTTLED && retry_after_ms > 0)
+		return throttled(e, id, job, q, retry_after_ms);
+	if (kind == FAIL_REJECTED || job->attempt >= terms_max_attempts(job, &q->record))
 		return job_move(e, id, job, JOB_DEAD);
 	rc = read_backoff(e, id, job, &backoff);
 	if (rc == ERR_CORRUPT) {
@@ -152,16 +179,27 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	}
 	if (rc < 0)
 		return rc;
-	delay = throttled ? 0 : backoff_delay(e, &backoff, job->attempt);
+	delay = backoff_delay(e, &backoff, job->attempt);
 	if (delay < retry_after_ms)
 		delay = retry_after_ms;
 	job->run_at_ms = e->now_ms + delay;
 	return job_move(e, id, job, delay > 0 ? JOB_SCHEDULED : JOB_READY);
 }
 
+/* When it may be called again at the earliest. */
+static int64_t next_attempt_ms(struct engine *e, const struct job *job)
+{
+	const struct limit *l = queues_get(e->queues, job->queue)->limit;
+
+	if (job->state == JOB_READY && l && l->record.held_until_ms > job->run_at_ms)
+		return l->record.held_until_ms;
+	return job->run_at_ms;
+}
+
 int command_fail(struct engine *e, struct command *cmd)
 {
 	const struct msg_job_fail *fail = cmd->params;
+	struct call_report report = report_make(fail->has_call_ms, fail->call_ms);
 	struct msg_job_fail_result result = { .has_state = true };
 	struct job job;
 	int rc;
@@ -169,13 +207,16 @@ int command_fail(struct engine *e, struct command *cmd)
 	rc = load_leased(e, &fail->id, &fail->lease, &job);
 	if (rc == 0 && fail->has_call_ms)
 		job.call_ms = fail->call_ms;
+	report.kind = fail->kind;
+	e->report = &report;
 	if (rc == 0)
 		rc = attempt_failed(e, &fail->id, &job, fail->kind, fail->message,
 				    fail->has_retry_after_ms ? fail->retry_after_ms : 0);
+	e->report = NULL;
 	if (rc == 0) {
 		result.state = job.state;
 		result.has_next_attempt_at_ms = job.state != JOB_DEAD;
-		result.next_attempt_at_ms = job.run_at_ms;
+		result.next_attempt_at_ms = next_attempt_ms(e, &job);
 		cmd->answer(cmd, &MSG_job_fail_result, &result);
 	}
 	return settle(cmd, rc);
@@ -207,6 +248,17 @@ int command_release(struct engine *e, struct command *cmd)
 
 /* ---- while it goes on ---- */
 
+/* A worker that has connected anew goes on with its jobs on the new session, and is told there of a cancel. */
+static int take_over(struct engine *e, const struct uuid *id, struct job *job, uint64_t session)
+{
+	struct job_event event = { .id = *id, .from_holder = job->holder, .to_holder = session };
+
+	if (job->holder == session)
+		return 0;
+	job->holder = session;
+	return event_add(e, &event);
+}
+
 static int extend_one(struct engine *e, const struct command *cmd, const struct msg_extend_item *item, int64_t lease_ms,
 		      int *ret_status)
 {
@@ -230,11 +282,10 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 	}
 	if (item->has_note)
 		job.note = item->note;
-	/* A worker that has connected anew is told on its new session. */
-	job.holder = cmd->session;
 	job.lease_expires_at_ms = e->now_ms + lease_ms;
 	*ret_status = EXTEND_OK;
-	return job_save(e, &item->id, &job);
+	rc = take_over(e, &item->id, &job, cmd->session);
+	return rc < 0 ? rc : job_save(e, &item->id, &job);
 }
 
 int command_extend(struct engine *e, struct command *cmd)

@@ -3,18 +3,15 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
-#include "server/engine/estimate.h"
+#include "server/engine/limits.h"
 #include "server/engine/link.h"
+#include "server/engine/place.h"
 #include "server/engine/view.h"
+#include "server/flow/estimate.h"
 
 #define DEFAULT_PRIORITY     5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 #define PREVIEW		     "preview"
-#define JOB_COST	     8192	 /* bytes of pages that a job takes besides its own */
-#define ROOM_KNOWN	     (1LL << 30) /* more room than this need not be known exactly */
-#define FULL_RETRY_MS	     5000
-#define RETRY_MIN_MS	     1000
-#define RETRY_MAX_MS	     60000
 
 /* The answer to one item, with the room that its link needs. */
 struct put_answer {
@@ -55,18 +52,28 @@ static void fill_input(const struct msg_job_put *put, struct job_input *ret)
 		ret->backoff.jitter = put->backoff.jitter;
 }
 
-static void fill_job(struct engine *e, const struct msg_job_put *put, const struct queue *q, struct job *ret)
+int64_t put_run_at_ms(const struct engine *e, const struct msg_job_put *put)
 {
 	int64_t run_at = put->has_run_at_ms ? put->run_at_ms : put->has_delay_ms ? e->now_ms + put->delay_ms : 0;
 
+	return run_at > e->now_ms ? run_at : e->now_ms;
+}
+
+uint8_t put_priority(const struct msg_job_put *put)
+{
+	return put->has_priority ? (uint8_t)put->priority : DEFAULT_PRIORITY;
+}
+
+static void fill_job(struct engine *e, const struct msg_job_put *put, const struct queue *q, struct job *ret)
+{
 	*ret = (struct job){
 		.queue = q->number,
-		.priority = put->has_priority ? (uint8_t)put->priority : DEFAULT_PRIORITY,
+		.priority = put_priority(put),
 		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : 0,
 		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
 		.bytes = (int64_t)put->payload.size,
 		.created_at_ms = e->now_ms,
-		.run_at_ms = run_at > e->now_ms ? run_at : e->now_ms,
+		.run_at_ms = put_run_at_ms(e, put),
 		.start_deadline_at_ms = put->has_start_deadline_ms ? e->now_ms + put->start_deadline_ms : 0,
 		.deadline_at_ms = put->has_deadline_ms ? e->now_ms + put->deadline_ms : 0,
 	};
@@ -78,8 +85,9 @@ static int describe(struct engine *e, const struct uuid *id, const struct job *j
 	struct queue *q = queues_get(e->queues, job->queue);
 	struct link_token token = link_sign(e->links, id, job->link_generation);
 	struct msg_job_put_result *r = &ret->result;
-	int64_t position = 0;
-	int rc;
+	struct estimate eta = { 0 };
+	struct place place;
+	int rc = 0;
 
 	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", e->settings->public_url, token.text);
 	r->has_id = r->has_created = r->has_state = true;
@@ -90,15 +98,16 @@ static int describe(struct engine *e, const struct uuid *id, const struct job *j
 	r->link = slice_str(ret->link);
 	if (job->state != JOB_READY)
 		return 0;
-	/* A new job is the last of its priority. */
-	for (int p = 0; created && p <= job->priority; p++)
-		position += q->record.ready[p];
-	rc = created ? 0 : view_position(e->txn, &q->record, job, &position);
+	if (created)
+		place = place_of_new(&q->record, job);
+	else
+		rc = place_of_job(e->txn, &q->record, id, job, &place);
 	if (rc < 0)
 		return rc;
 	r->has_position = true;
-	r->position = position;
-	r->has_eta_ms = estimate_done(&q->record, e->now_ms, position, 0, &r->eta_ms);
+	r->position = place.most;
+	r->has_eta_ms = place_eta(&q->record, e->now_ms, &place, limits_held_until(q, e->now_ms), &eta);
+	r->eta_ms = (struct msg_eta){ .has_low = true, .low = eta.low_ms, .has_high = true, .high = eta.high_ms };
 	return 0;
 }
 
@@ -136,76 +145,7 @@ static int find_known(struct engine *e, const struct queue *q, struct put_item *
 	return describe(e, &id, &job, false, answer);
 }
 
-/* ---- room ---- */
-
-int room_take(struct engine *e, int64_t bytes, bool *ret_fits)
-{
-	/* Values beyond a part of a page take whole pages of their own, and the trees above grow too. */
-	int64_t cost = bytes + bytes / 4 + JOB_COST;
-	int rc;
-
-	if (e->room_bytes < 0) {
-		rc = store_room(e->store, e->settings->reserve_bytes + ROOM_KNOWN, &e->room_bytes);
-		if (rc < 0)
-			return rc;
-		e->room_bytes -= e->settings->reserve_bytes;
-		if (e->room_bytes < 0)
-			e->room_bytes = 0;
-	}
-	*ret_fits = cost <= e->room_bytes;
-	if (*ret_fits)
-		e->room_bytes -= cost;
-	return 0;
-}
-
-/* When the queue may have given one away. */
-static int64_t retry_after(struct engine *e, const struct queue *q)
-{
-	int64_t ms = estimate_gap_ms(&q->record, e->now_ms);
-
-	if (ms == 0)
-		return FULL_RETRY_MS;
-	return ms < RETRY_MIN_MS ? RETRY_MIN_MS : ms > RETRY_MAX_MS ? RETRY_MAX_MS : ms;
-}
-
-/* Refuses the item where its queue has as much as it may. */
-static void check_bounds(struct engine *e, const struct queue *q, struct put_item *item)
-{
-	const struct queue_record *r = &q->record;
-	int64_t jobs = r->counts[JOB_SCHEDULED] + r->counts[JOB_READY] + r->counts[JOB_RUNNING];
-	int64_t bytes = r->bytes + (int64_t)item->put.payload.size;
-
-	if (r->max_bytes >= 0 && (int64_t)item->put.payload.size > r->max_bytes) {
-		error_set(&item->error, ERR_TOO_LARGE, "payload", "has %zu bytes, the queue may hold %lld in all",
-			  item->put.payload.size, (long long)r->max_bytes);
-		return;
-	}
-	if (r->max_jobs >= 0 && jobs >= r->max_jobs)
-		error_set(&item->error, ERR_QUEUE_FULL, "queue", "the queue holds %lld jobs, as many as it may",
-			  (long long)jobs);
-	else if (r->max_bytes >= 0 && bytes > r->max_bytes)
-		error_set(&item->error, ERR_QUEUE_FULL, "queue", "the queue would hold %lld bytes, %lld are allowed",
-			  (long long)bytes, (long long)r->max_bytes);
-	else
-		return;
-	item->error.retry_after_ms = retry_after(e, q);
-}
-
-/* Refuses the item where it does not fit any more. */
-static int find_room(struct engine *e, struct put_item *item, bool *ret_fits)
-{
-	int64_t bytes = (int64_t)item->put.payload.size;
-	int rc;
-
-	if (item->put.has_preview && !item->preview.has_blob)
-		bytes += item->preview.size;
-	rc = room_take(e, bytes, ret_fits);
-	if (rc == 0 && !*ret_fits) {
-		refuse_item(item, ERR_STORE_FULL, NULL, "the store is full");
-		item->error.retry_after_ms = FULL_RETRY_MS;
-	}
-	return rc;
-}
+/* ---- writing ---- */
 
 static int write_input(struct engine *e, const struct uuid *id, const struct msg_job_put *put)
 {
@@ -238,7 +178,7 @@ static int write_new(struct engine *e, const struct uuid *id, struct queue *q, s
 		rc = store_put(e->txn, TABLE_IDEMPOTENCY, key_slice(&key), slice_of(id->bytes, sizeof(id->bytes)));
 	}
 	if (rc == 0)
-		rc = job_create(e, id, &job, job.run_at_ms > e->now_ms ? JOB_SCHEDULED : JOB_READY);
+		rc = job_create(e, id, &job, put->group, job.run_at_ms > e->now_ms ? JOB_SCHEDULED : JOB_READY);
 	return rc < 0 ? rc : describe(e, id, &job, true, answer);
 }
 
@@ -263,10 +203,10 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 			return rc;
 	}
 	if (q)
-		check_bounds(e, q, item);
+		admit_by_queue(e, q, item);
 	if (item->error.code < 0)
 		return 0;
-	rc = find_room(e, item, &fits);
+	rc = admit_by_store(e, item, &fits);
 	if (rc < 0 || !fits)
 		return rc;
 	rc = q ? 0 : queues_add(e->queues, name, &q);

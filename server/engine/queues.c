@@ -8,6 +8,7 @@
 #include "proto/error.h"
 #include "server/engine/queues_repair.h"
 #include "server/engine/terms.h"
+#include "server/flow/fair.h"
 #include "server/store/keys.h"
 
 #define BUCKETS 16384 /* a power of two above QUEUES_MAX */
@@ -18,12 +19,23 @@ struct queues {
 	struct queue *buckets[BUCKETS]; /* by name, open addressing; queues are never taken out one by one */
 };
 
+static void clear_weights(struct queue *q)
+{
+	for (size_t i = 0; i < q->weights_count; i++)
+		free((void *)(uintptr_t)q->weights[i].group.data);
+	free(q->weights);
+	q->weights = NULL;
+	q->weights_count = 0;
+}
+
 static void queue_free(struct queue *q)
 {
 	if (!q)
 		return;
+	clear_weights(q);
 	free(q->name);
 	free(q->title);
+	free(q->limit_name);
 	free(q);
 }
 
@@ -107,12 +119,14 @@ static int insert(struct queues *qs, const struct queue_record *record, struct q
 	q->record = *record;
 	q->name = copy_text(record->name);
 	q->title = copy_text(record->title);
-	if (!q->name || !q->title) {
+	q->limit_name = copy_text(record->limit);
+	if (!q->name || !q->title || !q->limit_name) {
 		queue_free(q);
 		return ERR_NO_MEMORY;
 	}
 	q->record.name = slice_of(q->name, record->name.size);
 	q->record.title = slice_of(q->title, record->title.size);
+	q->record.limit = slice_of(q->limit_name, record->limit.size);
 	*bucket_of(qs, q->record.name) = q;
 	qs->items[qs->count++] = q;
 	*ret = q;
@@ -144,6 +158,116 @@ int queues_set_title(struct queue *q, struct slice title)
 	q->record.title = slice_of(copy, title.size);
 	q->dirty = true;
 	return 0;
+}
+
+int queues_set_limit_name(struct queue *q, struct slice limit)
+{
+	char *copy = copy_text(limit);
+
+	if (!copy)
+		return ERR_NO_MEMORY;
+	free(q->limit_name);
+	q->limit_name = copy;
+	q->record.limit = slice_of(copy, limit.size);
+	q->dirty = true;
+	return 0;
+}
+
+/* ---- weights ---- */
+
+uint32_t queues_weight_of(const struct queue *q, struct slice group)
+{
+	size_t low = 0, high = q->weights_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = slice_compare(q->weights[middle].group, group);
+
+		if (order == 0)
+			return q->weights[middle].weight;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return 1;
+}
+
+static int by_group(const void *a, const void *b)
+{
+	const struct group_weight *x = a, *y = b;
+
+	return slice_compare(x->group, y->group);
+}
+
+static int add_weight(struct queue *q, struct slice group, uint32_t weight)
+{
+	struct group_weight *more = realloc(q->weights, (q->weights_count + 1) * sizeof(*more));
+	char *copy = copy_text(group);
+
+	if (more)
+		q->weights = more;
+	if (!more || !copy) {
+		free(copy);
+		return ERR_NO_MEMORY;
+	}
+	q->weights[q->weights_count++] = (struct group_weight){ .group = slice_of(copy, group.size), .weight = weight };
+	return 0;
+}
+
+static int delete_weights(struct queue *q, struct store_txn *t)
+{
+	for (size_t i = 0; i < q->weights_count; i++) {
+		struct key key = key_group(q->number, 0, q->weights[i].group);
+		int rc = store_delete(t, TABLE_WEIGHTS, key_slice(&key));
+
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	clear_weights(q);
+	return 0;
+}
+
+int queues_set_weights(struct queue *q, struct store_txn *t, const struct group_weight *weights, size_t count,
+		       struct buf *scratch)
+{
+	int rc = delete_weights(q, t);
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		struct key key = key_group(q->number, 0, weights[i].group);
+
+		buf_reset(scratch);
+		rc = record_write_weight(scratch, weights[i].weight);
+		if (rc == 0)
+			rc = store_put(t, TABLE_WEIGHTS, key_slice(&key), buf_slice(scratch));
+		if (rc == 0)
+			rc = add_weight(q, weights[i].group, weights[i].weight);
+	}
+	if (rc == 0 && q->weights_count > 0)
+		qsort(q->weights, q->weights_count, sizeof(*q->weights), by_group);
+	return rc;
+}
+
+/* A damaged one is as none: its group has a share like the others. */
+static int load_weights(struct queues *qs, struct store_txn *t)
+{
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_WEIGHTS, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_WEIGHTS, &key, &value)) {
+		struct slice group;
+		struct queue *q;
+		uint32_t number, weight;
+		uint8_t zero;
+
+		if (key_read_group(key, &number, &zero, &group) < 0 || record_read_weight(value, &weight) < 0)
+			continue;
+		q = queues_get(qs, number);
+		if (q && weight <= FAIR_WEIGHT_MAX && add_weight(q, group, weight) < 0)
+			return ERR_NO_MEMORY;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 static int load_damaged(struct queues *qs, struct store_txn *t)
@@ -200,7 +324,7 @@ int queues_load(struct queues *qs, struct store_txn *t)
 		repaired |= qs->items[i]->repaired;
 	if (rc == ERR_NOT_FOUND)
 		rc = repaired ? queues_repair_counts(qs, t) : 0;
-	return rc;
+	return rc < 0 ? rc : load_weights(qs, t);
 }
 
 static int save_name(struct store_txn *t, struct queue *q)

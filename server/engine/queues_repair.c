@@ -6,6 +6,7 @@
 
 #include "server/engine/queues.h"
 #include "server/engine/terms.h"
+#include "server/flow/fair.h"
 #include "server/store/keys.h"
 
 /* ---- the record ---- */
@@ -80,8 +81,10 @@ static void count_job(struct queues *qs, const struct job *job)
 	count(q, job->state, job->priority, job->bytes);
 	if (!q->recount)
 		q->put_total++;
-	if (q->next_tag < job->tag)
-		q->next_tag = job->tag;
+	/* Of a record that was damaged the lines are lost too. Whoever comes after does not stand before those who are
+	 * in them. */
+	if (!q->recount && job->tag > 0 && job->priority < PRIORITIES)
+		fair_recover(&q->lines[job->priority], job->tag);
 }
 
 /* *ret_unknown: there are damaged records among them, which tell nothing of their queue. */
@@ -205,12 +208,38 @@ int queues_recount(struct queues *qs, struct store_txn *t)
 	return rc;
 }
 
+/* The groups' places still stand: no line ends before them. */
+static int recover_lines(struct queues *qs, struct store_txn *t)
+{
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_GROUPS, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_GROUPS, &key, &value)) {
+		struct queue_record *q;
+		struct slice group;
+		uint32_t number;
+		uint8_t priority;
+		uint64_t finish;
+
+		if (key_read_group(key, &number, &priority, &group) < 0 || priority >= PRIORITIES ||
+		    record_read_finish(value, &finish) < 0)
+			continue;
+		q = repaired(qs, number);
+		if (q && !q->recount && q->lines[priority].last < finish)
+			q->lines[priority].last = finish;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int queues_repair_counts(struct queues *qs, struct store_txn *t)
 {
 	bool unknown;
 	int rc;
 
 	rc = count_jobs(qs, t, &unknown);
+	if (rc == 0)
+		rc = recover_lines(qs, t);
 	if (rc == 0 && unknown)
 		rc = count_unseen_ready(qs, t);
 	if (rc == 0 && unknown)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
+#include "server/engine/limits.h"
 
 /* 0 where it is set aside, ERR_NOT_FOUND where it is not. */
 static int find(struct engine *e, const struct uuid *id)
@@ -75,6 +76,10 @@ static int uncount(struct engine *e, const struct uuid *id, const struct index_w
 		return rc;
 	q->dirty = q->record.recount = true;
 	q->record.counts[word->state]--;
+	if (word->state == JOB_RUNNING && q->limit) {
+		limits_recount(q->limit);
+		parked_limit_gained(e, q->limit);
+	}
 	if (word->state == JOB_READY)
 		q->record.ready[word->priority]--;
 	q->record.bytes -= bytes;

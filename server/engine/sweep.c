@@ -25,20 +25,25 @@ static int answer_purge(struct engine *e, struct command *cmd, const struct comm
 {
 	struct msg_queue_purge_result result = { .has_count = true, .count = c->count };
 	const struct queue *q = queues_find(e->queues, c->filter.queue);
+	struct group_weight weights[MAX_WEIGHTS];
 	struct msg_queue queue;
 	int rc;
 
 	/* It was there when the command came, in a batch that was taken back. */
 	if (!q)
 		return refuse(cmd, ERR_NOT_FOUND, "queue", "there is no such queue");
-	rc = view_queue(e->txn, q->number, &q->record, &queue);
+	rc = view_queue(e->txn, q->number, &q->record, weights, &queue);
 	if (rc < 0)
 		return rc;
 #define COPY(type, name, ...)                 \
 	result.has_##name = queue.has_##name; \
 	result.name = queue.name;
 #define COPY_NESTED(name, ...) COPY(, name)
-	FIELDS_queue(COPY, COPY_NESTED, COPY_NESTED, , , );
+#define COPY_COUNTED(name, ...)                   \
+	result.name##_count = queue.name##_count; \
+	COPY(, name)
+	FIELDS_queue(COPY, COPY_NESTED, COPY_NESTED, , , , COPY_COUNTED);
+#undef COPY_COUNTED
 #undef COPY_NESTED
 #undef COPY
 	cmd->answer(cmd, &MSG_queue_purge_result, &result);

@@ -52,5 +52,6 @@ struct queue_record terms_new_queue(struct slice name)
 		.max_bytes = -1,
 		.backoff = no_backoff,
 		.result_ttl_ms = -1,
+		.weight = 1,
 	};
 }

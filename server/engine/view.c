@@ -6,16 +6,16 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
-#include "server/engine/estimate.h"
 #include "server/engine/filter.h"
+#include "server/engine/place.h"
 #include "server/engine/terms.h"
+#include "server/flow/estimate.h"
 #include "server/store/keys.h"
 
-#define POSITION_STEPS 1000 /* counted exactly up to here; beyond, told as a bound */
-#define LIST	       "job.list"
-#define LIST_STEPS     20000 /* records that one page of a list may look at */
+#define LIST	   "job.list"
+#define LIST_STEPS 20000 /* records that one page of a list may look at */
 
-static int read_queue(struct store_txn *t, uint32_t number, struct queue_record *ret)
+int view_read_queue(struct store_txn *t, uint32_t number, struct queue_record *ret)
 {
 	struct key key = key_queue(number);
 	struct slice bytes;
@@ -29,68 +29,33 @@ static int read_queue(struct store_txn *t, uint32_t number, struct queue_record 
 
 /* ---- place in line ---- */
 
-int view_position(struct store_txn *t, const struct queue_record *q, const struct job *job, int64_t *ret)
-{
-	struct key from = key_ready_from(job->queue, job->priority);
-	struct slice key, value;
-	uint64_t first_tag = 0, tag = 0;
-	int64_t better = 0, own = 0;
-	int rc;
-
-	for (int p = 0; p < job->priority; p++)
-		better += q->ready[p];
-	for (rc = store_seek(t, TABLE_READY, key_slice(&from), &key, &value); rc == 0 && own < POSITION_STEPS;
-	     rc = store_next(t, TABLE_READY, &key, &value)) {
-		struct uuid id;
-		uint32_t queue;
-		uint8_t priority;
-
-		if (key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != job->queue ||
-		    priority != job->priority)
-			break;
-		if (++own == 1)
-			first_tag = tag;
-		if (tag >= job->tag)
-			break;
-	}
-	if (rc < 0 && rc != ERR_NOT_FOUND)
-		return rc;
-	if (own == POSITION_STEPS && job->tag > tag) {
-		int64_t by_tag = (int64_t)(job->tag - first_tag) + 1;
-
-		own = by_tag < q->ready[job->priority] ? by_tag : q->ready[job->priority];
-	}
-	*ret = better + (own > 0 ? own : 1);
-	return 0;
-}
-
 static int fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
 		      struct msg_job *job)
 {
-	int64_t waiting = 0;
+	struct estimate eta = { 0 };
+	int64_t until_ms = 0;
+	struct place place;
 	int rc = 0;
 
-	switch ((enum job_state)r->state) {
-	case JOB_READY:
-		job->has_position = true;
-		rc = view_position(t, q, r, &job->position);
-		job->has_eta_ms = estimate_done(q, now_ms, job->position, 0, &job->eta_ms);
-		break;
-	case JOB_RUNNING:
-		job->has_eta_ms = estimate_done(q, now_ms, 0, r->started_at_ms, &job->eta_ms);
-		break;
-	case JOB_SCHEDULED:
-		/* It will find its line about as long as it is now. */
-		for (int p = 0; p <= r->priority; p++)
-			waiting += q->ready[p];
-		job->has_eta_ms = estimate_done(q, now_ms, waiting + 1, 0, &job->eta_ms);
-		if (r->run_at_ms > now_ms)
-			job->eta_ms += r->run_at_ms - now_ms;
-		break;
-	default:
-		break;
+	if (r->state == JOB_RUNNING) {
+		job->has_eta_ms = estimate_running(&q->pace, now_ms, r->started_at_ms, &eta);
+	} else if (r->state == JOB_READY || r->state == JOB_SCHEDULED) {
+		rc = place_held_until(t, q, now_ms, &until_ms);
+		/* Whoever was in line before comes back to the same place. */
+		if (rc == 0 && r->tag != 0)
+			rc = place_of_job(t, q, &job->id, r, &place);
+		else
+			place = place_of_scheduled(q, r);
+		if (rc < 0)
+			return rc;
+		if (r->state == JOB_SCHEDULED && until_ms < r->run_at_ms)
+			until_ms = r->run_at_ms;
+		job->has_position = r->state == JOB_READY;
+		job->position = place.most;
+		job->has_eta_ms = place_eta(q, now_ms, &place, until_ms, &eta);
 	}
-	return rc;
+	job->eta_ms = (struct msg_eta){ .has_low = true, .low = eta.low_ms, .has_high = true, .high = eta.high_ms };
+	return 0;
 }
 
 /* ---- jobs ---- */
@@ -244,7 +209,7 @@ int view_job(struct store_txn *t, const struct settings *settings, int64_t now_m
 	memset(&ret->job, 0, sizeof(ret->job));
 	rc = load(t, id, ret);
 	if (rc == 0)
-		rc = read_queue(t, ret->record.queue, &q);
+		rc = view_read_queue(t, ret->record.queue, &q);
 	if (rc < 0)
 		return rc;
 	ret->job.has_id = true;
@@ -382,164 +347,4 @@ int view_list(struct store_txn *t, const struct settings *settings, int64_t now_
 	*ret_count = count;
 	*ret_more = rc == 0;
 	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
-/* ---- queues ---- */
-
-static struct msg_counts counts_of(const int64_t counts[JOB_STATES])
-{
-	return (struct msg_counts){
-		.has_scheduled = true,
-		.scheduled = counts[JOB_SCHEDULED],
-		.has_ready = true,
-		.ready = counts[JOB_READY],
-		.has_running = true,
-		.running = counts[JOB_RUNNING],
-		.has_succeeded = true,
-		.succeeded = counts[JOB_SUCCEEDED],
-		.has_dead = true,
-		.dead = counts[JOB_DEAD],
-		.has_canceled = true,
-		.canceled = counts[JOB_CANCELED],
-		.has_expired = true,
-		.expired = counts[JOB_EXPIRED],
-	};
-}
-
-/* When the job that has waited longest in any priority became ready; by its id's moment, which is when it was put. */
-static int oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, bool *ret_found,
-			int64_t *ret_at_ms)
-{
-	*ret_found = false;
-	for (uint8_t p = 0; p < PRIORITIES; p++) {
-		struct key from = key_ready_from(number, p);
-		struct slice key, value;
-		struct uuid id;
-		uint32_t queue;
-		uint8_t priority;
-		uint64_t tag;
-		int rc;
-
-		if (q->ready[p] <= 0)
-			continue;
-		rc = store_seek(t, TABLE_READY, key_slice(&from), &key, &value);
-		if (rc < 0 && rc != ERR_NOT_FOUND)
-			return rc;
-		if (rc < 0 || key_read_ready(key, &queue, &priority, &tag, &id) < 0 || queue != number)
-			continue;
-		if (!*ret_found || uuid_ms(&id) < *ret_at_ms)
-			*ret_at_ms = uuid_ms(&id);
-		*ret_found = true;
-	}
-	return 0;
-}
-
-int view_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret)
-{
-	struct backoff backoff = terms_backoff(NULL, q);
-
-	*ret = (struct msg_queue){
-		.has_queue = true,
-		.queue = q->name,
-		.has_title = q->title.size > 0,
-		.title = q->title,
-		.has_paused = true,
-		.paused = q->paused,
-		.has_max_jobs = q->max_jobs >= 0,
-		.max_jobs = q->max_jobs,
-		.has_max_bytes = q->max_bytes >= 0,
-		.max_bytes = q->max_bytes,
-		.has_max_attempts = true,
-		.max_attempts = q->max_attempts > 0 ? q->max_attempts : DEFAULT_MAX_ATTEMPTS,
-		.has_backoff = true,
-		.backoff = { .has_base_ms = true,
-			     .base_ms = backoff.base_ms,
-			     .has_factor = true,
-			     .factor = backoff.factor,
-			     .has_max_ms = true,
-			     .max_ms = backoff.max_ms,
-			     .has_jitter = true,
-			     .jitter = backoff.jitter },
-		.has_attempt_timeout_ms = q->attempt_timeout_ms > 0,
-		.attempt_timeout_ms = q->attempt_timeout_ms,
-		.has_result_ttl_ms = q->result_ttl_ms >= 0,
-		.result_ttl_ms = q->result_ttl_ms,
-		.has_counts = true,
-		.counts = counts_of(q->counts),
-		.has_bytes = true,
-		.bytes = q->bytes,
-		.has_put_total = true,
-		.put_total = q->put_total,
-	};
-	return oldest_ready(t, number, q, &ret->has_oldest_ready_at_ms, &ret->oldest_ready_at_ms);
-}
-
-int view_queue_by_name(struct store_txn *t, struct slice name, struct msg_queue *ret)
-{
-	struct queue_record q;
-	uint32_t number;
-	int rc;
-
-	rc = filter_find_queue(t, name, &number);
-	if (rc == 0)
-		rc = read_queue(t, number, &q);
-	if (rc == 0)
-		rc = view_queue(t, number, &q, ret);
-	return rc;
-}
-
-int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count)
-{
-	_cleanup_free_ struct msg_queue *items = NULL;
-	int64_t total;
-	size_t count = 0;
-	int rc;
-
-	rc = store_count(t, TABLE_QUEUES, &total);
-	if (rc < 0)
-		return rc;
-	items = calloc((size_t)total + 1, sizeof(*items));
-	if (!items)
-		return ERR_NO_MEMORY;
-	for (uint32_t number = 0; number < (uint32_t)total; number++) {
-		struct queue_record q;
-
-		rc = read_queue(t, number, &q);
-		/* A damaged one is not shown; the others are. */
-		if (rc == ERR_CORRUPT)
-			continue;
-		if (rc == 0)
-			rc = view_queue(t, number, &q, &items[count++]);
-		if (rc < 0)
-			return rc;
-	}
-	*ret = TAKE_PTR(items);
-	*ret_count = count;
-	return 0;
-}
-
-int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues, int64_t *ret_put_total)
-{
-	int64_t counts[JOB_STATES] = { 0 };
-	int64_t queues = 0, put_total = 0;
-	struct slice key, value;
-	int rc;
-
-	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
-	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
-		struct queue_record q;
-
-		if (record_read_queue(value, &q) < 0)
-			continue;
-		for (int i = 0; i < JOB_STATES; i++)
-			counts[i] += q.counts[i];
-		put_total += q.put_total;
-		queues++;
-	}
-	if (rc != ERR_NOT_FOUND)
-		return rc;
-	*ret = counts_of(counts);
-	*ret_queues = queues;
-	*ret_put_total = put_total;
-	return 0;
 }

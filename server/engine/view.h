@@ -34,10 +34,6 @@ struct job_view {
 int view_job(struct store_txn *t, const struct settings *settings, int64_t now_ms, const struct uuid *id,
 	     struct job_view *ret);
 
-/* The place in line of a ready job of the queue, itself included: those of better priority, and those before it in its
- * own. Exact up to a thousand of its own priority; from there on the most it can be, by the tags, which count up. */
-int view_position(struct store_txn *t, const struct queue_record *q, const struct job *job, int64_t *ret);
-
 /* The job whose live link has this token, as view_job(). ERR_NOT_FOUND for whatever is no live link, ERR_GONE when the
  * job's time is over or its artifacts were taken by retention. */
 int view_link(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct slice token,
@@ -66,13 +62,28 @@ struct cursor_text view_list_cursor(const struct settings *settings, const struc
 int view_list(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct list_place *place,
 	      struct job_view *ret, size_t cap, size_t *ret_count, bool *ret_more);
 
-/* One queue, from its record in the store or a later state of it; *ret points into name and title of q. */
-int view_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct msg_queue *ret);
+/* The record of the queue that a job names. ERR_CORRUPT where there is none, the store's. */
+int view_read_queue(struct store_txn *t, uint32_t number, struct queue_record *ret);
+/* One queue, from its record in the store or a later state of it; *ret points into the texts of q and to weights, which
+ * is room for MAX_WEIGHTS. */
+int view_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct group_weight *weights,
+	       struct msg_queue *ret);
 /* The same by name. ERR_NOT_FOUND, ERR_CORRUPT, the store's. */
-int view_queue_by_name(struct store_txn *t, struct slice name, struct msg_queue *ret);
+int view_queue_by_name(struct store_txn *t, struct slice name, struct group_weight *weights, struct msg_queue *ret);
 
-/* The queues in order of their names' making; *ret is malloc'ed for the caller, the slices point into the map. */
-int view_queues(struct store_txn *t, struct msg_queue **ret, size_t *ret_count);
+/* The queues in order of their names' making; the slices point into the map. */
+struct queues_view {
+	struct msg_queue *items;
+	size_t count;
+	struct group_weight *weights; /* that the items point to */
+};
+/* ERR_NO_MEMORY, the store's. */
+int view_queues(struct store_txn *t, struct queues_view *ret);
+void queues_view_done(struct queues_view *v);
+/* When the first in line of any priority became ready, the earliest of them; by its id's moment, which is when it was
+ * put. */
+int view_oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, bool *ret_found,
+		      int64_t *ret_at_ms);
 /* Sums over all queues. */
 int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues, int64_t *ret_put_total);
 

@@ -1,7 +1,7 @@
 /* page_texts.h: every word that the link's page says to a visitor, with its key in the operator's file
  * (page.texts.KEY).
  *
- * {time}, {position} and {n} are filled in; anything else in braces stays as it is. No state.
+ * {time}, {low}, {position} and {n} are filled in; anything else in braces stays as it is. No state.
  */
 #ifndef RAINCHECK_HTTP_PAGE_TEXTS_H
 #define RAINCHECK_HTTP_PAGE_TEXTS_H
@@ -21,6 +21,8 @@
 	X(canceled, "It was canceled")                                                                          \
 	X(expired, "Sorry, it ran out of time")                                                                 \
 	X(estimate, "About {time} to go")                                                                       \
+	X(estimate_range, "About {low} to {time} to go")                                                        \
+	X(estimate_within, "At most {time} to go")                                                              \
 	X(estimate_soon, "Ready any moment now")                                                                \
 	X(estimate_none, "We cannot say yet how long it will take")                                             \
 	X(seconds, "half a minute")                                                                             \

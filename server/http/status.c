@@ -69,6 +69,14 @@ static json_t *progress_or_null(const struct msg_job *job)
 	return job->has_progress && !job_state_final(job->state) ? json_real(job->progress) : json_null();
 }
 
+static json_t *eta_or_null(bool has, const struct msg_eta *eta)
+{
+	if (!has)
+		return json_null();
+	return json_pack("{s:I, s:I}", "low", (json_int_t)words_round_low(eta->low), "high",
+			 (json_int_t)words_round_high(eta->high));
+}
+
 static json_t *describe(const struct request *r, const struct visit *v)
 {
 	const struct msg_job *job = &v->job.job;
@@ -84,9 +92,9 @@ static json_t *describe(const struct request *r, const struct visit *v)
 	buf_done(&words);
 	all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "state", job_state_names[job->state],
 			"position", pending && job->has_position ? json_integer(job->position) : json_null(), "eta_ms",
-			pending && job->has_eta_ms ? json_integer(words_round_eta(job->eta_ms)) : json_null(),
-			"progress", progress_or_null(job), "note", text_or_null(pending && job->has_note, job->note),
-			"title", text_or_null(job->has_title, job->title), "preview",
+			eta_or_null(pending && job->has_eta_ms, &job->eta_ms), "progress", progress_or_null(job),
+			"note", text_or_null(pending && job->has_note, job->note), "title",
+			text_or_null(job->has_title, job->title), "preview",
 			url_or_null(v->preview != NULL, job, "preview"), "result",
 			url_or_null(v->result != NULL, job, "result"), "error", error_or_null(job, detail), "headline",
 			headline, "detail", detail);

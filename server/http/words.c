@@ -30,14 +30,22 @@ static int64_t divide_up(int64_t n, int64_t by)
 	return (n + by - 1) / by;
 }
 
-int64_t words_round_eta(int64_t eta_ms)
+static int64_t grain_of(int64_t ms)
 {
-	int64_t grain = eta_ms < MINUTE_MS	  ? 5 * SECOND_MS
-			: eta_ms < 10 * MINUTE_MS ? 30 * SECOND_MS
-			: eta_ms < HOUR_MS	  ? 5 * MINUTE_MS
-						  : 30 * MINUTE_MS;
+	return ms < MINUTE_MS	     ? 5 * SECOND_MS
+	       : ms < 10 * MINUTE_MS ? 30 * SECOND_MS
+	       : ms < HOUR_MS	     ? 5 * MINUTE_MS
+				     : 30 * MINUTE_MS;
+}
 
-	return divide_up(eta_ms, grain) * grain;
+int64_t words_round_low(int64_t low_ms)
+{
+	return low_ms / grain_of(low_ms) * grain_of(low_ms);
+}
+
+int64_t words_round_high(int64_t high_ms)
+{
+	return divide_up(high_ms, grain_of(high_ms)) * grain_of(high_ms);
 }
 
 static void count(struct buf *out, const struct page_settings *page, enum page_text one, enum page_text many, int64_t n)
@@ -48,31 +56,78 @@ static void count(struct buf *out, const struct page_settings *page, enum page_t
 	fill(out, page_text(page, n == 1 ? one : many), "{n}", number);
 }
 
-static void time_words(struct buf *out, const struct page_settings *page, int64_t ms)
+/* The unit that so long a time is told in; 0: too short for a number. */
+static int64_t unit_of(int64_t ms)
 {
-	ms = words_round_eta(ms);
-	if (ms <= 40 * SECOND_MS)
-		buf_append_str(out, page_text(page, PAGE_TEXT_seconds));
-	else if (ms < 90 * MINUTE_MS)
-		count(out, page, PAGE_TEXT_minute, PAGE_TEXT_minutes, divide_up(ms, MINUTE_MS));
-	else if (ms < 2 * DAY_MS)
-		count(out, page, PAGE_TEXT_hour, PAGE_TEXT_hours, divide_up(ms, HOUR_MS));
-	else
-		count(out, page, PAGE_TEXT_day, PAGE_TEXT_days, divide_up(ms, DAY_MS));
+	return ms <= 40 * SECOND_MS ? 0 : ms < 90 * MINUTE_MS ? MINUTE_MS : ms < 2 * DAY_MS ? HOUR_MS : DAY_MS;
 }
 
-static void fill_time(struct buf *out, const struct page_settings *page, enum page_text which, int64_t ms)
+static void time_words(struct buf *out, const struct page_settings *page, int64_t unit, int64_t n)
 {
-	char text[256] = "";
+	if (unit == 0)
+		buf_append_str(out, page_text(page, PAGE_TEXT_seconds));
+	else if (unit == MINUTE_MS)
+		count(out, page, PAGE_TEXT_minute, PAGE_TEXT_minutes, n);
+	else if (unit == HOUR_MS)
+		count(out, page, PAGE_TEXT_hour, PAGE_TEXT_hours, n);
+	else
+		count(out, page, PAGE_TEXT_day, PAGE_TEXT_days, n);
+}
+
+/* As a string, cut where it is longer than any page needs. */
+static void string_of(const struct buf *words, char *ret, size_t size)
+{
+	snprintf(ret, size, "%.*s", (int)words->size, words->size > 0 ? (const char *)words->data : "");
+}
+
+static void fill_time(struct buf *out, const struct page_settings *page, const char *text, int64_t ms)
+{
+	int64_t rounded = words_round_high(ms);
+	int64_t unit = unit_of(rounded);
+	char time[WORDS_MAX];
 	struct buf words;
 
-	buf_init(&words, sizeof(text) - 1);
-	time_words(&words, page, ms);
-	if (words.size > 0)
-		memcpy(text, words.data, words.size);
-	text[words.size] = '\0';
+	buf_init(&words, WORDS_MAX);
+	time_words(&words, page, unit, unit > 0 ? divide_up(rounded, unit) : 0);
+	string_of(&words, time, sizeof(time));
 	buf_done(&words);
-	fill(out, page_text(page, which), "{time}", text);
+	fill(out, text, "{time}", time);
+}
+
+/* n of unit to high_ms; the number alone where the high end has the same unit. */
+static void fill_range(struct buf *out, const struct page_settings *page, int64_t unit, int64_t n, int64_t high_ms)
+{
+	char low[WORDS_MAX], text[WORDS_MAX];
+	struct buf words;
+
+	buf_init(&words, WORDS_MAX);
+	if (unit == unit_of(high_ms))
+		buf_printf(&words, "%lld", (long long)n);
+	else
+		time_words(&words, page, unit, n);
+	string_of(&words, low, sizeof(low));
+	buf_reset(&words);
+	fill(&words, page_text(page, PAGE_TEXT_estimate_range), "{low}", low);
+	string_of(&words, text, sizeof(text));
+	buf_done(&words);
+	fill_time(out, page, text, high_ms);
+}
+
+static void estimate_words(struct buf *out, const struct page_settings *page, const struct msg_eta *eta)
+{
+	int64_t high = words_round_high(eta->high), low = words_round_low(eta->low);
+	int64_t unit = unit_of(high), low_unit = unit_of(low);
+	int64_t n = low_unit > 0 ? (low + low_unit / 2) / low_unit : 0;
+	bool one = words_round_high(eta->low) == high;
+
+	if (high <= SOON_MS)
+		buf_append_str(out, page_text(page, PAGE_TEXT_estimate_soon));
+	else if (one || (unit == low_unit && (unit == 0 || n >= divide_up(high, unit))))
+		fill_time(out, page, page_text(page, PAGE_TEXT_estimate), high);
+	else if (low <= SOON_MS)
+		fill_time(out, page, page_text(page, PAGE_TEXT_estimate_within), high);
+	else
+		fill_range(out, page, low_unit, n, high);
 }
 
 static void place_words(struct buf *out, const struct page_settings *page, const struct msg_job *job)
@@ -101,7 +156,7 @@ void words_headline(struct buf *out, const struct page_settings *page, const str
 	} else if (job->state != JOB_SCHEDULED) {
 		buf_append_str(out, page_text(page, plain[job->state]));
 	} else if (job->has_run_at_ms && job->run_at_ms - now_ms > SOON_MS) {
-		fill_time(out, page, PAGE_TEXT_scheduled, job->run_at_ms - now_ms);
+		fill_time(out, page, page_text(page, PAGE_TEXT_scheduled), job->run_at_ms - now_ms);
 	} else {
 		buf_append_str(out, page_text(page, PAGE_TEXT_starting));
 	}
@@ -133,16 +188,14 @@ void words_detail(struct buf *out, const struct page_settings *page, const struc
 			return; /* the headline has said it */
 		if (!job->has_eta_ms)
 			buf_append_str(out, page_text(page, PAGE_TEXT_estimate_none));
-		else if (job->eta_ms <= SOON_MS)
-			buf_append_str(out, page_text(page, PAGE_TEXT_estimate_soon));
 		else
-			fill_time(out, page, PAGE_TEXT_estimate, job->eta_ms);
+			estimate_words(out, page, &job->eta_ms);
 	}
 }
 
 int words_retry_after(const struct msg_job *job)
 {
-	int64_t seconds = job->has_eta_ms ? job->eta_ms / (20 * SECOND_MS) : 5;
+	int64_t seconds = job->has_eta_ms ? job->eta_ms.low / (20 * SECOND_MS) : 5;
 
 	if (job->state == JOB_RUNNING || seconds < 2)
 		return 2;

@@ -17,9 +17,11 @@
 void words_headline(struct buf *out, const struct page_settings *page, const struct msg_job *job, int64_t now_ms);
 void words_detail(struct buf *out, const struct page_settings *page, const struct msg_job *job);
 
-/* An estimate as it is shown: rounded up, more coarsely the further away. So it also stays the same for a while. */
-int64_t words_round_eta(int64_t eta_ms);
-/* When it is worth asking again about a job that is not done: seconds. */
+/* An estimate as it is shown: its ends rounded outwards, more coarsely the further away. So it promises no more than
+ * the high end, and stays the same for a while. */
+int64_t words_round_low(int64_t low_ms);
+int64_t words_round_high(int64_t high_ms);
+/* When it is worth asking again about a job that is not done: seconds, by the low end. */
 int words_retry_after(const struct msg_job *job);
 
 #endif

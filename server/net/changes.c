@@ -214,3 +214,29 @@ int changes_queue_purge(struct request *req, struct error_info *info)
 	submit_change(req, cmd);
 	return 0;
 }
+
+/* ---- limits ---- */
+
+int changes_limit_set(struct request *req, struct error_info *info)
+{
+	const struct msg_limit_set *params = req->params;
+	struct command_limit *cmd = request_alloc(req, sizeof(*cmd));
+
+	if (!cmd)
+		return no_memory(info);
+	*cmd = (struct command_limit){ .action = LIMIT_SET, .set = *params };
+	request_submit(req, COMMAND_LIMIT, cmd);
+	return 0;
+}
+
+int changes_limit_delete(struct request *req, struct error_info *info)
+{
+	const struct msg_limit_name *params = req->params;
+	struct command_limit *cmd = request_alloc(req, sizeof(*cmd));
+
+	if (!cmd)
+		return no_memory(info);
+	*cmd = (struct command_limit){ .action = LIMIT_DELETE, .set = { .has_limit = true, .limit = params->limit } };
+	request_submit(req, COMMAND_LIMIT, cmd);
+	return 0;
+}

@@ -10,6 +10,7 @@
 #include "server/engine/settings.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
+#include "server/net/registry.h"
 #include "server/net/session.h"
 #include "server/net/stage.h"
 
@@ -133,13 +134,21 @@ int commands_put_many(struct request *req, struct error_info *info)
 
 /* ---- workers ---- */
 
+static void lease_settled(struct request *req)
+{
+	registry_waits(req->session, -1);
+}
+
 int commands_lease(struct request *req, struct error_info *info)
 {
 	const struct msg_job_lease *lease = req->params;
 
 	(void)info;
-	if (lease->has_wait_ms && lease->wait_ms > 0)
+	if (lease->has_wait_ms && lease->wait_ms > 0) {
 		req->session->parked = true;
+		req->settle = lease_settled;
+		registry_waits(req->session, 1);
+	}
 	request_submit(req, COMMAND_LEASE, lease);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "server/net/commands.h"
 #include "server/net/net_priv.h"
 #include "server/net/reads.h"
+#include "server/net/registry.h"
 #include "server/net/session.h"
 #include "server/net/upkeep.h"
 #include "server/net/uploads.h"
@@ -70,6 +71,8 @@ static int handle_hello(struct request *req, struct error_info *info)
 	rc = decide_role(hello, &role, info);
 	if (rc < 0)
 		return rc;
+	if (hello->has_worker && registry_add(req->net->registry, req->session, hello) < 0)
+		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 	session_greet(req->session, role, hello->has_subscribe && hello->subscribe);
 	result.role = (int)role;
 	request_answer(req, &MSG_hello_result, &result);
@@ -126,6 +129,13 @@ static const struct {
 	[METHOD_queue_pause] = { changes_queue_pause, KIB },
 	[METHOD_queue_resume] = { changes_queue_resume, KIB },
 	[METHOD_queue_purge] = { changes_queue_purge, KIB },
+	[METHOD_limit_list] = { reads_limits, 64 * KIB },
+	[METHOD_limit_get] = { reads_limit, 4 * KIB },
+	[METHOD_limit_set] = { changes_limit_set, 4 * KIB },
+	[METHOD_limit_delete] = { changes_limit_delete, 0 },
+	[METHOD_worker_list] = { registry_list, 64 * KIB },
+	[METHOD_worker_quiet] = { registry_quiet, 0 },
+	[METHOD_worker_stop] = { registry_stop, 0 },
 	[METHOD_server_stats] = { reads_stats, KIB },
 	[METHOD_server_backup] = { upkeep_backup, 4 * KIB },
 	[METHOD_server_check] = { upkeep_check, 64 * KIB },

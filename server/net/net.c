@@ -13,6 +13,7 @@
 #include "proto/base/clock.h"
 #include "server/net/listener.h"
 #include "server/net/notices.h"
+#include "server/net/registry.h"
 #include "server/net/session.h"
 #include "server/net/upkeep.h"
 #include "server/net/uploads.h"
@@ -111,6 +112,7 @@ void net_free(struct net *net)
 	request_pool_done(&net->pool);
 	waits_free(net->waits);
 	notices_free(net->notices);
+	registry_free(net->registry);
 	upkeep_free(net->upkeep);
 	uploads_free(net->uploads);
 	free(net->listeners);
@@ -200,6 +202,9 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 	rc = notices_new(net, &net->notices);
 	if (rc < 0)
 		return rc;
+	rc = registry_new(net, &net->registry);
+	if (rc < 0)
+		return rc;
 	rc = upkeep_new(net, &net->upkeep);
 	if (rc < 0)
 		return rc;
@@ -232,6 +237,7 @@ int net_new(uv_loop_t *loop, const struct net_options *options, struct net **ret
 	/* Last, for there is no way back: the writer calls until it is stopped. */
 	waits_subscribe(net->waits);
 	notices_subscribe(net->notices);
+	registry_subscribe(net->registry);
 	net->options.listen = NULL;
 	*ret = net;
 	return 0;
@@ -263,7 +269,7 @@ void net_stop(struct net *net, net_done_cb done, void *user)
 		listener_close(TAKE_PTR(net->listeners[i]));
 	net->listener_count = 0;
 	for (struct session *s = net->sessions; s; s = s->next) {
-		session_notify(s, "server.shutdown", &MSG_empty, &nothing);
+		(void)session_notify(s, "server.shutdown", &MSG_empty, &nothing);
 		session_end(s);
 	}
 	net__drop(net);

@@ -14,6 +14,7 @@
 
 struct listener;
 struct notices;
+struct registry;
 struct session;
 struct upkeep;
 struct uploads;
@@ -38,6 +39,7 @@ struct net {
 	struct uuid_gen blob_ids;
 	struct waits *waits;
 	struct notices *notices;
+	struct registry *registry;
 	struct uploads *uploads;
 	struct upkeep *upkeep;
 	uint8_t room[NET_ROOM]; /* what a read fills; empty between callbacks */

@@ -92,10 +92,10 @@ static void events_cb(void *user, const struct job_event *events, size_t count)
 		return;
 	uv_mutex_lock(&n->lock);
 	for (size_t i = 0; i < count && n->filled < PENDING_MAX && atomic_load(&n->count) > 0; i++) {
-		if (events[i].holder == 0)
+		if (!events[i].called_back)
 			continue;
 		n->pending[n->filling][n->filled++] = (struct notice){
-			.session = events[i].holder,
+			.session = events[i].from_holder,
 			.id = events[i].id,
 			.lease = events[i].lease,
 		};
@@ -118,7 +118,7 @@ static void tell(struct notices *n, const struct notice *notice)
 	};
 
 	if (s)
-		session_notify(s, "job.cancel", &MSG_job_cancel_notice, &params);
+		(void)session_notify(s, "job.cancel", &MSG_job_cancel_notice, &params);
 }
 
 static void mail_cb(struct mail *mail)

@@ -7,8 +7,11 @@
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "server/engine/view.h"
+#include "server/engine/view_limits.h"
+#include "server/engine/view_signals.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
+#include "server/net/registry.h"
 #include "server/store/blob.h"
 #include "server/store/store.h"
 #include "server/writer/writer.h"
@@ -169,18 +172,19 @@ int reads_list(struct request *req, struct error_info *info)
 static void run_queues(struct request *req)
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
-	_cleanup_free_ struct msg_queue *queues = NULL;
+	_cleanup_(queues_view_done) struct queues_view queues = { 0 };
 	struct msg_queue_list_result result = { .has_queues = true };
 	int rc;
 
 	rc = begin(req, &t);
 	if (rc == 0)
-		rc = view_queues(t, &queues, &result.queues_count);
+		rc = view_queues(t, &queues);
 	if (rc < 0) {
 		fail(req, rc, "queue");
 		return;
 	}
-	result.queues = queues;
+	result.queues = queues.items;
+	result.queues_count = queues.count;
 	request_encode(req, &MSG_queue_list_result, &result);
 }
 
@@ -195,12 +199,13 @@ static void run_queue(struct request *req)
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	const struct msg_queue_name *params = req->params;
 	struct error_info info;
+	struct group_weight weights[MAX_WEIGHTS];
 	struct msg_queue queue;
 	int rc;
 
 	rc = begin(req, &t);
 	if (rc == 0)
-		rc = view_queue_by_name(t, params->queue, &queue);
+		rc = view_queue_by_name(t, params->queue, weights, &queue);
 	if (rc == ERR_NOT_FOUND) {
 		error_set(&info, rc, "queue", "there is no such queue");
 		request_encode_error(req, &info);
@@ -215,6 +220,58 @@ int reads_queue(struct request *req, struct error_info *info)
 {
 	(void)info;
 	return start(req, run_queue);
+}
+
+static void run_limits(struct request *req)
+{
+	_cleanup_(store_abortp) struct store_txn *t = NULL;
+	_cleanup_(limits_view_done) struct limits_view limits = { 0 };
+	struct msg_limit_list_result result = { .has_limits = true };
+	int rc;
+
+	rc = begin(req, &t);
+	if (rc == 0)
+		rc = view_limits(t, clock_wall_ms(), NULL, &limits);
+	if (rc < 0) {
+		fail(req, rc, "limit");
+		return;
+	}
+	result.limits = limits.items;
+	result.limits_count = limits.count;
+	request_encode(req, &MSG_limit_list_result, &result);
+}
+
+int reads_limits(struct request *req, struct error_info *info)
+{
+	(void)info;
+	return start(req, run_limits);
+}
+
+static void run_limit(struct request *req)
+{
+	_cleanup_(store_abortp) struct store_txn *t = NULL;
+	_cleanup_(limits_view_done) struct limits_view limits = { 0 };
+	const struct msg_limit_name *params = req->params;
+	struct error_info info;
+	int rc;
+
+	rc = begin(req, &t);
+	if (rc == 0)
+		rc = view_limits(t, clock_wall_ms(), &params->limit, &limits);
+	if (rc == ERR_NOT_FOUND) {
+		error_set(&info, rc, "limit", "there is no such limit");
+		request_encode_error(req, &info);
+	} else if (rc < 0) {
+		fail(req, rc, "limit");
+	} else {
+		request_encode(req, &MSG_limit, &limits.items[0]);
+	}
+}
+
+int reads_limit(struct request *req, struct error_info *info)
+{
+	(void)info;
+	return start(req, run_limit);
 }
 
 /* ---- artifacts ---- */
@@ -379,6 +436,21 @@ static int fill_room(struct request *req, struct msg_store_stats *ret)
 	return 0;
 }
 
+static int fill_signals(struct store_txn *t, struct msg_server_stats_result *ret)
+{
+	struct signals s;
+	int rc = view_signals(t, ret->now_ms, &s);
+
+	if (rc < 0)
+		return rc;
+	ret->has_oldest_ready_age_ms = s.has_oldest_ready_age;
+	ret->oldest_ready_age_ms = s.oldest_ready_age_ms;
+	ret->has_backlog_ms = ret->has_wanted_concurrency = true;
+	ret->backlog_ms = s.backlog_ms;
+	ret->wanted_concurrency = s.wanted_concurrency;
+	return 0;
+}
+
 static int fill_store(struct request *req, struct msg_server_stats_result *ret)
 {
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
@@ -396,7 +468,8 @@ static int fill_store(struct request *req, struct msg_server_stats_result *ret)
 	ret->has_jobs = true;
 	ret->has_queues = true;
 	ret->has_put_total = true;
-	return view_totals(t, &ret->jobs, &ret->queues, &ret->put_total);
+	rc = view_totals(t, &ret->jobs, &ret->queues, &ret->put_total);
+	return rc < 0 ? rc : fill_signals(t, ret);
 }
 
 /* The handler has filled in what is the loop's. */
@@ -411,6 +484,16 @@ static void run_stats(struct request *req)
 		fail(req, rc, "store");
 	else
 		request_encode(req, &MSG_server_stats_result, result);
+}
+
+static void fill_workers(struct registry *r, struct msg_server_stats_result *ret)
+{
+	struct registry_totals totals = registry_totals(r);
+
+	ret->has_workers = ret->has_slots = ret->has_slots_free = true;
+	ret->workers = totals.workers;
+	ret->slots = totals.slots;
+	ret->slots_free = totals.slots_free;
 }
 
 int reads_stats(struct request *req, struct error_info *info)
@@ -428,6 +511,7 @@ int reads_stats(struct request *req, struct error_info *info)
 	result->now_ms = clock_wall_ms();
 	result->has_connections = true;
 	result->connections = net->stats.connections;
+	fill_workers(net->registry, result);
 	req->params = result;
 	return start(req, run_stats);
 }

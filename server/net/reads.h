@@ -16,6 +16,8 @@ int reads_list(struct request *req, struct error_info *info);
 int reads_artifact(struct request *req, struct error_info *info);
 int reads_queues(struct request *req, struct error_info *info);
 int reads_queue(struct request *req, struct error_info *info);
+int reads_limits(struct request *req, struct error_info *info);
+int reads_limit(struct request *req, struct error_info *info);
 int reads_stats(struct request *req, struct error_info *info);
 
 /* Makes the job's record, or the error, the reply of req. *ret_final: nothing will change it but an operator, or it

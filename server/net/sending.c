@@ -28,16 +28,18 @@ void session_send(struct session *s, struct request *req)
 	session_touch(s);
 }
 
-void session_notify(struct session *s, const char *method, const struct message *m, const void *params)
+bool session_notify(struct session *s, const char *method, const struct message *m, const void *params)
 {
 	struct request *req;
 
 	if (s->state != SESSION_OPEN || !s->subscribed || session_has_its_fill(s) || request_new(s, NULL, 0, &req) < 0)
-		return;
-	if (rpc_write_notification(&req->reply, method, m, params) < 0)
+		return false;
+	if (rpc_write_notification(&req->reply, method, m, params) < 0) {
 		request_free(req);
-	else
-		session_send(s, req);
+		return false;
+	}
+	session_send(s, req);
+	return true;
 }
 
 static struct request *pop(struct session *s)

@@ -17,6 +17,7 @@
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
 #include "server/net/notices.h"
+#include "server/net/registry.h"
 #include "server/net/sending.h"
 #include "server/net/upkeep.h"
 #include "server/net/uploads.h"
@@ -147,6 +148,7 @@ static void let_go(struct session *s)
 {
 	buf_done(&s->in);
 	notices_remove(s->net->notices, s);
+	registry_remove(s->net->registry, s);
 	forget(s);
 	waits_cancel(s->net->waits, s);
 	upkeep_cancel(s->net->upkeep, s);

@@ -30,6 +30,7 @@ struct error_info;
 struct net;
 struct request;
 struct waiter;
+struct worker_entry;
 
 enum session_state { SESSION_OPEN, SESSION_ENDING, SESSION_LINGERING, SESSION_CLOSED, SESSION_STATES };
 
@@ -69,8 +70,9 @@ struct session {
 
 	struct waiter *waiters;
 	unsigned uploads;
-	struct session *next_told;  /* see notices.h */
-	struct session **told_link; /* NULL: not to be told */
+	struct session *next_told;   /* see notices.h */
+	struct session **told_link;  /* NULL: not to be told */
+	struct worker_entry *worker; /* see registry.h; NULL: it is none */
 
 	struct command forget; /* lets parked leases go */
 	struct mail forgotten;
@@ -92,9 +94,9 @@ void session_drop(struct session *s);
  * that there was no memory for one: the session is closed, because its peer would wait for ever. */
 void session_send(struct session *s, struct request *req);
 
-/* Sends a notification, if the session is open and subscribed to them. Not where it has its fill of what it does not
- * read, nor where there is no memory: a notification is never owed. */
-void session_notify(struct session *s, const char *method, const struct message *m, const void *params);
+/* Sends a notification, if the session is open and subscribed to them. False where it does not: also where it has its
+ * fill of what it does not read, and where there is no memory: a notification is never owed. */
+bool session_notify(struct session *s, const char *method, const struct message *m, const void *params);
 
 /* True while it has as many requests open, or as many bytes under way, as it may. */
 bool session_has_its_fill(const struct session *s);

@@ -39,6 +39,9 @@ static const char *const names[STORE_TABLES] = {
 	[TABLE_BLOBS] = "the blob list",
 	[TABLE_TOMBSTONES] = "tombstones",
 	[TABLE_SET_ASIDE] = "set aside",
+	[TABLE_LIMITS] = "limits",
+	[TABLE_GROUPS] = "groups",
+	[TABLE_WEIGHTS] = "weights",
 };
 
 const char *copy_table_name(enum store_table table)

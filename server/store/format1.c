@@ -187,13 +187,13 @@ int format1_read_input(struct slice bytes, struct job_input *ret, int64_t *ret_r
 	return end_read(&r);
 }
 
-int format1_read_queue(struct slice bytes, struct queue_record *ret)
+int format1_read_queue(struct slice bytes, struct queue_record *ret, uint64_t *ret_last_tag)
 {
 	struct reader r;
 
 	if (begin_read(bytes, &r) < 0)
 		return ERR_CORRUPT;
-	*ret = (struct queue_record){ .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1 };
+	*ret = (struct queue_record){ .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1, .weight = 1 };
 	ret->backoff = (struct backoff){ .base_ms = -1, .max_ms = -1, .factor = -1, .jitter = -1 };
 	ret->name = get_bytes(&r);
 	ret->title = get_bytes(&r);
@@ -203,11 +203,13 @@ int format1_read_queue(struct slice bytes, struct queue_record *ret)
 	for (int i = 0; i < PRIORITIES; i++)
 		ret->ready[i] = get_i64(&r);
 	ret->put_total = get_i64(&r);
-	ret->next_tag = get_number(&r, 8);
-	ret->lease_rate = get_double(&r);
-	ret->run_ms = get_double(&r);
-	ret->rate_at_ms = get_i64(&r);
-	ret->rate_since_ms = get_i64(&r);
+	*ret_last_tag = get_number(&r, 8);
+	/* The rate was one of leases, which says little: it is found out anew. */
+	get_double(&r);
+	ret->pace.run_ms = get_double(&r);
+	ret->pace.spread_ms = ret->pace.run_ms / 2;
+	get_i64(&r);
+	get_i64(&r);
 	return end_read(&r);
 }
 

@@ -16,7 +16,8 @@
 int format1_read_job(struct slice bytes, struct job *ret);
 /* The job's time to keep results stood here then: −1 for none. */
 int format1_read_input(struct slice bytes, struct job_input *ret, int64_t *ret_result_ttl_ms);
-int format1_read_queue(struct slice bytes, struct queue_record *ret);
+/* *ret_last_tag: of the places in line that were given, counted up over all priorities. */
+int format1_read_queue(struct slice bytes, struct queue_record *ret, uint64_t *ret_last_tag);
 int format1_read_tombstone(struct slice bytes, int64_t *ret_at_ms);
 /* The name in a queue's record whose checksum is wrong; it may be wrong too. Empty where none can be made out. */
 struct slice format1_guess_name(struct slice bytes);

@@ -14,7 +14,8 @@ static void add_number(struct key *k, uint64_t n, unsigned bytes)
 static void add_bytes(struct key *k, const void *data, size_t size)
 {
 	assert(size <= KEY_MAX - k->size);
-	memcpy(k->bytes + k->size, data, size);
+	if (size > 0)
+		memcpy(k->bytes + k->size, data, size);
 	k->size += size;
 }
 
@@ -75,6 +76,14 @@ struct key key_idempotency(uint32_t queue, struct slice word)
 	struct key k = key_queue(queue);
 
 	add_bytes(&k, word.data, word.size);
+	return k;
+}
+
+struct key key_group(uint32_t queue, uint8_t priority, struct slice group)
+{
+	struct key k = key_ready_from(queue, priority);
+
+	add_bytes(&k, group.data, group.size);
 	return k;
 }
 
@@ -169,6 +178,18 @@ int key_read_ready(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority,
 	*ret_priority = (uint8_t)take_number(&p, 1);
 	*ret_tag = take_number(&p, 8);
 	take_uuid(&p, ret_id);
+	return 0;
+}
+
+int key_read_group(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority, struct slice *ret_group)
+{
+	const uint8_t *p = key.data;
+
+	if (key.size <= 4 + 1)
+		return ERR_CORRUPT;
+	*ret_queue = (uint32_t)take_number(&p, 4);
+	*ret_priority = (uint8_t)take_number(&p, 1);
+	*ret_group = slice_of(p, key.size - 5);
 	return 0;
 }
 

@@ -28,6 +28,8 @@ struct key key_ready(uint32_t queue, uint8_t priority, uint64_t tag, const struc
 struct key key_ready_from(uint32_t queue, uint8_t priority);
 struct key key_due(int64_t at_ms, const struct uuid *id);
 struct key key_idempotency(uint32_t queue, struct slice word);
+/* A group's jobs in a line, or (priority 0) its weight in a queue. group: at most 128 bytes. */
+struct key key_group(uint32_t queue, uint8_t priority, struct slice group);
 struct key key_artifact(const struct uuid *job, struct slice name);
 struct key key_word(const char *word);
 struct key key_name(struct slice name);
@@ -41,6 +43,8 @@ int key_read_queue(struct slice key, uint32_t *ret);
 int key_read_job(struct slice key, struct uuid *ret);
 int key_read_ready(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority, uint64_t *ret_tag,
 		   struct uuid *ret_id);
+/* group points into key. */
+int key_read_group(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority, struct slice *ret_group);
 int key_read_due(struct slice key, int64_t *ret_at_ms, struct uuid *ret_id);
 /* name points into key. */
 int key_read_artifact(struct slice key, struct uuid *ret_job, struct slice *ret_name);

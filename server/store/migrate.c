@@ -13,6 +13,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "server/store/format1.h"
+#include "server/store/format2.h"
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/records.h"
@@ -28,6 +29,7 @@
 struct old_queue {
 	bool damaged;
 	uint64_t last_tag;     /* of its jobs */
+	uint64_t given_tag;    /* the last that its record knows of */
 	char guess[NAME_SIZE]; /* of a damaged one: what its record still tells */
 	char name[NAME_SIZE];
 	char *title;
@@ -102,7 +104,9 @@ static void take_damaged(struct migration *m, struct slice guess)
 	struct old_queue *q = &m->queues[m->queue_count++];
 
 	q->damaged = true;
-	q->record = (struct queue_record){ .paused = true, .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1 };
+	q->record = (struct queue_record){
+		.paused = true, .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1, .weight = 1
+	};
 	q->record.backoff = (struct backoff){ .base_ms = -1, .max_ms = -1, .factor = -1, .jitter = -1 };
 	if (guess.size < NAME_SIZE)
 		snprintf(q->guess, sizeof(q->guess), "%.*s", SLICE_FMT(guess));
@@ -114,7 +118,7 @@ static int take_queue(struct migration *m, uint32_t number, struct slice value)
 
 	while (m->queue_count < number)
 		take_damaged(m, slice_of(NULL, 0));
-	if (format1_read_queue(value, &q->record) < 0 || q->record.name.size >= NAME_SIZE) {
+	if (format1_read_queue(value, &q->record, &q->given_tag) < 0 || q->record.name.size >= NAME_SIZE) {
 		take_damaged(m, format1_guess_name(value));
 		return 0;
 	}
@@ -147,6 +151,13 @@ static int read_queues(struct migration *m)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* Jobs were given their places by counting: whoever comes now stands behind them. Their distances say nothing. */
+static void go_on_behind(struct queue_record *q, uint64_t last_tag)
+{
+	for (int p = 0; p < PRIORITIES; p++)
+		q->lines[p] = (struct fair_line){ .finish = last_tag + 1, .last = last_tag + 1, .grouped = true };
+}
+
 static int write_queue(struct migration *m, uint32_t number)
 {
 	struct old_queue *q = &m->queues[number];
@@ -155,8 +166,9 @@ static int write_queue(struct migration *m, uint32_t number)
 	int rc;
 
 	q->record.name = slice_str(q->name);
-	if (q->record.next_tag < q->last_tag)
-		q->record.next_tag = q->last_tag;
+	if (q->given_tag < q->last_tag)
+		q->given_tag = q->last_tag;
+	go_on_behind(&q->record, q->given_tag);
 	if (q->damaged)
 		q->record.put_total = (int64_t)q->last_tag;
 	buf_reset(&m->job);
@@ -388,7 +400,8 @@ static int migrate_all(struct migration *m)
 
 	rc = store_count(m->txn, TABLE_JOBS, &m->jobs_total);
 	if (rc == 0)
-		tell(m, "migrating the data directory from format 1 to format 2: %lld jobs", (long long)m->jobs_total);
+		tell(m, "migrating the data directory from format 1 to format %d: %lld jobs", STORE_FORMAT,
+		     (long long)m->jobs_total);
 	if (rc == 0)
 		rc = read_queues(m);
 	if (rc == 0) {
@@ -429,6 +442,49 @@ static int from_1(struct store_txn *t, const struct store_options *options)
 	buf_done(&m->job);
 	buf_done(&m->input);
 	return rc;
+}
+
+/* ---- from the second format: the queues' records alone ---- */
+
+/* A damaged one stays as it is: the engine makes it anew, as always. */
+static int rewrite_queue(struct store_txn *t, const struct key *key, struct slice value, struct buf *scratch)
+{
+	struct queue_record q;
+	uint64_t last_tag;
+	int rc;
+
+	if (format2_read_queue(value, &q, &last_tag) < 0)
+		return 0;
+	go_on_behind(&q, last_tag);
+	buf_reset(scratch);
+	rc = record_write_queue(scratch, &q);
+	return rc == 0 ? store_put(t, TABLE_QUEUES, key_slice(key), buf_slice(scratch)) : rc;
+}
+
+static int from_2(struct store_txn *t, const struct store_options *options)
+{
+	_cleanup_(buf_done) struct buf scratch;
+	struct key from = { .size = 0 };
+	struct slice key, value;
+	long queues = 0;
+	char line[128];
+	int rc;
+
+	buf_init(&scratch, RECORD_MAX);
+	while ((rc = store_seek(t, TABLE_QUEUES, key_slice(&from), &key, &value)) == 0) {
+		struct key at = key_copy(key);
+
+		rc = rewrite_queue(t, &at, value, &scratch);
+		if (rc < 0)
+			return rc;
+		from = key_above(key_slice(&at));
+		queues++;
+	}
+	snprintf(line, sizeof(line), "migrating the data directory from format 2 to format %d: %ld queues",
+		 STORE_FORMAT, queues);
+	if (rc == ERR_NOT_FOUND && options->notice)
+		options->notice(options->notice_user, line);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 /* A store that is new has neither a word nor another table. Any other has a format: to take it for new would be to take
@@ -490,6 +546,8 @@ int migrate_run(struct store_txn *t, uint32_t format, const struct store_options
 		return 0;
 	if (format == 1)
 		rc = from_1(t, options);
+	if (format == 2)
+		rc = from_2(t, options);
 	if (rc == 0)
 		rc = store_put(t, TABLE_META, key_slice(&key), slice_of(&present, sizeof(present)));
 	if (rc < 0 && format != 0)

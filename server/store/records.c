@@ -1,146 +1,17 @@
-/* One writer and one reader of primitive values; each record is a list of calls of them, the same list in the same
- * order on both sides. A reader that runs past the end goes on giving zeros and is found out once, at the end.
+/* Each record is a list of calls of record_bytes.h's writer and reader, the same list in the same order on both sides.
  */
 #include "server/store/records.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include <endian.h>
 #include <string.h>
 
 #include "proto/error.h"
-
-#define CHECKSUM_SIZE 8
-
-/* ---- primitives ---- */
-
-static inline void put_number(struct buf *out, uint64_t n, unsigned bytes)
-{
-	uint64_t little = htole64(n);
-
-	buf_append(out, &little, bytes);
-}
-
-static void put_i64(struct buf *out, int64_t n)
-{
-	put_number(out, (uint64_t)n, 8);
-}
-
-static void put_double(struct buf *out, double d)
-{
-	uint64_t n;
-
-	memcpy(&n, &d, sizeof(n));
-	put_number(out, n, 8);
-}
-
-static void put_bytes(struct buf *out, struct slice s)
-{
-	put_number(out, s.size, 4);
-	buf_append(out, s.data, s.size);
-}
-
-static void begin_record(struct buf *out)
-{
-	put_number(out, 0, CHECKSUM_SIZE);
-}
-
-static int end_record(struct buf *out, size_t start)
-{
-	uint64_t sum;
-
-	if (buf_error(out))
-		return buf_error(out);
-	sum = XXH3_64bits(out->data + start + CHECKSUM_SIZE, out->size - start - CHECKSUM_SIZE);
-	sum = htole64(sum);
-	memcpy(out->data + start, &sum, sizeof(sum));
-	return 0;
-}
-
-struct reader {
-	const uint8_t *at;
-	size_t left;
-	bool short_of; /* it ended too early */
-};
-
-static inline uint64_t get_number(struct reader *r, unsigned bytes)
-{
-	uint64_t little = 0;
-
-	if (r->left < bytes) {
-		r->short_of = true;
-		return 0;
-	}
-	memcpy(&little, r->at, bytes);
-	r->at += bytes;
-	r->left -= bytes;
-	return le64toh(little);
-}
-
-/* Of a fixed size. */
-static inline void get_array(struct reader *r, uint8_t *ret, size_t size)
-{
-	if (r->left < size) {
-		r->short_of = true;
-		memset(ret, 0, size);
-		return;
-	}
-	memcpy(ret, r->at, size);
-	r->at += size;
-	r->left -= size;
-}
-
-static int64_t get_i64(struct reader *r)
-{
-	return (int64_t)get_number(r, 8);
-}
-
-static double get_double(struct reader *r)
-{
-	uint64_t n = get_number(r, 8);
-	double d;
-
-	memcpy(&d, &n, sizeof(d));
-	return d;
-}
-
-static struct slice get_bytes(struct reader *r)
-{
-	size_t size = get_number(r, 4);
-	struct slice s;
-
-	if (size > r->left) {
-		r->short_of = true;
-		return slice_of(NULL, 0);
-	}
-	s = slice_of(r->at, size);
-	r->at += size;
-	r->left -= size;
-	return s;
-}
-
-static int begin_read(struct slice bytes, struct reader *ret)
-{
-	struct reader sum = { bytes.data, bytes.size, false };
-	uint64_t stored = get_number(&sum, CHECKSUM_SIZE);
-
-	if (sum.short_of || stored != XXH3_64bits(sum.at, sum.left))
-		return ERR_CORRUPT;
-	*ret = sum;
-	return 0;
-}
+#include "server/store/record_bytes.h"
 
 bool record_is_whole(struct slice bytes)
 {
 	struct reader r;
 
 	return begin_read(bytes, &r) == 0;
-}
-
-static int end_read(const struct reader *r)
-{
-	return r->short_of || r->left > 0 ? ERR_CORRUPT : 0;
 }
 
 /* ---- jobs ---- */
@@ -366,6 +237,48 @@ int record_read_artifact(struct slice bytes, struct artifact *ret)
 #define QUEUE_PAUSED  0x01u
 #define QUEUE_RECOUNT 0x02u
 
+static void put_line(struct buf *out, const struct fair_line *line)
+{
+	put_number(out, line->now, 8);
+	put_number(out, line->finish, 8);
+	put_number(out, line->last, 8);
+	put_number(out, line->grouped, 1);
+}
+
+static struct fair_line get_line(struct reader *r)
+{
+	struct fair_line line;
+
+	line.now = get_number(r, 8);
+	line.finish = get_number(r, 8);
+	line.last = get_number(r, 8);
+	line.grouped = get_number(r, 1) != 0;
+	return line;
+}
+
+static void put_pace(struct buf *out, const struct pace *p)
+{
+	put_double(out, p->fast);
+	put_double(out, p->slow);
+	put_i64(out, p->at_ms);
+	put_i64(out, p->since_ms);
+	put_double(out, p->run_ms);
+	put_double(out, p->spread_ms);
+}
+
+static struct pace get_pace(struct reader *r)
+{
+	struct pace p;
+
+	p.fast = get_double(r);
+	p.slow = get_double(r);
+	p.at_ms = get_i64(r);
+	p.since_ms = get_i64(r);
+	p.run_ms = get_double(r);
+	p.spread_ms = get_double(r);
+	return p;
+}
+
 int record_write_queue(struct buf *out, const struct queue_record *q)
 {
 	size_t start = out->size;
@@ -373,6 +286,9 @@ int record_write_queue(struct buf *out, const struct queue_record *q)
 	begin_record(out);
 	put_bytes(out, q->name);
 	put_bytes(out, q->title);
+	put_bytes(out, q->limit);
+	put_number(out, q->weight, 4);
+	put_number(out, q->admit, 1);
 	put_number(out, (q->paused ? QUEUE_PAUSED : 0) | (q->recount ? QUEUE_RECOUNT : 0), 1);
 	put_i64(out, q->max_jobs);
 	put_i64(out, q->max_bytes);
@@ -386,11 +302,10 @@ int record_write_queue(struct buf *out, const struct queue_record *q)
 	for (int i = 0; i < PRIORITIES; i++)
 		put_i64(out, q->ready[i]);
 	put_i64(out, q->put_total);
-	put_number(out, q->next_tag, 8);
-	put_double(out, q->lease_rate);
-	put_double(out, q->run_ms);
-	put_i64(out, q->rate_at_ms);
-	put_i64(out, q->rate_since_ms);
+	put_i64(out, q->lease_total);
+	for (int i = 0; i < PRIORITIES; i++)
+		put_line(out, &q->lines[i]);
+	put_pace(out, &q->pace);
 	return end_record(out, start);
 }
 
@@ -404,6 +319,9 @@ int record_read_queue(struct slice bytes, struct queue_record *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->name = get_bytes(&r);
 	ret->title = get_bytes(&r);
+	ret->limit = get_bytes(&r);
+	ret->weight = (uint32_t)get_number(&r, 4);
+	ret->admit = (uint8_t)get_number(&r, 1);
 	flags = (unsigned)get_number(&r, 1);
 	ret->paused = flags & QUEUE_PAUSED;
 	ret->recount = flags & QUEUE_RECOUNT;
@@ -419,11 +337,12 @@ int record_read_queue(struct slice bytes, struct queue_record *ret)
 	for (int i = 0; i < PRIORITIES; i++)
 		ret->ready[i] = get_i64(&r);
 	ret->put_total = get_i64(&r);
-	ret->next_tag = get_number(&r, 8);
-	ret->lease_rate = get_double(&r);
-	ret->run_ms = get_double(&r);
-	ret->rate_at_ms = get_i64(&r);
-	ret->rate_since_ms = get_i64(&r);
+	ret->lease_total = get_i64(&r);
+	for (int i = 0; i < PRIORITIES; i++)
+		ret->lines[i] = get_line(&r);
+	ret->pace = get_pace(&r);
+	if (ret->weight == 0 || ret->admit >= ADMISSIONS)
+		return ERR_CORRUPT;
 	return end_read(&r);
 }
 
@@ -465,6 +384,50 @@ int record_read_moment(struct slice bytes, int64_t *ret_at_ms)
 		return ERR_CORRUPT;
 	*ret_at_ms = get_i64(&r);
 	return end_read(&r);
+}
+
+static int write_u64(struct buf *out, uint64_t n)
+{
+	size_t start = out->size;
+
+	begin_record(out);
+	put_number(out, n, 8);
+	return end_record(out, start);
+}
+
+static int read_u64(struct slice bytes, uint64_t *ret)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	*ret = get_number(&r, 8);
+	return end_read(&r);
+}
+
+int record_write_finish(struct buf *out, uint64_t finish)
+{
+	return write_u64(out, finish);
+}
+
+int record_read_finish(struct slice bytes, uint64_t *ret)
+{
+	return read_u64(bytes, ret);
+}
+
+int record_write_weight(struct buf *out, uint32_t weight)
+{
+	return write_u64(out, weight);
+}
+
+int record_read_weight(struct slice bytes, uint32_t *ret)
+{
+	uint64_t n;
+
+	if (read_u64(bytes, &n) < 0 || n == 0 || n > UINT32_MAX)
+		return ERR_CORRUPT;
+	*ret = (uint32_t)n;
+	return 0;
 }
 
 int record_write_tombstone(struct buf *out, const struct tombstone *stone)

@@ -38,7 +38,7 @@ struct job {
 	int64_t attempt_deadline_at_ms;
 	int64_t expires_at_ms; /* when a finished job's artifacts go, and after that its record */
 	int64_t due_at_ms;     /* the job's one entry in TABLE_DUE; 0: none */
-	uint64_t tag;	       /* of its entry in TABLE_READY */
+	uint64_t tag;	       /* of its entry in TABLE_READY; 0: it was never in line */
 	int64_t error_at_ms;
 	int64_t call_ms;       /* what the last call to the API took, as the worker said */
 	int64_t result_ttl_ms; /* −1: the queue's or the server's */
@@ -94,9 +94,30 @@ struct tombstone {
 	bool link_revoked;
 };
 
+/* The jobs of one priority in a queue, as server/flow/fair.h orders them. */
+struct fair_line {
+	uint64_t now;	 /* virtual time: the greatest tag that was served */
+	uint64_t finish; /* of the jobs without a group */
+	uint64_t last;	 /* the greatest finish tag of any group */
+	bool grouped;	 /* there may be jobs with a group in it */
+};
+
+/* How fast a queue goes: what estimates are made of, see server/flow/estimate.h. */
+struct pace {
+	double fast;	  /* jobs done with a millisecond, in an average that forgets within a minute */
+	double slow;	  /* in one that forgets within ten */
+	int64_t at_ms;	  /* when both were brought up to date */
+	int64_t since_ms; /* when counting began */
+	double run_ms;	  /* what an attempt that succeeded took, smoothed; 0: none yet */
+	double spread_ms; /* by how much they differ from that, smoothed */
+};
+
 struct queue_record {
 	struct slice name;
 	struct slice title;
+	struct slice limit; /* the name of the limit that its jobs count for; empty: none */
+	uint32_t weight;    /* its share where a lease names several queues, 1 to 1,000 */
+	uint8_t admit;	    /* enum admission */
 	bool paused;
 	bool recount;		    /* a damaged job was taken out of the counts: the next start counts anew */
 	int64_t max_jobs;	    /* not finished, at once; −1: no bound */
@@ -109,12 +130,9 @@ struct queue_record {
 	int64_t counts[JOB_STATES];
 	int64_t ready[PRIORITIES]; /* of counts[JOB_READY], by priority */
 	int64_t put_total;
-	uint64_t next_tag;
-	/* What estimates are made of; see estimate.h. */
-	double lease_rate;     /* leases a millisecond, decaying */
-	double run_ms;	       /* what an attempt that succeeded took, smoothed; 0: none yet */
-	int64_t rate_at_ms;    /* when lease_rate was brought up to date */
-	int64_t rate_since_ms; /* when counting began */
+	int64_t lease_total;
+	struct fair_line lines[PRIORITIES];
+	struct pace pace;
 };
 
 /* Each appends the record to out (reset by the caller); the error of out. */
@@ -125,6 +143,8 @@ int record_write_queue(struct buf *out, const struct queue_record *q);
 int record_write_bytes(struct buf *out, struct slice data); /* a checkpoint */
 int record_write_moment(struct buf *out, int64_t at_ms);    /* a job set aside */
 int record_write_tombstone(struct buf *out, const struct tombstone *stone);
+int record_write_finish(struct buf *out, uint64_t finish); /* a group's in a line */
+int record_write_weight(struct buf *out, uint32_t weight); /* a group's in a queue */
 
 /* Whether the checksum is right, of whatever record it is. */
 bool record_is_whole(struct slice bytes);
@@ -137,6 +157,8 @@ int record_read_queue(struct slice bytes, struct queue_record *ret);
 int record_read_bytes(struct slice bytes, struct slice *ret);
 int record_read_moment(struct slice bytes, int64_t *ret_at_ms);
 int record_read_tombstone(struct slice bytes, struct tombstone *ret);
+int record_read_finish(struct slice bytes, uint64_t *ret);
+int record_read_weight(struct slice bytes, uint32_t *ret);
 
 /* What an entry of TABLE_DUE says of its job, so that it can be taken out of its queue's counts when its own record is
  * damaged. No checksum: it is believed only then. ERR_CORRUPT for another shape, which a tombstone's entry has. */

@@ -42,6 +42,9 @@ enum store_table {
 	TABLE_BLOBS,	   /* blob id → job id: which blob files are in use */
 	TABLE_TOMBSTONES,  /* job id → tombstone */
 	TABLE_SET_ASIDE, /* job id → moment its record was found damaged: no index leads to it, no queue counts it */
+	TABLE_LIMITS,	 /* limit name → limit record */
+	TABLE_GROUPS,	 /* (queue, priority, group) → the group's finish tag in that line, where it matters */
+	TABLE_WEIGHTS,	 /* (queue, 0, group) → the group's weight in that queue, where an operator gave one */
 	STORE_TABLES
 };
 

@@ -53,6 +53,9 @@ static const char *const table_names[STORE_TABLES] = {
 	[TABLE_TOMBSTONES] = "tombstones",
 	[TABLE_NAMES] = "names",
 	[TABLE_SET_ASIDE] = "set_aside",
+	[TABLE_LIMITS] = "limits",
+	[TABLE_GROUPS] = "groups",
+	[TABLE_WEIGHTS] = "weights",
 };
 
 static _Thread_local int last_error;

@@ -180,6 +180,8 @@ static void sum_up(struct check *c, const struct job *job)
 	sum->counts[job->state]++;
 	if (job->state == JOB_READY)
 		sum->ready[job->priority]++;
+	if (job->state == JOB_READY && job->tag > sum->last[job->priority])
+		sum->last[job->priority] = job->tag;
 	if (!job_state_final(job->state))
 		sum->bytes += job->bytes;
 }
@@ -262,9 +264,12 @@ static int check_queues(struct check *c)
 		if (rc == ERR_NOT_FOUND || record_read_queue(value, &q) < 0 || q.name.size == 0 ||
 		    q.name.size > KEY_MAX) {
 			check_breach(c, "queue %u: its record is missing or damaged", i);
+			/* Where its lines end is not known. */
+			memset(c->sums[i].last, 0xff, sizeof(c->sums[i].last));
 			continue;
 		}
 		check_sums(c, &q, &c->sums[i]);
+		check_lines(c, &q, &c->sums[i]);
 		check_name(c, i, q.name);
 	}
 	return 0;
@@ -294,6 +299,8 @@ static int check_records(struct check *c)
 		rc = check_walk(c, TABLE_JOBS, check_job);
 	if (rc == 0)
 		rc = check_queues(c);
+	if (rc == 0)
+		rc = check_flow(c);
 	if (rc == 0)
 		rc = check_tables(c);
 	if (rc == 0)

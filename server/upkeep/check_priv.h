@@ -17,6 +17,7 @@ struct queue_sum {
 	int64_t counts[JOB_STATES];
 	int64_t ready[PRIORITIES];
 	int64_t bytes;
+	uint64_t last[PRIORITIES]; /* the furthest place of a ready job; once the queue is checked, of its line */
 };
 
 struct check {
@@ -59,5 +60,12 @@ int check_tables(struct check *c);
 int check_artifacts(struct check *c);
 /* The files themselves; in transactions of its own, with c->txn ended. */
 int check_files(struct check *c);
+
+/* ---- check_flow.c ---- */
+
+/* The lines and the limit of a queue whose jobs have been looked at. */
+void check_lines(struct check *c, const struct queue_record *q, struct queue_sum *sum);
+/* Limits, places and weights of groups; after the queues. */
+int check_flow(struct check *c);
 
 #endif

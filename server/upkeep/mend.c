@@ -14,6 +14,7 @@
 #include "server/engine/queues.h"
 #include "server/store/copy.h"
 #include "server/store/layout.h"
+#include "server/store/limit_record.h"
 #include "server/upkeep/mend_priv.h"
 
 #define ASK_EVERY  4096	     /* rows */
@@ -334,6 +335,51 @@ static void mend_numbers(struct mend *m)
 	mend_walk(m, TABLE_NAMES, mend_name);
 }
 
+/* The engine makes a limit that a queue names anew, and gives a group its place and weight: what is damaged or leads
+ * nowhere is of no use. */
+static void mend_limit(struct mend *m, struct slice key, struct slice value)
+{
+	struct limit_record l;
+
+	if (record_read_limit(value, &l) < 0)
+		mend_drop(m, TABLE_LIMITS, key, NULL, "is damaged");
+	else if (!slice_equal(l.name, key))
+		mend_move(m, TABLE_LIMITS, key_copy(key), key_name(l.name));
+}
+
+static bool leads_to_queue(struct mend *m, struct slice key)
+{
+	struct slice group;
+	uint32_t queue;
+	uint8_t priority;
+
+	return key_read_group(key, &queue, &priority, &group) == 0 && priority < PRIORITIES &&
+	       mend_has(m, TABLE_QUEUES, key_queue(queue));
+}
+
+static void mend_group(struct mend *m, struct slice key, struct slice value)
+{
+	uint64_t finish;
+
+	if (!leads_to_queue(m, key) || record_read_finish(value, &finish) < 0)
+		mend_drop(m, TABLE_GROUPS, key, NULL, "is damaged or leads to no queue");
+}
+
+static void mend_weight(struct mend *m, struct slice key, struct slice value)
+{
+	uint32_t weight;
+
+	if (!leads_to_queue(m, key) || record_read_weight(value, &weight) < 0)
+		mend_drop(m, TABLE_WEIGHTS, key, NULL, "is damaged or leads to no queue");
+}
+
+static void mend_flow(struct mend *m)
+{
+	mend_walk(m, TABLE_LIMITS, mend_limit);
+	mend_walk(m, TABLE_GROUPS, mend_group);
+	mend_walk(m, TABLE_WEIGHTS, mend_weight);
+}
+
 static void count_queues(struct mend *m)
 {
 	mend_walk(m, TABLE_QUEUES, set_counts);
@@ -374,8 +420,8 @@ static void count_rows(struct mend *m)
 
 int mend_store(const struct mend_options *options, struct mend_result *ret)
 {
-	static void (*const all[])(struct mend * m) = { count_rows, mend_numbers, mend_identities,
-							mend_rows,  mend_demands, mend_queues };
+	static void (*const all[])(struct mend * m) = { count_rows,   mend_numbers, mend_identities, mend_rows,
+							mend_demands, mend_queues,  mend_flow };
 	static void (*const damage_only[])(struct mend * m) = { count_rows, mend_identities, mend_find_affected,
 								mend_sum_up, count_queues };
 	_cleanup_free_ struct mend_sum *sums = calloc(QUEUES_MAX, sizeof(*sums));

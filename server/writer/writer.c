@@ -43,11 +43,13 @@ struct writer {
 	struct command *taken; /* out of the queue, for the next batches */
 	struct log_pause failures;
 	struct log_pause leftovers;
-	char why[64];	 /* what the last batch that was taken back ran into */
-	bool damage;	 /* that was a damaged page */
-	int failure;	 /* of the last batch, where it was taken back; not for a damaged page */
-	bool reloaded;	 /* the engine has read the queues again, or is to, since the last look at the damaged ones */
-	size_t repaired; /* damaged queues that were told since the last commit */
+	char why[64];  /* what the last batch that was taken back ran into */
+	bool damage;   /* that was a damaged page */
+	int failure;   /* of the last batch, where it was taken back; not for a damaged page */
+	bool reloaded; /* the engine has read the queues again, or is to, since the last look at the damaged ones */
+	/* Damaged queues and limits that were told since the last commit. */
+	size_t repaired;
+	size_t repaired_limits;
 	struct doubtful doubtful;
 
 	struct {
@@ -68,6 +70,19 @@ struct writer {
 	struct writer_stats stats;
 };
 
+static void log_repaired_limits(struct writer *w)
+{
+	const char *name;
+	size_t i = 0;
+
+	for (; (name = engine_repaired_limit(w->engine, i)); i++)
+		if (i >= w->repaired_limits)
+			log_error("limit %s: its record is damaged in the store or gone; it lets one call begin at a "
+				  "time until you set it anew (raincheck limit set)",
+				  name);
+	w->repaired_limits = i;
+}
+
 /* Those that were not told yet. */
 static void log_repaired(struct writer *w)
 {
@@ -81,6 +96,7 @@ static void log_repaired(struct writer *w)
 				"defaults again, and it is paused: look at them, then resume it",
 				name);
 	w->repaired = i;
+	log_repaired_limits(w);
 }
 
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret)

@@ -17,6 +17,10 @@ WORDS = {
     "failure_kind_names": "timeout",
     "role_names": "worker",
     "extend_status_names": "ok",
+    "admission_names": "deadline",
+    "limit_state_names": "full",
+    "breaker_phase_names": "closed",
+    "worker_state_names": "active",
 }
 SHAPES = {"sha256": "ab" * 32, "progress": 0.5, "jitter": 0.5, "factor": 2.0}
 SCALARS = {"STR": "text", "ASCII": "video/mp4", "NAME": "videos", "BYTES": b"\x00\xc1bytes", "INT": 1, "FLOAT": 1.0,
@@ -27,8 +31,8 @@ def read_table():
     """The fields of every message, and the methods, as the text of the table has them."""
     text = re.sub(r"/\*.*?\*/", "", open(TABLE, encoding="utf-8").read(), flags=re.S).replace("\\\n", " ")
     messages = {}
-    for name, body in re.findall(r"#define FIELDS_(\w+)\(F, E, S, L, N, P\)(.*)", text):
-        messages[name] = re.findall(r"\b([FESLNP])\(([^()]*)\)", body)
+    for name, body in re.findall(r"#define FIELDS_(\w+)\(F, E, S, L, N, P, W\)(.*)", text):
+        messages[name] = re.findall(r"\b([FESLNPW])\(([^()]*)\)", body)
     methods = re.findall(r'X\((\w+), "([\w.]+)", \w+, (\w+), (\w+)\)', text)
     assert len(messages) > 40 and len(methods) > 20, "the table is not written as it was"
     return messages, methods
@@ -46,6 +50,8 @@ def value(messages, kind, arguments, full):
         return [build(messages, arguments[2], full)] * (2 if full else 1)
     if kind == "N":
         return ["videos", "_webhooks"]
+    if kind == "W":
+        return {"vip": 5, "free": 1}
     return {"key": "value", "other": ""}
 
 

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "server/upkeep/check.h"
 
 static struct rig *current; /* callbacks carry no user pointer; a test has one rig */
@@ -34,6 +36,8 @@ static const struct message *result_of(enum command_kind kind, const void *param
 										       : &MSG_job_change_result;
 	case COMMAND_QUEUE:
 		return &MSG_queue;
+	case COMMAND_LIMIT:
+		return ((const struct command_limit *)params)->action == LIMIT_DELETE ? &MSG_empty : &MSG_limit;
 	case COMMAND_LINK:
 		return ((const struct command_link *)params)->revoke ? &MSG_empty : &MSG_link_result;
 	default:
@@ -48,6 +52,8 @@ static void answer_cb(struct command *cmd, const struct message *m, const void *
 	assert_int_equal(message_encode(m, result, &current->bytes), 0);
 	current->answered_by = cmd;
 	current->code = 0;
+	if (current->told)
+		current->told(cmd, result);
 }
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)
@@ -126,6 +132,7 @@ static void close_store(struct rig *r)
 void rig_close(struct rig *r)
 {
 	close_store(r);
+	limits_view_done(&r->limits);
 	msgpack_zone_destroy(&r->zone);
 	buf_done(&r->bytes);
 	tempdir_remove(&r->dir);
@@ -402,10 +409,97 @@ int rig_state(struct rig *r, const struct uuid *id)
 
 struct msg_queue rig_queue(struct rig *r, const char *name)
 {
+	static struct group_weight weights[MAX_WEIGHTS];
 	struct msg_queue q;
 
 	store_abort(r->view_txn);
 	assert_int_equal(store_begin_read(r->store, &r->view_txn), 0);
-	assert_int_equal(view_queue_by_name(r->view_txn, slice_str(name), &q), 0);
+	assert_int_equal(view_queue_by_name(r->view_txn, slice_str(name), weights, &q), 0);
 	return q;
+}
+
+/* ---- flow control ---- */
+
+static void run_limit(struct rig *r, enum limit_action action, const char *limit, struct msg_limit_set set)
+{
+	struct command_limit command = { .action = action, .set = set };
+
+	command.set.has_limit = true;
+	command.set.limit = slice_str(limit);
+	rig_run(r, COMMAND_LIMIT, &command);
+}
+
+void rig_limit_set(struct rig *r, const char *limit, struct msg_limit_set set)
+{
+	run_limit(r, LIMIT_SET, limit, set);
+}
+
+void rig_limit_delete(struct rig *r, const char *limit)
+{
+	run_limit(r, LIMIT_DELETE, limit, (struct msg_limit_set){ 0 });
+}
+
+const struct msg_limit *rig_limit(struct rig *r, const char *limit)
+{
+	static const struct msg_limit none;
+	struct slice name = slice_str(limit);
+
+	store_abort(r->view_txn);
+	r->view_txn = NULL;
+	assert_int_equal(store_begin_read(r->store, &r->view_txn), 0);
+	limits_view_done(&r->limits);
+	r->code = view_limits(r->view_txn, r->now_ms, &name, &r->limits);
+	return r->code == 0 ? &r->limits.items[0] : &none;
+}
+
+void rig_queue_limit(struct rig *r, const char *queue, const char *limit)
+{
+	struct msg_queue_set set = { .has_limit = limit != NULL };
+
+	if (limit)
+		set.limit = slice_str(limit);
+	else
+		MESSAGE_SET_NIL(queue_set, &set, limit);
+	rig_queue_set(r, queue, set);
+}
+
+size_t rig_lease_many(struct rig *r, const char *const *queues, size_t count, int64_t max)
+{
+	struct slice names[MAX_QUEUES];
+	struct msg_job_lease lease = {
+		.has_queues = true, .queues = names, .queues_count = count, .has_max = true, .max = max
+	};
+
+	assert_in_range(count, 1, MAX_QUEUES);
+	for (size_t i = 0; i < count; i++)
+		names[i] = slice_str(queues[i]);
+	rig_run(r, COMMAND_LEASE, &lease);
+	return r->code == 0 ? r->answer.lease.jobs_count : 0;
+}
+
+struct uuid rig_put_many(struct rig *r, const char *queue, const char *group, size_t count)
+{
+	_cleanup_free_ struct put_item *items = calloc(count, sizeof(*items));
+	struct command_put params = { .items = items, .count = count, .many = true };
+
+	assert_non_null(items);
+	for (size_t i = 0; i < count; i++)
+		items[i].put = (struct msg_job_put){ .has_queue = true,
+						     .queue = slice_str(queue),
+						     .has_payload = true,
+						     .payload = slice_str(group ? group : queue),
+						     .has_group = group != NULL,
+						     .group = slice_str(group ? group : "") };
+	rig_run(r, COMMAND_PUT, &params);
+	assert_int_equal(r->code, 0);
+	return r->answer.put_many.jobs[0].id;
+}
+
+void rig_submit_all(struct rig *r, struct command *cmds, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		prepare(r, &cmds[i], cmds[i].kind, cmds[i].params);
+		cmds[i].next = i + 1 < count ? &cmds[i + 1] : NULL;
+	}
+	run_batch(r, count > 0 ? cmds : NULL);
 }

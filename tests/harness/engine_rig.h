@@ -10,6 +10,7 @@
 
 #include "server/engine/engine.h"
 #include "server/engine/view.h"
+#include "server/engine/view_limits.h"
 #include "tests/harness/tempdir.h"
 
 struct rig {
@@ -45,10 +46,15 @@ struct rig {
 		struct msg_job_change_result change;
 		struct msg_queue_purge_result purge;
 		struct msg_queue queue;
+		struct msg_limit limit;
 		struct msg_link_result link;
 	} answer;
 	struct job_view view;
 	struct store_txn *view_txn;
+	struct limits_view limits;
+
+	/* Hears every answer, within the batch that gives it; NULL: nobody does. */
+	void (*told)(struct command *cmd, const void *result);
 };
 
 void rig_open(struct rig *r);
@@ -94,5 +100,22 @@ int rig_state(struct rig *r, const struct uuid *id);
 struct msg_queue rig_queue(struct rig *r, const char *name);
 /* Fails the test unless the checker finds nothing. */
 void rig_check(struct rig *r);
+
+/* ---- flow control ---- */
+
+/* Sets what is there in set, whose limit is filled in. */
+void rig_limit_set(struct rig *r, const char *limit, struct msg_limit_set set);
+void rig_limit_delete(struct rig *r, const char *limit);
+/* The limit as it is now; valid until the next call. ERR_… in r->code where it is not there. */
+const struct msg_limit *rig_limit(struct rig *r, const char *limit);
+/* The queue's jobs count for this limit from now on; NULL: for none. */
+void rig_queue_limit(struct rig *r, const char *queue, const char *limit);
+/* Leases up to max from these queues; how many there were. */
+size_t rig_lease_many(struct rig *r, const char *const *queues, size_t count, int64_t max);
+/* Puts so many jobs, MAX_BATCH at most, in one batch; group: NULL for none, else the payload too. Ids follow one
+ * another from the returned one, see uuid_next(). */
+struct uuid rig_put_many(struct rig *r, const char *queue, const char *group, size_t count);
+/* Commands with a kind and params, in one batch, in this order. */
+void rig_submit_all(struct rig *r, struct command *cmds, size_t count);
 
 #endif

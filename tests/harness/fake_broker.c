@@ -350,12 +350,90 @@ struct msg_queue fake_queue(const char *name)
 			     .max_ms = 60000,
 			     .has_jitter = true,
 			     .jitter = 0.25 },
+		.has_weight = true,
+		.weight = 1,
+		.has_weights = true,
+		.has_admit = true,
 		.has_counts = true,
 		.counts = some_counts,
 		.has_bytes = true,
 		.bytes = 2048,
 		.has_put_total = true,
 		.put_total = 28,
+		.has_lease_total = true,
+		.lease_total = 17,
+	};
+}
+
+struct msg_queue_purge_result fake_purged(const char *name)
+{
+	struct msg_queue q = fake_queue(name);
+
+	return (struct msg_queue_purge_result){
+		.has_count = true,
+		.count = 3,
+		.has_queue = true,
+		.queue = q.queue,
+		.has_paused = true,
+		.has_max_attempts = true,
+		.has_backoff = true,
+		.has_weight = true,
+		.weight = q.weight,
+		.has_weights = true,
+		.has_admit = true,
+		.has_counts = true,
+		.counts = q.counts,
+		.has_bytes = true,
+		.has_put_total = true,
+		.put_total = q.put_total,
+		.has_lease_total = true,
+	};
+}
+
+struct msg_limit fake_limit(const char *name)
+{
+	return (struct msg_limit){
+		.has_limit = true,
+		.limit = slice_str(name),
+		.has_schedule = true,
+		.has_queues = true,
+		.has_now = true,
+		.now = { .has_state = true,
+			 .state = LIMIT_FREE,
+			 .has_in_flight = true,
+			 .has_waiting = true,
+			 .has_started = true,
+			 .has_succeeded = true,
+			 .has_failed = true,
+			 .has_throttled = true,
+			 .has_opened = true },
+	};
+}
+
+struct msg_worker_session fake_worker(const char *name)
+{
+	static struct slice queues[2];
+
+	queues[0] = slice_str("q");
+	queues[1] = slice_str("r");
+	return (struct msg_worker_session){
+		.has_name = true,
+		.name = slice_str(name),
+		.has_state = true,
+		.state = WORKER_ACTIVE,
+		.has_address = true,
+		.address = slice_str("192.0.2.7:41312"),
+		.has_queues = true,
+		.queues = queues,
+		.queues_count = ARRAY_SIZE(queues),
+		.has_slots = true,
+		.slots = 5,
+		.has_in_hand = true,
+		.in_hand = 3,
+		.has_waiting = true,
+		.waiting = 1,
+		.has_connected_at_ms = true,
+		.connected_at_ms = 1700000000000,
 	};
 }
 
@@ -376,6 +454,18 @@ struct msg_server_stats_result fake_stats(void)
 		.jobs = some_counts,
 		.has_put_total = true,
 		.put_total = 28,
+		.has_workers = true,
+		.workers = 2,
+		.has_slots = true,
+		.slots = 10,
+		.has_slots_free = true,
+		.slots_free = 4,
+		.has_oldest_ready_age_ms = true,
+		.oldest_ready_age_ms = 61000,
+		.has_backlog_ms = true,
+		.backlog_ms = 125000,
+		.has_wanted_concurrency = true,
+		.wanted_concurrency = 12,
 		.has_store = true,
 		.store = { .has_used_bytes = true,
 			   .used_bytes = 1 << 20,

@@ -45,6 +45,9 @@ struct fake_request {
 		struct msg_artifact_read *artifact_read;
 		struct msg_queue_name *queue_name;
 		struct msg_queue_set *queue_set;
+		struct msg_limit_name *limit_name;
+		struct msg_limit_set *limit_set;
+		struct msg_worker_name *worker_name;
 		struct msg_server_backup *backup;
 	};
 };
@@ -96,6 +99,12 @@ struct msg_job fake_job(const struct uuid *id, enum job_state state);
  * expired.
  */
 struct msg_queue fake_queue(const char *name);
+/* The answer to a purge of that queue, with 3 jobs canceled. */
+struct msg_queue_purge_result fake_purged(const char *name);
+/* A limit of that name likewise, with no bound and nothing under way. */
+struct msg_limit fake_limit(const char *name);
+/* A worker of that name, with 3 jobs in hand and 5 slots, that takes jobs of the queues "q" and "r". */
+struct msg_worker_session fake_worker(const char *name);
 /* A broker's state likewise, with the jobs of that queue. */
 struct msg_server_stats_result fake_stats(void);
 

@@ -21,7 +21,8 @@ from pynvim.msgpack_rpc.session import Session
 
 BUILD = os.environ.get("B", "build")
 QUEUE = {"queue", "title", "paused", "max_jobs", "max_bytes", "max_attempts", "backoff", "attempt_timeout_ms",
-         "result_ttl_ms", "counts", "bytes", "put_total", "oldest_ready_at_ms"}
+         "result_ttl_ms", "limit", "weight", "weights", "admit", "counts", "bytes", "put_total", "lease_total",
+         "oldest_ready_at_ms"}
 NO_JOB = "01977420-a4ab-7cde-8f01-23456789abff"
 NO_LEASE = "00112233445566778899aabbccddeeff"
 RECORD = {"id", "queue", "state", "attempt", "max_attempts", "priority", "group", "title", "created_at_ms", "run_at_ms",
@@ -452,6 +453,18 @@ class Life:
         equal(session.request("session.hello", {})["protocol"], 1)
         assert session.request("session.ping", {})["now_ms"] > 0
         session.close()
+
+    # ---- estimates ----
+
+    def an_estimate_is_a_range_once_one_has_succeeded(self):
+        equal("eta_ms" in self.call("job.put", queue="never-worked-on", payload=b""), False)
+        put = self.call("job.put", queue="videos", payload=b"")
+        for eta in (put["eta_ms"], self.call("job.get", id=put["id"])["eta_ms"]):
+            equal(set(eta), {"low", "high"})
+            assert 0 <= eta["low"] <= eta["high"], eta
+        equal(self.call("job.get", id=self.first["id"])["eta_ms"], None)
+        self.call("job.cancel", id=put["id"])
+        equal(self.call("job.get", id=put["id"])["eta_ms"], None)
 
 
 class Tap:

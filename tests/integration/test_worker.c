@@ -342,6 +342,101 @@ static void after_the_grace_jobs_are_given_back(void **state)
 	assert_int_equal(counted("a", "paid"), 1);
 }
 
+/* ---- orders ---- */
+
+/* The worker as worker.list has it, once the number that pick tells of it is this. */
+static void await_worker(int64_t (*pick)(const struct raincheck_worker_session *w), int64_t number)
+{
+	bool found = false;
+
+	while (!found) {
+		struct raincheck_worker_list *list;
+
+		assert_int_equal(raincheck_worker_list(rc, &list), 0);
+		found = list->worker_count == 1 && pick(&list->workers[0]) == number;
+		raincheck_free(list);
+	}
+}
+
+static int64_t leases_waiting(const struct raincheck_worker_session *w)
+{
+	return w->waiting;
+}
+
+static int64_t jobs_in_hand(const struct raincheck_worker_session *w)
+{
+	return w->in_hand;
+}
+
+static int64_t state_of(const struct raincheck_worker_session *w)
+{
+	return (int64_t)w->state;
+}
+
+static void start_named_worker(void)
+{
+	start_worker("name: w\n" SETTINGS);
+	await_worker(leases_waiting, 1);
+}
+
+static void order(int (*give)(struct raincheck *rc, const char *name, struct raincheck_worker_told **ret))
+{
+	struct raincheck_worker_told *told;
+
+	if (give(rc, "w", &told) < 0)
+		fail_msg("%s", raincheck_last_error(rc)->message);
+	assert_int_equal(told->count, 1);
+	raincheck_free(told);
+}
+
+static void expect_ready(const char *id)
+{
+	raincheck_free(job);
+	job = NULL;
+	assert_int_equal(raincheck_get(rc, id, &job), 0);
+	assert_int_equal(job->state, RAINCHECK_JOB_READY);
+}
+
+/* What it has it finishes; what comes then it leaves to others, also on its next connection. */
+static void a_quiet_worker_finishes_and_leases_no_more(void **state)
+{
+	char first[RAINCHECK_ID_SIZE], second[RAINCHECK_ID_SIZE];
+
+	(void)state;
+	start_named_worker();
+	memcpy(first, put("poll", "a", "\"delay_ms\": 300"), sizeof(first));
+	await_worker(jobs_in_hand, 1);
+	await_worker(leases_waiting, 1);
+	order(raincheck_worker_quiet);
+	await_worker(state_of, RAINCHECK_WORKER_QUIET);
+	await_worker(leases_waiting, 0);
+	memcpy(second, put("poll", "b", ""), sizeof(second));
+	expect_end(first, RAINCHECK_JOB_SUCCEEDED);
+	await_worker(jobs_in_hand, 0);
+	expect_ready(second);
+	process_end(&stack.broker, SIGTERM);
+	stack_start_broker(&stack);
+	await_worker(state_of, RAINCHECK_WORKER_QUIET);
+	expect_ready(second);
+	assert_int_equal(counted("b", "submits"), 0);
+}
+
+static void a_worker_that_is_told_to_stop_ends_in_order(void **state)
+{
+	char id[RAINCHECK_ID_SIZE];
+	int status;
+
+	(void)state;
+	start_named_worker();
+	memcpy(id, put("poll", "a", "\"delay_ms\": 300"), sizeof(id));
+	await_worker(jobs_in_hand, 1);
+	order(raincheck_worker_stop);
+	status = process_finish(&stack.worker, NULL, 0);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	expect_end(id, RAINCHECK_JOB_SUCCEEDED);
+	assert_int_equal(job->attempt, 1);
+}
+
 /* ---- the command line ---- */
 
 static int run_worker(char *output, size_t size, const char *flag, const char *value)
@@ -437,6 +532,8 @@ int main(void)
 		T(a_brokers_crash_does_not_disturb_a_call),
 		T(sigterm_lets_running_calls_end),
 		T(after_the_grace_jobs_are_given_back),
+		T(a_quiet_worker_finishes_and_leases_no_more),
+		T(a_worker_that_is_told_to_stop_ends_in_order),
 		T(once_ends_when_nothing_is_left),
 		T(a_dry_run_shows_the_request_without_secrets),
 		T(a_bad_file_says_where),

@@ -35,10 +35,12 @@ void compare_events(struct sim *s, const struct job_event *events, size_t count)
 			sim_fail(s, "event %zu is about %s, expected %s", i, uuid_format(&events[i].id).text,
 				 uuid_format(&e->id).text);
 		SAME("final", e->final, events[i].final);
-		SAME("holder", e->holder, events[i].holder);
+		SAME("from_holder", e->from_holder, events[i].from_holder);
+		SAME("to_holder", e->to_holder, events[i].to_holder);
+		SAME("called_back", e->called_back, events[i].called_back);
 		if (events[i].damage)
 			sim_fail(s, "an event tells of damage: %s", events[i].damage);
-		if (e->holder != 0 && memcmp(&events[i].lease, &e->lease, sizeof(e->lease)) != 0)
+		if (e->called_back && memcmp(&events[i].lease, &e->lease, sizeof(e->lease)) != 0)
 			sim_fail(s, "an event names another lease");
 	}
 	SAME("number", s->model->events_count, count);
@@ -236,7 +238,9 @@ static int in_line(const void *a, const void *b)
 		return x->queue < y->queue ? -1 : 1;
 	if (x->priority != y->priority)
 		return x->priority < y->priority ? -1 : 1;
-	return x->place < y->place ? -1 : x->place > y->place;
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return uuid_compare(&x->id, &y->id);
 }
 
 static int by_due(const void *a, const void *b)
@@ -276,6 +280,7 @@ static void compare_line(struct sim *s, struct store_txn *t)
 				 uuid_format(&sorted[i]->id).text);
 		SAME("queue", sorted[i]->queue, queue);
 		SAME("priority", sorted[i]->priority, priority);
+		SAME("tag", sorted[i]->place, tag);
 	}
 	walk_end(&line);
 }
@@ -407,6 +412,8 @@ static void compare_queue(struct sim *s, int number, const struct queue_record *
 	for (int i = 0; i < PRIORITIES; i++)
 		SAME("ready of a priority", ready[i], r->ready[i]);
 	SAME("put_total", q->put_total, r->put_total);
+	SAME("lease_total", q->lease_total, r->lease_total);
+	same_text(s, what, "limit", q->limit < 0 ? slice_of(NULL, 0) : s->model->limits[q->limit].name, r->limit);
 }
 
 static void compare_queues(struct sim *s, struct store_txn *t)

@@ -5,6 +5,7 @@
 
 #include "proto/base/text.h"
 #include "server/engine/view.h"
+#include "server/engine/view_limits.h"
 #include "tests/sim/compare.h"
 #include "tests/sim/draw.h"
 #include "tests/sim/tell.h"
@@ -83,7 +84,6 @@ static void expect_artifacts(struct sim *s, const struct model_job *j, struct ms
 static struct msg_job expect_job(struct sim *s, const struct model_job *j, const struct msg_job *got)
 {
 	struct msg_job job = { .has_id = true, .id = j->id };
-	double eta;
 
 	job.has_queue = true;
 	job.queue = s->model->queues[j->queue].name;
@@ -102,9 +102,7 @@ static struct msg_job expect_job(struct sim *s, const struct model_job *j, const
 		if (job.position > 1000 && got->position > job.position)
 			job.position = got->position;
 	}
-	job.has_eta_ms = model_eta(s->model, j, job.position, &eta);
-	if (job.has_eta_ms)
-		job.eta_ms = model_near(eta, got->eta_ms) ? got->eta_ms : (int64_t)eta;
+	job.has_eta_ms = model_eta(s->model, j, job.position, false, &got->eta_ms, &job.eta_ms);
 	job.has_link = !j->link_revoked;
 	job.link = j->link_known ? slice_str(j->link) : got->link;
 	return job;
@@ -260,21 +258,21 @@ static void compare_list(struct sim *s, struct store_txn *t)
 static void compare_queue_views(struct sim *s, struct store_txn *t)
 {
 	struct msg_counts totals;
-	struct msg_queue *queues;
+	static struct group_weight weights[MAX_WEIGHTS];
+	struct queues_view queues;
 	int64_t number, put_total, sum = 0;
-	size_t count;
 
-	if (view_queues(t, &queues, &count) < 0 || count != s->model->queues_count)
+	if (view_queues(t, &queues) < 0 || queues.count != s->model->queues_count)
 		sim_fail(s, "there are other queues than expected");
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < queues.count; i++) {
 		struct msg_queue expected, named;
 
 		model_describe_queue(s->model, (int)i, &expected);
-		if (view_queue_by_name(t, expected.queue, &named) < 0)
+		if (view_queue_by_name(t, expected.queue, weights, &named) < 0)
 			sim_fail(s, "a queue is not found by its name");
 		sum += expected.put_total;
 		for (int both = 0; both < 2; both++) {
-			const struct msg_queue *got = both == 0 ? &queues[i] : &named;
+			const struct msg_queue *got = both == 0 ? &queues.items[i] : &named;
 			char text[2048];
 
 			snprintf(text, sizeof(text), "%s", tell_message(&MSG_queue, &expected));
@@ -282,9 +280,32 @@ static void compare_queue_views(struct sim *s, struct store_txn *t)
 				sim_fail(s, "a queue\n%s", tell_difference(text, tell_message(&MSG_queue, got)));
 		}
 	}
-	free(queues);
-	if (view_totals(t, &totals, &number, &put_total) < 0 || number != (int64_t)count || put_total != sum)
+	if (view_totals(t, &totals, &number, &put_total) < 0 || number != (int64_t)queues.count || put_total != sum)
 		sim_fail(s, "the totals are not the sums");
+	queues_view_done(&queues);
+}
+
+/* ---- limits ---- */
+
+static void compare_limits(struct sim *s, struct store_txn *t)
+{
+	struct limits_view limits;
+
+	if (view_limits(t, s->now_ms, NULL, &limits) < 0 || limits.count != s->model->limits_count)
+		sim_fail(s, "there are other limits than expected");
+	for (size_t i = 0; i < limits.count; i++) {
+		int number = model_find_limit(s->model, limits.items[i].limit);
+		struct msg_limit expected;
+		char text[4096];
+
+		if (number < 0)
+			sim_fail(s, "a limit nobody made: %.*s", SLICE_FMT(limits.items[i].limit));
+		model_describe_limit(s->model, number, &expected);
+		snprintf(text, sizeof(text), "%s", tell_message(&MSG_limit, &expected));
+		if (strcmp(text, tell_message(&MSG_limit, &limits.items[i])) != 0)
+			sim_fail(s, "a limit\n%s", tell_difference(text, tell_message(&MSG_limit, &limits.items[i])));
+	}
+	limits_view_done(&limits);
 }
 
 void compare_views(struct sim *s, struct store_txn *t)
@@ -296,4 +317,5 @@ void compare_views(struct sim *s, struct store_txn *t)
 	}
 	compare_list(s, t);
 	compare_queue_views(s, t);
+	compare_limits(s, t);
 }

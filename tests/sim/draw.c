@@ -444,10 +444,10 @@ static const struct {
 	enum command_kind kind;
 	int weight;
 } weights[] = {
-	{ COMMAND_PUT, 25 },	     { COMMAND_LEASE, 21 }, { COMMAND_EXTEND, 7 },  { COMMAND_CHECKPOINT, 4 },
-	{ COMMAND_COMPLETE, 9 },     { COMMAND_FAIL, 9 },   { COMMAND_RELEASE, 4 }, { COMMAND_ATTACH, 6 },
-	{ COMMAND_CHANGE, 8 },	     { COMMAND_QUEUE, 3 },  { COMMAND_LINK, 2 },    { COMMAND_FORGET, 1 },
-	{ COMMAND_LEASE_CANCEL, 1 },
+	{ COMMAND_PUT, 24 },	 { COMMAND_LEASE, 20 },	      { COMMAND_EXTEND, 7 },  { COMMAND_CHECKPOINT, 4 },
+	{ COMMAND_COMPLETE, 9 }, { COMMAND_FAIL, 9 },	      { COMMAND_RELEASE, 4 }, { COMMAND_ATTACH, 6 },
+	{ COMMAND_CHANGE, 8 },	 { COMMAND_QUEUE, 3 },	      { COMMAND_LIMIT, 2 },   { COMMAND_LINK, 2 },
+	{ COMMAND_FORGET, 1 },	 { COMMAND_LEASE_CANCEL, 1 },
 };
 
 static enum command_kind draw_kind(struct sim *s)
@@ -491,7 +491,10 @@ static void draw_params(struct sim *s, enum command_kind kind, struct params *p)
 		draw_change(s, &p->change);
 		break;
 	case COMMAND_QUEUE:
-		draw_queue(s, &p->queue);
+		draw_queue(s, p);
+		break;
+	case COMMAND_LIMIT:
+		draw_limit(s, p);
 		break;
 	case COMMAND_LINK:
 		p->link = (struct command_link){ .id = draw_id(s), .revoke = draw_one_in(s, 3) };

@@ -34,6 +34,7 @@ struct msg_backoff draw_backoff(struct sim *s);
 /* Bytes for an artifact; in a file that is there from now on, where has_blob. */
 struct staged draw_staged(struct sim *s, bool preview);
 void draw_change(struct sim *s, struct command_change *c);
-void draw_queue(struct sim *s, struct command_queue *c);
+void draw_queue(struct sim *s, struct params *p);
+void draw_limit(struct sim *s, struct params *p);
 
 #endif

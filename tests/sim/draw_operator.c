@@ -75,23 +75,52 @@ void draw_change(struct sim *s, struct command_change *c)
 /* ---- queues ---- */
 
 /* A key is given, given as nil, or left out. */
-#define DRAW_SETTING(s, set, field, expression)                 \
-	do {                                                    \
-		switch (draw_below(s, 6)) {                     \
-		case 0:                                         \
-			(set)->has_##field = true;              \
-			(set)->field = (expression);            \
-			break;                                  \
-		case 1:                                         \
-			MESSAGE_SET_NIL(queue_set, set, field); \
-			break;                                  \
-		default:                                        \
-			break;                                  \
-		}                                               \
+#define DRAW_SETTING(s, set, field, expression) DRAW_SETTING_OF(queue_set, s, set, field, expression)
+#define DRAW_SETTING_OF(message, s, set, field, expression)   \
+	do {                                                  \
+		switch (draw_below(s, 6)) {                   \
+		case 0:                                       \
+			(set)->has_##field = true;            \
+			(set)->field = (expression);          \
+			break;                                \
+		case 1:                                       \
+			MESSAGE_SET_NIL(message, set, field); \
+			break;                                \
+		default:                                      \
+			break;                                \
+		}                                             \
 	} while (0)
 
-void draw_queue(struct sim *s, struct command_queue *c)
+static void draw_weights(struct sim *s, struct params *p)
 {
+	static const uint32_t weights[] = { 1, 2, 3, 1000 };
+	struct msg_queue_set *set = &p->queue.set;
+
+	set->weights = p->weights;
+	if (draw_one_in(s, 8))
+		MESSAGE_SET_NIL(queue_set, set, weights);
+	if (set->nils != 0 || !draw_one_in(s, 4))
+		return;
+	set->has_weights = true;
+	for (int i = 0; i < TEXTS_GROUPS; i++)
+		if (draw_one_in(s, 2))
+			p->weights[set->weights_count++] = (struct group_weight){ texts_group(i), PICK(s, weights) };
+}
+
+static void draw_flow(struct sim *s, struct params *p)
+{
+	struct msg_queue_set *set = &p->queue.set;
+
+	/* Mostly of those there are. */
+	DRAW_SETTING(s, set, limit, texts_limit((int)draw_below(s, TEXTS_LIMITS)));
+	DRAW_SETTING(s, set, weight, 1 + draw_below(s, 5));
+	DRAW_SETTING(s, set, admit, (int)draw_below(s, ADMISSIONS));
+	draw_weights(s, p);
+}
+
+void draw_queue(struct sim *s, struct params *p)
+{
+	struct command_queue *c = &p->queue;
 	static const int64_t timeouts[] = { 1, 300, 10000, 86400000 }, ttls[] = { 0, 1000, 60000, 3153600000000 };
 	static const int64_t bytes[] = { 0, 5, 400, 20000 };
 	struct msg_queue_set *set = &c->set;
@@ -109,6 +138,7 @@ void draw_queue(struct sim *s, struct command_queue *c)
 		return;
 	}
 	c->action = QUEUE_SET;
+	draw_flow(s, p);
 	DRAW_SETTING(s, set, title, texts_title((int)draw_below(s, TEXTS_TITLES)));
 	DRAW_SETTING(s, set, paused, draw_one_in(s, 4));
 	DRAW_SETTING(s, set, max_attempts, 1 + draw_below(s, 4));
@@ -126,6 +156,65 @@ void draw_queue(struct sim *s, struct command_queue *c)
 	}
 	DRAW_SETTING(s, set, max_jobs, draw_below(s, 1 + s->profile.crowd / 2));
 	DRAW_SETTING(s, set, max_bytes, PICK(s, bytes));
+}
+
+/* ---- limits ---- */
+
+/* Around the present, now and then upside down or over. */
+static void draw_schedule(struct sim *s, struct params *p)
+{
+	int64_t from = s->now_ms - 2 * s->profile.tempo;
+	struct msg_limit_set *set = &p->limit.set;
+
+	set->schedule = p->spells;
+	if (draw_one_in(s, 6))
+		MESSAGE_SET_NIL(limit_set, set, schedule);
+	else
+		set->has_schedule = draw_one_in(s, 3);
+	for (int64_t i = draw_below(s, 3); set->has_schedule && i >= 0; i--) {
+		int64_t until = from + draw_below(s, 1 + 40 * s->profile.tempo);
+
+		p->spells[set->schedule_count++] = (struct msg_limit_spell){
+			.has_from_at_ms = true,
+			.from_at_ms = from,
+			.has_until_at_ms = true,
+			.until_at_ms = until,
+			.has_concurrency = true,
+			.concurrency = 1 + draw_below(s, 6),
+		};
+		from = until + draw_below(s, 3) - (draw_one_in(s, 20) ? 5 : 0);
+		if (from < 1)
+			from = 1;
+	}
+	/* In another order than that of time. */
+	if (set->schedule_count > 1 && draw_one_in(s, 2)) {
+		struct msg_limit_spell first = p->spells[0];
+
+		p->spells[0] = p->spells[1];
+		p->spells[1] = first;
+	}
+}
+
+void draw_limit(struct sim *s, struct params *p)
+{
+	/* A millisecond of each is a sum of halves, so that the model's arithmetic and the engine's are the same. */
+	static const double rates[] = { 125, 250, 500, 1000, 15.625 };
+	struct command_limit *c = &p->limit;
+	struct msg_limit_set *set = &c->set;
+
+	memset(c, 0, sizeof(*c));
+	set->has_limit = true;
+	set->limit = texts_limit((int)draw_below(s, TEXTS_LIMITS));
+	if (draw_one_in(s, 6)) {
+		c->action = LIMIT_DELETE;
+		return;
+	}
+	c->action = LIMIT_SET;
+	DRAW_SETTING_OF(limit_set, s, set, concurrency, 1 + draw_below(s, 8));
+	DRAW_SETTING_OF(limit_set, s, set, rate, PICK(s, rates));
+	if (set->has_rate || draw_one_in(s, 20))
+		DRAW_SETTING_OF(limit_set, s, set, burst, (double)(1 + draw_below(s, 10)));
+	draw_schedule(s, p);
 }
 
 /* ---- artifacts ---- */

@@ -10,7 +10,7 @@ void model_init(struct model *m, const struct settings *settings)
 {
 	m->settings = settings;
 	m->now_ms = 0;
-	m->queues_count = m->jobs_count = m->artifacts_count = 0;
+	m->queues_count = m->limits_count = m->jobs_count = m->artifacts_count = 0;
 	m->parked_count = m->sweeps_count = m->events_count = m->garbage_count = 0;
 }
 
@@ -18,6 +18,8 @@ void model_copy_store(struct model *ret, const struct model *m)
 {
 	ret->queues_count = m->queues_count;
 	memcpy(ret->queues, m->queues, m->queues_count * sizeof(m->queues[0]));
+	ret->limits_count = m->limits_count;
+	memcpy(ret->limits, m->limits, m->limits_count * sizeof(m->limits[0]));
 	ret->jobs_count = m->jobs_count;
 	memcpy(ret->jobs, m->jobs, m->jobs_count * sizeof(m->jobs[0]));
 	ret->artifacts_count = m->artifacts_count;
@@ -63,25 +65,11 @@ int model_add_queue(struct model *m, struct slice name)
 
 	if (m->queues_count == MODEL_QUEUES)
 		abort(); /* the driver has fewer names */
-	*q = (struct model_queue){ .name = name, .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1 };
+	*q = (struct model_queue){
+		.name = name, .max_jobs = -1, .max_bytes = -1, .result_ttl_ms = -1, .limit = -1, .weight = 1
+	};
 	q->backoff = (struct model_backoff){ -1, -1, -1, -1 };
 	return (int)m->queues_count++;
-}
-
-struct model_job *model_first_ready(struct model *m, int queue)
-{
-	struct model_job *first = NULL;
-
-	for (size_t i = 0; i < m->jobs_count; i++) {
-		struct model_job *j = &m->jobs[i];
-
-		if (j->gone || j->taken || j->state != JOB_READY || j->queue != queue)
-			continue;
-		if (!first || j->priority < first->priority ||
-		    (j->priority == first->priority && j->place < first->place))
-			first = j;
-	}
-	return first;
 }
 
 /* ---- what job, queue and server say, in this order ---- */
@@ -126,7 +114,11 @@ void model_event(struct model *m, const struct model_job *job, bool final)
 {
 	if (m->events_count == MODEL_EVENTS)
 		abort(); /* the driver keeps batches small */
-	m->events[m->events_count++] = (struct job_event){ .id = job->id, .final = final };
+	m->events[m->events_count++] = (struct job_event){
+		.id = job->id,
+		.final = final,
+		.from_holder = job->state == JOB_RUNNING ? job->holder : 0,
+	};
 }
 
 static int64_t after(int64_t at_ms, int64_t ms)
@@ -136,13 +128,19 @@ static int64_t after(int64_t at_ms, int64_t ms)
 
 void model_enter(struct model *m, struct model_job *job, int state)
 {
+	if (job->state == JOB_RUNNING && (state == JOB_SUCCEEDED || state == JOB_DEAD))
+		model_pace_done(m, job->queue);
+	if (job->state == JOB_READY && state != JOB_READY)
+		model_leave_line(m, job, state == JOB_RUNNING);
+	if (state == JOB_RUNNING)
+		model_call_begins(m, job->queue);
 	job->state = state;
 	if (state != JOB_RUNNING)
 		job->lease_expires_at_ms = job->attempt_deadline_at_ms = 0;
 	job->finished_at_ms = job_state_final(state) ? m->now_ms : 0;
 	job->expires_at_ms = job_state_final(state) ? after(m->now_ms, result_ttl_ms(m, job)) : 0;
-	if (state == JOB_READY && job->place == 0)
-		job->place = ++m->queues[job->queue].places;
+	if (state == JOB_READY)
+		model_join_line(m, job);
 }
 
 void model_drop_artifacts(struct model *m, struct model_job *job)
@@ -230,6 +228,7 @@ void model_failed(struct model *m, struct model_job *job, int kind, struct slice
 	job->error_kind = kind;
 	job->error_at_ms = m->now_ms;
 	job->error_message = message;
+	model_call_ended(m, job->queue, kind == FAIL_THROTTLED ? MODEL_THROTTLED : MODEL_FAILED);
 	if (throttled)
 		job->attempt--;
 	if (kind == FAIL_REJECTED || (!throttled && job->attempt >= model_max_attempts(m, job))) {
@@ -238,6 +237,8 @@ void model_failed(struct model *m, struct model_job *job, int kind, struct slice
 		return;
 	}
 	job->run_at_ms = m->now_ms + retry_after_ms;
+	if (throttled && model_hold(m, job->queue, retry_after_ms))
+		job->run_at_ms = m->now_ms;
 	if (!throttled) {
 		int64_t drawn = drawn_run_at(m, job, run_at, user);
 
@@ -349,6 +350,7 @@ void model_clock(struct model *m, int64_t now_ms)
 	for (size_t i = 0; now_ms < m->now_ms && i < m->parked_count; i++)
 		m->parked[i].wait_until_ms -= m->now_ms - now_ms;
 	m->now_ms = now_ms;
+	model_limits_clock(m);
 }
 
 bool model_time(struct model *m, model_run_at_cb run_at, void *user)
@@ -378,7 +380,7 @@ int64_t model_next_ms(const struct model *m)
 	for (size_t i = 0; i < m->parked_count; i++)
 		if (m->parked[i].wait_until_ms < next)
 			next = m->parked[i].wait_until_ms;
-	return next;
+	return model_limits_next_ms((struct model *)(uintptr_t)m, next);
 }
 
 /* ---- looking ---- */
@@ -410,9 +412,24 @@ int64_t model_position(const struct model *m, const struct model_job *job)
 		const struct model_job *j = &m->jobs[i];
 
 		if (!j->gone && j->state == JOB_READY && j->queue == job->queue)
-			ahead += j->priority < job->priority || (j->priority == job->priority && j->place < job->place);
+			ahead += j->priority < job->priority ||
+				 (j->priority == job->priority &&
+				  (j->place < job->place ||
+				   (j->place == job->place && uuid_compare(&j->id, &job->id) < 0)));
 	}
 	return ahead;
+}
+
+int64_t model_last_position(const struct model *m, const struct model_job *job)
+{
+	int64_t count = 0;
+
+	for (size_t i = 0; i < m->jobs_count; i++) {
+		const struct model_job *j = &m->jobs[i];
+
+		count += !j->gone && j->state == JOB_READY && j->queue == job->queue && j->priority <= job->priority;
+	}
+	return count;
 }
 
 size_t model_artifacts(const struct model *m, const struct uuid *job, const struct model_artifact **ret, size_t cap)

@@ -26,12 +26,51 @@
 #define MODEL_KEPT	256   /* leases that wait and changes by filter */
 #define MODEL_EVENTS	16384 /* of one batch */
 #define MODEL_LINK	128
+#define MODEL_GROUPS	8
+#define MODEL_LIMITS	8
+#define MODEL_SPELLS	4
 
 /* −1 in a member: whoever comes after says. */
 struct model_backoff {
 	int64_t base_ms, max_ms;
 	double factor, jitter;
 };
+
+/* A group's jobs of one priority in a queue. */
+struct model_group {
+	struct slice name; /* empty: the jobs without a group */
+	uint64_t finish;   /* where its next place would be */
+};
+
+struct model_line {
+	uint64_t now; /* the furthest place that was served */
+	uint64_t last;
+	bool grouped;
+	struct model_group groups[MODEL_GROUPS];
+	size_t groups_count;
+};
+
+struct model_weight {
+	struct slice group;
+	uint32_t weight;
+};
+
+struct model_limit {
+	struct slice name;
+	int64_t concurrency; /* −1: no bound */
+	double rate;	     /* a second; −1: no bound */
+	double burst;
+	bool burst_set; /* else it follows from the rate */
+	struct msg_limit_spell schedule[MODEL_SPELLS];
+	size_t schedule_count;
+	bool used; /* the bucket: it was full before */
+	double tokens;
+	int64_t tokens_at_ms;
+	int64_t held_until_ms;
+	int64_t started, succeeded, failed, throttled;
+};
+
+enum model_outcome { MODEL_SUCCEEDED, MODEL_FAILED, MODEL_THROTTLED };
 
 struct model_queue {
 	struct slice name, title;
@@ -42,9 +81,15 @@ struct model_queue {
 	int64_t attempt_timeout_ms; /* 0: none */
 	int64_t result_ttl_ms;	    /* −1: the server's */
 	int64_t put_total;
-	uint64_t places; /* in line, given so far */
+	int64_t lease_total;
+	int limit; /* its number; −1: none */
+	int64_t weight;
+	int admit;
+	struct model_weight weights[MODEL_GROUPS];
+	size_t weights_count;
+	struct model_line lines[10];
 	/* Its pace; see estimate.h. */
-	double lease_rate, run_ms;
+	double fast, slow, run_ms, spread_ms;
 	int64_t rate_at_ms, rate_since_ms;
 };
 
@@ -117,6 +162,8 @@ struct model {
 
 	struct model_queue queues[MODEL_QUEUES];
 	size_t queues_count;
+	struct model_limit limits[MODEL_LIMITS]; /* in no order */
+	size_t limits_count;
 	struct model_job jobs[MODEL_JOBS]; /* by id */
 	size_t jobs_count;
 	struct model_artifact artifacts[MODEL_ARTIFACTS]; /* in no order */
@@ -171,8 +218,8 @@ struct model_went {
 
 /* The end of a batch, in this order. The change that is answered, or NULL. */
 struct asked *model_sweep(struct model *m, const struct model_went *went, struct expectation *ret);
-/* The next parked lease that is granted something; NULL when there is no more. *at begins with 0. */
-struct asked *model_next_served(struct model *m, size_t *at, struct expectation *ret);
+/* The next parked lease that is granted something; NULL when there is no more. */
+struct asked *model_next_served(struct model *m, struct expectation *ret);
 
 /* The engine gave one back unanswered, since its batch failed. False where it was not kept. */
 bool model_unkeep(struct model *m, const struct asked *asked);
@@ -195,10 +242,16 @@ int64_t model_count(const struct model *m, int queue, int state);
 int64_t model_bytes(const struct model *m, int queue);
 /* The place of a ready job, itself counted. */
 int64_t model_position(const struct model *m, const struct model_job *job);
-/* When the job may be done; position counts where it is ready. False while there is nothing to guess from. */
-bool model_eta(const struct model *m, const struct model_job *job, int64_t position, double *ret_ms);
-/* Whether a number of milliseconds is the expected one, but for what arithmetic leaves open. */
-bool model_near(double expected, int64_t got);
+/* The same as if it were the last of its priority. */
+int64_t model_last_position(const struct model *m, const struct model_job *job);
+/* When the job may be done; position counts where it is ready, fresh: it was put just now. False while there is nothing
+ * to guess from. Of each end got is taken over where it is the expected one but for what arithmetic leaves open. */
+bool model_eta(const struct model *m, const struct model_job *job, int64_t position, bool fresh,
+	       const struct msg_eta *got, struct msg_eta *ret);
+/* −1 where there is none. */
+int model_find_limit(const struct model *m, struct slice name);
+/* Everything about a limit, as limit.get tells it; good until the next call. */
+void model_describe_limit(const struct model *m, int limit, struct msg_limit *ret);
 /* Everything about a queue, as queue.get tells it. */
 void model_describe_queue(const struct model *m, int queue, struct msg_queue *ret);
 /* The job's artifacts by name; how many, at most cap. */

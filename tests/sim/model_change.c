@@ -11,7 +11,7 @@ static void cancel(struct model *m, struct model_job *job)
 
 	model_event(m, job, true);
 	if (ran) {
-		m->events[m->events_count - 1].holder = job->holder;
+		m->events[m->events_count - 1].called_back = true;
 		m->events[m->events_count - 1].lease = job->lease;
 		job->lease_called_back = true;
 	}

@@ -3,26 +3,45 @@
 
 #include <math.h>
 
-#define MINUTE_MS 60000.0
-#define NO_PACE	  1e-9 /* leases a millisecond: nobody works */
+#define MINUTE_MS      60000.0
+#define TEN_MINUTES_MS 600000.0
+#define YEAR_MS	       (365.0 * 86400 * 1000)
+#define NO_PACE	       1e-9 /* leases a millisecond: nobody works */
 
 /* ---- pace: estimate.h ---- */
 
-static double rate_now(const struct model *m, const struct model_queue *q)
+/* What is left of an average that forgets within so long. */
+static double left_at(const struct model_queue *q, double rate, double within_ms, int64_t at_ms)
 {
-	int64_t passed = m->now_ms - q->rate_at_ms;
+	int64_t passed = at_ms - q->rate_at_ms;
 
-	return passed > 0 ? q->lease_rate * exp(-(double)passed / MINUTE_MS) : q->lease_rate;
+	return passed > 0 ? rate * exp(-(double)passed / within_ms) : rate;
 }
 
-void model_pace_leased(struct model *m, int queue)
+static double left_of(const struct model *m, const struct model_queue *q, double rate, double within_ms)
+{
+	return left_at(q, rate, within_ms, m->now_ms);
+}
+
+void model_pace_began(struct model *m, int queue)
 {
 	struct model_queue *q = &m->queues[queue];
-	double left = rate_now(m, q);
 
-	if (left < NO_PACE)
+	if (model_count(m, queue, JOB_RUNNING) == 0 && q->fast <= 0)
+		q->rate_since_ms = m->now_ms; /* nothing was ever done, and nothing is under way */
+}
+
+void model_pace_done(struct model *m, int queue)
+{
+	struct model_queue *q = &m->queues[queue];
+
+	q->fast = left_of(m, q, q->fast, MINUTE_MS) + 1 / MINUTE_MS;
+	q->slow = left_of(m, q, q->slow, TEN_MINUTES_MS) + 1 / TEN_MINUTES_MS;
+	/* A clock that goes back takes the moment when counting began along. */
+	if (q->rate_at_ms > m->now_ms)
+		q->rate_since_ms += m->now_ms - q->rate_at_ms;
+	if (q->rate_since_ms > m->now_ms)
 		q->rate_since_ms = m->now_ms;
-	q->lease_rate = left + 1 / MINUTE_MS;
 	q->rate_at_ms = m->now_ms;
 }
 
@@ -31,54 +50,159 @@ void model_pace_succeeded(struct model *m, int queue, int64_t run_ms)
 	struct model_queue *q = &m->queues[queue];
 	double took = run_ms > 0 ? (double)run_ms : 0;
 
-	q->run_ms = q->run_ms > 0 ? 0.9 * q->run_ms + 0.1 * took : took;
+	if (q->run_ms > 0) {
+		q->spread_ms = 0.9 * q->spread_ms + 0.1 * fabs(took - q->run_ms);
+		q->run_ms = 0.9 * q->run_ms + 0.1 * took;
+	} else {
+		q->run_ms = took;
+		q->spread_ms = took / 2;
+	}
 }
 
-static bool guess(const struct model *m, int queue, int64_t position, double *ret_ms)
+struct range {
+	double low, high;
+};
+
+/* What began from nothing a while ago has not got up to its true rate yet; and few jobs say little. What is held back
+ * says nothing by not being done. */
+static struct range rates(const struct model_queue *q, int64_t now_ms, bool held)
+{
+	double within[] = { MINUTE_MS, TEN_MINUTES_MS }, rate[] = { q->fast, q->slow }, off[] = { 1.5, 2 };
+	int64_t seen_ms = held || now_ms < q->rate_at_ms ? q->rate_at_ms : now_ms;
+	double age = fmax((double)(seen_ms - q->rate_since_ms), 1000);
+	struct range r = { INFINITY, 0 };
+
+	for (int i = 0; i < 2; i++) {
+		double young = exp(-age / within[i]);
+		double now = left_at(q, rate[i], within[i], seen_ms);
+		double chance = 1 + off[i] / sqrt(fmax(now * within[i] * 2 / (1 + young), 1));
+
+		r.low = fmin(r.low, now / (1 - young) / chance);
+		r.high = fmax(r.high, now / (1 - young) * chance);
+	}
+	return r;
+}
+
+/* The first attempts that end are the shortest ones: it takes a while to know how long they take. */
+static bool knows_runs(const struct model *m, const struct model_queue *q)
+{
+	int64_t seen_ms = m->now_ms > q->rate_at_ms ? m->now_ms : q->rate_at_ms;
+
+	return fmax((double)(seen_ms - q->rate_since_ms), 1000) >= 4 * q->run_ms;
+}
+
+static double longest_run(const struct model *m, const struct model_queue *q)
+{
+	return q->run_ms + fmax(2 * q->spread_ms, knows_runs(m, q) ? 0 : 3 * q->run_ms);
+}
+
+/* Those under way do so many, a quarter faster at most; and, where that can be told, four times slower at least. */
+static struct range with_running(const struct model *m, int queue, struct range r)
 {
 	const struct model_queue *q = &m->queues[queue];
-	double rate = rate_now(m, q);
-	double age = (double)(m->now_ms - q->rate_since_ms);
+	double each = (double)model_count(m, queue, JOB_RUNNING) / q->run_ms;
 
-	if (q->run_ms <= 0 || rate < NO_PACE)
+	r.high = fmax(r.high, each * 1.25);
+	/* One of them may be the last. */
+	if (knows_runs(m, q))
+		r.low = fmax(r.low, (each - 1 / q->run_ms) / 4);
+	return r;
+}
+
+static bool waits(const struct model *m, int queue, int64_t least, int64_t most, int64_t until_ms, struct range *ret)
+{
+	const struct model_queue *q = &m->queues[queue];
+	double held = fmax(0, (double)(until_ms - m->now_ms));
+	struct range r = { 0, 0 };
+
+	if (q->paused || q->run_ms <= 0)
 		return false;
-	/* What began from nothing a while ago has not got up to its true rate yet. */
-	rate /= 1 - exp(-fmax(age, 1000) / MINUTE_MS);
-	*ret_ms = q->run_ms + (double)position / rate;
+	if (left_of(m, q, q->fast, MINUTE_MS) >= NO_PACE)
+		r = rates(q, m->now_ms, held > 0);
+	r = with_running(m, queue, r);
+	if (r.low <= 0)
+		return false;
+	ret->low = held + (double)(least - 1) / r.high + fmax(0, q->run_ms - 2 * q->spread_ms);
+	ret->high = held + (double)most / r.low + longest_run(m, q);
 	return true;
 }
 
-bool model_eta(const struct model *m, const struct model_job *job, int64_t position, double *ret_ms)
+/* The least place that the job may have in line, in what is known without looking at each. */
+static int64_t least_place(const struct model *m, const struct model_job *job)
+{
+	const struct model_line *line = &m->queues[job->queue].lines[job->priority];
+	int64_t better = 0;
+
+	if (!line->grouped)
+		return INT64_MAX;
+	for (size_t i = 0; i < m->jobs_count; i++) {
+		const struct model_job *j = &m->jobs[i];
+
+		better += !j->gone && j->queue == job->queue && j->state == JOB_READY && j->priority < job->priority;
+	}
+	if (job->state == JOB_READY && job->place > line->now)
+		better += (int64_t)((job->place - line->now) / MODEL_TURN);
+	return better + 1;
+}
+
+/* Of one that runs: one that takes longer than others do may end at any moment, or not. */
+static bool runs(const struct model *m, const struct model_job *job, struct range *ret)
 {
 	const struct model_queue *q = &m->queues[job->queue];
-	int64_t ahead = 0;
+	double over = fmax(0, (double)(m->now_ms - job->started_at_ms));
+
+	ret->low = fmax(0, q->run_ms - 2 * q->spread_ms - over);
+	ret->high = fmax(longest_run(m, q) - over, 0);
+	if (longest_run(m, q) - over <= q->spread_ms)
+		ret->high = q->spread_ms + 1000;
+	return q->run_ms > 0;
+}
+
+static bool guess(const struct model *m, const struct model_job *job, int64_t position, bool fresh, struct range *ret)
+{
+	const struct model_queue *q = &m->queues[job->queue];
+	int64_t held_until = q->limit < 0 ? 0 : m->limits[q->limit].held_until_ms;
+	int64_t last = model_last_position(m, job) + 1;
+	int64_t least = least_place(m, job);
 
 	switch (job->state) {
 	case JOB_READY:
-		return guess(m, job->queue, position, ret_ms);
+		/* Who has just been put is told what can be known without looking. */
+		least = fresh && least < position ? least : position;
+		return waits(m, job->queue, least, position, held_until, ret);
 	case JOB_RUNNING:
-		*ret_ms = fmax(0, q->run_ms - (double)(m->now_ms - job->started_at_ms));
-		return q->run_ms > 0;
+		return runs(m, job, ret);
 	case JOB_SCHEDULED:
+		if (held_until < job->run_at_ms)
+			held_until = job->run_at_ms;
+		/* Whoever was in line before comes back to the same place. */
+		if (job->place != 0)
+			return waits(m, job->queue, model_position(m, job), model_position(m, job), held_until, ret);
 		/* It will find its line about as long as it is now. */
-		for (size_t i = 0; i < m->jobs_count; i++) {
-			const struct model_job *j = &m->jobs[i];
-
-			ahead += !j->gone && j->queue == job->queue && j->state == JOB_READY &&
-				 j->priority <= job->priority;
-		}
-		if (!guess(m, job->queue, ahead + 1, ret_ms))
-			return false;
-		*ret_ms += job->run_at_ms > m->now_ms ? (double)(job->run_at_ms - m->now_ms) : 0;
-		return true;
+		return waits(m, job->queue, least < last ? least : last, last, held_until, ret);
 	default:
 		return false;
 	}
 }
 
-bool model_near(double expected, int64_t got)
+/* Arithmetic in another order comes out a little different. */
+static int64_t settle(double expected, const int64_t *got)
 {
-	return fabs(expected - (double)got) <= 2 + expected * 1e-9;
+	expected = fmin(expected, YEAR_MS);
+	return got && fabs(expected - (double)*got) <= 2 + expected * 1e-9 ? *got : (int64_t)expected;
+}
+
+bool model_eta(const struct model *m, const struct model_job *job, int64_t position, bool fresh,
+	       const struct msg_eta *got, struct msg_eta *ret)
+{
+	struct range r;
+
+	*ret = (struct msg_eta){ .has_low = true, .has_high = true };
+	if (!guess(m, job, position, fresh, &r))
+		return false;
+	ret->low = settle(r.low, got ? &got->low : NULL);
+	ret->high = settle(r.high, got ? &got->high : NULL);
+	return true;
 }
 
 /* ---- a queue ---- */
@@ -141,6 +265,22 @@ static struct msg_counts describe_counts(const struct model *m, int queue)
 	};
 }
 
+static void describe_flow(const struct model *m, const struct model_queue *q, struct msg_queue *ret)
+{
+	static struct group_weight weights[MODEL_GROUPS];
+
+	for (size_t i = 0; i < q->weights_count; i++)
+		weights[i] = (struct group_weight){ q->weights[i].group, q->weights[i].weight };
+	ret->has_limit = q->limit >= 0;
+	ret->limit = q->limit >= 0 ? m->limits[q->limit].name : slice_of(NULL, 0);
+	ret->has_weight = ret->has_weights = ret->has_admit = ret->has_lease_total = true;
+	ret->weight = q->weight;
+	ret->weights = weights;
+	ret->weights_count = q->weights_count;
+	ret->admit = q->admit;
+	ret->lease_total = q->lease_total;
+}
+
 void model_describe_queue(const struct model *m, int queue, struct msg_queue *ret)
 {
 	const struct model_queue *q = &m->queues[queue];
@@ -171,5 +311,6 @@ void model_describe_queue(const struct model *m, int queue, struct msg_queue *re
 	};
 	ret->backoff = describe_backoff(m, queue);
 	ret->counts = describe_counts(m, queue);
+	describe_flow(m, q, ret);
 	ret->has_oldest_ready_at_ms = oldest_ready(m, queue, &ret->oldest_ready_at_ms);
 }

@@ -59,18 +59,61 @@ struct asked *model_next_over(struct model *m, struct expectation *ret)
 	return NULL;
 }
 
-struct asked *model_next_served(struct model *m, size_t *at, struct expectation *ret)
+static bool names_queue(const struct msg_job_lease *lease, struct slice queue)
 {
-	for (; *at < m->parked_count; (*at)++) {
-		struct asked *asked = m->parked[*at].asked;
+	for (size_t i = 0; i < lease->queues_count; i++)
+		if (slice_equal(lease->queues[i], queue))
+			return true;
+	return false;
+}
 
-		*ret = (struct expectation){ 0 };
-		if (!model_lease(m, asked, ret))
-			continue;
-		remove_at(m->parked, &m->parked_count, *at);
-		return asked;
+bool model_is_awaited(const struct model *m, struct slice queue)
+{
+	for (size_t i = 0; i < m->parked_count; i++)
+		if (names_queue(m->parked[i].asked->cmd.params, queue))
+			return true;
+	return false;
+}
+
+/* Whether the lease is the first of those that wait for some queue that has something to give. */
+static bool is_served(struct model *m, size_t at)
+{
+	const struct msg_job_lease *lease = m->parked[at].asked->cmd.params;
+
+	for (size_t i = 0; i < lease->queues_count; i++) {
+		bool first = true;
+
+		for (size_t before = 0; before < at && first; before++)
+			first = !names_queue(m->parked[before].asked->cmd.params, lease->queues[i]);
+		if (first && model_can_give(m, lease->queues[i]))
+			return true;
 	}
-	return NULL;
+	return false;
+}
+
+/* Of several that may be served next, the one whom the engine served first: it chooses among the queues. */
+struct asked *model_next_served(struct model *m, struct expectation *ret)
+{
+	size_t next = m->parked_count;
+	struct asked *asked;
+
+	for (size_t i = 0; i < m->parked_count; i++) {
+		uint64_t turn = m->parked[i].asked->got->turn;
+
+		if (!is_served(m, i))
+			continue;
+		if (next == m->parked_count || (turn > 0 && turn < m->parked[next].asked->got->turn) ||
+		    m->parked[next].asked->got->turn == 0)
+			next = i;
+	}
+	*ret = (struct expectation){ 0 };
+	if (next == m->parked_count)
+		return NULL;
+	asked = m->parked[next].asked;
+	if (!model_lease(m, asked, ret))
+		abort(); /* something can be given */
+	remove_at(m->parked, &m->parked_count, next);
+	return asked;
 }
 
 /* ---- changes by filter ---- */
@@ -112,7 +155,11 @@ static void answer_purge(struct model *m, const struct model_kept *k, struct exp
 	result.has_##name = queue.has_##name; \
 	result.name = queue.name;
 #define COPY_MESSAGE(name, ...) COPY(, name)
-	FIELDS_queue(COPY, COPY_MESSAGE, COPY_MESSAGE, , , );
+#define COPY_COUNTED(name, ...)                   \
+	result.name##_count = queue.name##_count; \
+	COPY(, name)
+	FIELDS_queue(COPY, COPY_MESSAGE, COPY_MESSAGE, , , , COPY_COUNTED);
+#undef COPY_COUNTED
 #undef COPY_MESSAGE
 #undef COPY
 	model_answer(ret, &MSG_queue_purge_result, &result);
@@ -255,6 +302,9 @@ void model_apply(struct model *m, struct asked *asked, struct expectation *ret)
 		return;
 	case COMMAND_QUEUE:
 		model_queue_command(m, asked, ret);
+		return;
+	case COMMAND_LIMIT:
+		model_limit_command(m, asked, ret);
 		return;
 	case COMMAND_LINK:
 		model_link(m, asked, ret);

@@ -9,6 +9,7 @@
 #define MODEL_DEFAULT_MAX_ATTEMPTS 5
 #define MODEL_DUE_PER_BATCH	   1000 /* what more is due is done in the next batch */
 #define MODEL_ARTIFACTS_OF_JOB	   16
+#define MODEL_TURN		   16777216 /* what a turn takes of a group of weight 1 */
 
 struct model_job *model_find_job(struct model *m, const struct uuid *id);
 /* Puts the job into a state, with all that follows from it but the event. */
@@ -25,11 +26,30 @@ void model_drop_artifacts(struct model *m, struct model_job *job);
 /* Names bytes as the job's. False where it has too many. */
 bool model_attach(struct model *m, struct model_job *job, struct slice name, const struct staged *staged);
 
-/* The first in line of a queue that is not taken; NULL where there is none. */
+/* Gives a job that has none its place in line; takes one out of it. Before its state changes. */
+void model_join_line(struct model *m, struct model_job *job);
+void model_leave_line(struct model *m, const struct model_job *job, bool served);
+/* How many of a queue's jobs its limit lets begin, besides those that are taken. */
+int64_t model_room(const struct model *m, int queue);
+int64_t model_in_flight(const struct model *m, int limit);
+int64_t model_concurrency(const struct model *m, const struct model_limit *l);
+double model_tokens(const struct model *m, const struct model_limit *l);
+void model_call_begins(struct model *m, int queue);
+void model_call_ended(struct model *m, int queue, enum model_outcome outcome);
+/* False where the queue has no limit. */
+bool model_hold(struct model *m, int queue, int64_t retry_after_ms);
+int64_t model_held_until(const struct model *m, int queue);
+void model_limits_clock(struct model *m);
+/* The moment at which time alone lets somebody who waits have a job; until, where there is none before. */
+int64_t model_limits_next_ms(struct model *m, int64_t until);
+void model_limit_command(struct model *m, const struct asked *asked, struct expectation *ret);
+
+/* Who is next in a queue, of those not taken; NULL where there is none. */
 struct model_job *model_first_ready(struct model *m, int queue);
 int64_t model_attempt_timeout_ms(const struct model *m, const struct model_job *job);
 struct model_backoff model_backoff_of(const struct model *m, const struct model_job *job, int queue);
-void model_pace_leased(struct model *m, int queue);
+void model_pace_began(struct model *m, int queue);
+void model_pace_done(struct model *m, int queue);
 void model_pace_succeeded(struct model *m, int queue, int64_t run_ms);
 
 void model_refuse(struct expectation *ret, int code, const char *field);
@@ -40,6 +60,10 @@ int model_add_queue(struct model *m, struct slice name);
 void model_put(struct model *m, const struct asked *asked, struct expectation *ret);
 void model_queue_command(struct model *m, const struct asked *asked, struct expectation *ret);
 void model_link(struct model *m, const struct asked *asked, struct expectation *ret);
+/* Whether a lease that waits names the queue. */
+bool model_is_awaited(const struct model *m, struct slice queue);
+/* Whether a lease that names the queue would be granted something. */
+bool model_can_give(struct model *m, struct slice queue);
 /* False where nothing could be granted; the expectation is then untouched. */
 bool model_lease(struct model *m, const struct asked *asked, struct expectation *ret);
 void model_extend(struct model *m, const struct asked *asked, struct expectation *ret);

@@ -1,6 +1,7 @@
 /* What producers and operators say about jobs and queues to be: job.put, queue.set, link.rotate and the like. */
 #include "tests/sim/model_priv.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define ITEMS 64 /* of one put */
@@ -88,8 +89,6 @@ static struct slice learn_link(const struct model *m, struct model_job *job, str
 static void describe(struct model *m, struct model_job *job, bool created, const struct msg_job_put_result *got,
 		     struct msg_job_put_result *ret)
 {
-	double eta;
-
 	*ret = (struct msg_job_put_result){
 		.has_id = true,
 		.id = job->id,
@@ -104,13 +103,12 @@ static void describe(struct model *m, struct model_job *job, bool created, const
 		ret->link = learn_link(m, job, got ? got->link : slice_of(NULL, 0));
 	if (!ret->has_position)
 		return;
-	ret->position = model_position(m, job);
+	/* Among groups a new job is not the last; a put tells the most that it can be. */
+	ret->position = created ? model_last_position(m, job) : model_position(m, job);
 	/* Beyond the first thousand it may be an upper bound. */
 	if (!created && got && ret->position > 1000 && got->position > ret->position)
 		ret->position = got->position;
-	ret->has_eta_ms = model_eta(m, job, ret->position, &eta);
-	if (ret->has_eta_ms)
-		ret->eta_ms = got && model_near(eta, got->eta_ms) ? got->eta_ms : (int64_t)eta;
+	ret->has_eta_ms = model_eta(m, job, ret->position, created, got ? &got->eta_ms : NULL, &ret->eta_ms);
 }
 
 static int refuse_item(size_t n, int code, const char *field)
@@ -127,6 +125,21 @@ static bool is_full(const struct model *m, int queue, const struct msg_job_put *
 
 	return (q->max_jobs >= 0 && jobs + 1 > q->max_jobs) ||
 	       (q->max_bytes >= 0 && model_bytes(m, queue) + (int64_t)put->payload.size > q->max_bytes);
+}
+
+/* Whether the queue refuses what cannot be done by its deadline. By a hair's breadth it is the engine's to say. */
+static bool is_too_late(const struct model *m, int queue, const struct msg_job_put *put, bool refused)
+{
+	struct model_job job = { .queue = queue, .state = JOB_SCHEDULED };
+	struct msg_eta eta;
+
+	if (m->queues[queue].admit != ADMIT_DEADLINE || !put->has_deadline_ms)
+		return false;
+	job.priority = (int)or_none(put->has_priority, put->priority, 5);
+	job.run_at_ms = put->has_run_at_ms ? put->run_at_ms : m->now_ms + or_none(put->has_delay_ms, put->delay_ms, 0);
+	if (!model_eta(m, &job, 0, false, NULL, &eta))
+		return false;
+	return llabs(eta.low - put->deadline_ms) <= 2 + eta.low / 1000000 ? refused : eta.low > put->deadline_ms;
 }
 
 static int put_one(struct model *m, size_t n, const struct put_item *item, const struct uuid *id,
@@ -151,6 +164,8 @@ static int put_one(struct model *m, size_t n, const struct put_item *item, const
 		return refuse_item(n, ERR_TOO_LARGE, "payload");
 	if (queue >= 0 && is_full(m, queue, put))
 		return refuse_item(n, ERR_QUEUE_FULL, "queue");
+	if (queue >= 0 && is_too_late(m, queue, put, !got || got->has_error))
+		return refuse_item(n, ERR_QUEUE_FULL, "deadline_ms");
 	job = &m->jobs[m->jobs_count++]; /* ids only rise; the driver sees to the room */
 	memset(job, 0, sizeof(*job));
 	job->id = *id;
@@ -237,6 +252,21 @@ static void apply_backoff(struct model_backoff *to, const struct msg_queue_set *
 	SET(backoff, b, jitter, to->jitter, -1);
 }
 
+static void apply_weights(struct model_queue *q, const struct msg_queue_set *set)
+{
+	if (!set->has_weights && !MESSAGE_WAS_NIL(queue_set, set, weights))
+		return;
+	q->weights_count = 0;
+	for (size_t i = 0; i < set->weights_count; i++) {
+		size_t at = q->weights_count++;
+
+		/* By name, as they are told. */
+		for (; at > 0 && slice_compare(q->weights[at - 1].group, set->weights[i].group) > 0; at--)
+			q->weights[at] = q->weights[at - 1];
+		q->weights[at] = (struct model_weight){ set->weights[i].group, set->weights[i].weight };
+	}
+}
+
 static void apply_settings(struct model_queue *q, const struct msg_queue_set *set)
 {
 	SET(queue_set, set, title, q->title, slice_of(NULL, 0));
@@ -249,6 +279,17 @@ static void apply_settings(struct model_queue *q, const struct msg_queue_set *se
 	apply_backoff(&q->backoff, set);
 }
 
+static void apply_flow(struct model *m, struct model_queue *q, const struct msg_queue_set *set)
+{
+	SET(queue_set, set, weight, q->weight, 1);
+	SET(queue_set, set, admit, q->admit, ADMIT_ALWAYS);
+	apply_weights(q, set);
+	if (set->has_limit)
+		q->limit = model_find_limit(m, set->limit);
+	else if (MESSAGE_WAS_NIL(queue_set, set, limit))
+		q->limit = -1;
+}
+
 void model_queue_command(struct model *m, const struct asked *asked, struct expectation *ret)
 {
 	static struct msg_queue result;
@@ -259,11 +300,17 @@ void model_queue_command(struct model *m, const struct asked *asked, struct expe
 		model_refuse(ret, ERR_NOT_FOUND, NULL);
 		return;
 	}
+	if (c->set.has_limit && model_find_limit(m, c->set.limit) < 0) {
+		model_refuse(ret, ERR_NOT_FOUND, "limit");
+		return;
+	}
 	if (queue < 0)
 		queue = model_add_queue(m, c->set.queue);
 	if (c->action == QUEUE_SET)
 		apply_settings(&m->queues[queue], &c->set);
-	else
+	if (c->action == QUEUE_SET)
+		apply_flow(m, &m->queues[queue], &c->set);
+	if (c->action != QUEUE_SET)
 		m->queues[queue].paused = c->action == QUEUE_PAUSE;
 	model_describe_queue(m, queue, &result);
 	model_answer(ret, &MSG_queue, &result);
@@ -284,6 +331,7 @@ void model_link(struct model *m, const struct asked *asked, struct expectation *
 		return;
 	}
 	model_event(m, job, false);
+	m->events[m->events_count - 1].from_holder = 0;
 	if (c->revoke) {
 		job->link_revoked = true;
 		model_answer(ret, &MSG_empty, &nothing);

@@ -33,46 +33,78 @@ static bool is_next(const struct model_job *job, size_t n, const struct msg_job_
 	return got && n < got->jobs_count && uuid_equal(&job->id, &got->jobs[n].id);
 }
 
-/* One job from each queue in turn, beginning with the start-th, until there are enough or no queue has one. */
-static size_t take_from(struct model *m, const struct msg_job_lease *lease, size_t start,
-			const struct msg_job_lease_result *got, struct model_job **ret)
+/* What a lease has taken so far. */
+struct haul {
+	struct model_job **jobs;
+	size_t count;
+	int64_t bytes;
+};
+
+static struct model_job *next_of(struct model *m, struct slice name)
 {
-	size_t max = lease->has_max ? (size_t)lease->max : 1;
-	size_t count = 0, empty = 0;
-	int64_t bytes = 0;
+	int queue = model_find_queue(m, name);
 
-	for (size_t turn = start; count < max && empty < lease->queues_count; turn++) {
-		int queue = model_find_queue(m, lease->queues[turn % lease->queues_count]);
-		struct model_job *job = queue >= 0 && !m->queues[queue].paused ? model_first_ready(m, queue) : NULL;
-
-		if (!job || (may_not_fit(m, job, count, bytes) && !is_next(job, count, got))) {
-			empty++;
-			continue;
-		}
-		empty = 0;
-		job->taken = true;
-		bytes += leased_bytes(job);
-		ret[count++] = job;
-	}
-	for (size_t i = 0; i < count; i++)
-		ret[i]->taken = false;
-	return count;
+	if (queue < 0 || m->queues[queue].paused || model_room(m, queue) <= 0)
+		return NULL;
+	return model_first_ready(m, queue);
 }
 
-/* The documents leave open which queue comes first: any will do that gives what the engine gave. */
+bool model_can_give(struct model *m, struct slice queue)
+{
+	return next_of(m, queue) != NULL;
+}
+
+static void add(struct haul *h, struct model_job *job)
+{
+	job->taken = true;
+	h->bytes += leased_bytes(job);
+	h->jobs[h->count++] = job;
+}
+
+/* The next job of any queue that the engine gave next. */
+static bool follow(struct model *m, const struct msg_job_lease *lease, const struct msg_job_lease_result *got,
+		   struct haul *h)
+{
+	for (size_t i = 0; i < lease->queues_count; i++) {
+		struct model_job *job = next_of(m, lease->queues[i]);
+
+		if (!job || !is_next(job, h->count, got))
+			continue;
+		add(h, job);
+		return true;
+	}
+	return false;
+}
+
+/* One that the engine had to give too. */
+static bool left_behind(struct model *m, const struct msg_job_lease *lease, struct haul *h)
+{
+	for (size_t i = 0; i < lease->queues_count; i++) {
+		struct model_job *job = next_of(m, lease->queues[i]);
+
+		if (!job || may_not_fit(m, job, h->count, h->bytes))
+			continue;
+		add(h, job);
+		return true;
+	}
+	return false;
+}
+
+/* Whose turn it is among several queues is the engine's to choose (test_engine_fair looks at that); which job of a
+ * queue is next, and that none is left behind, is not. */
 static size_t take(struct model *m, const struct msg_job_lease *lease, const struct msg_job_lease_result *got,
 		   struct model_job **ret)
 {
-	for (size_t start = 0; start < lease->queues_count; start++) {
-		size_t count = take_from(m, lease, start, got, ret);
-		size_t same = 0;
+	size_t max = lease->has_max ? (size_t)lease->max : 1;
+	struct haul h = { .jobs = ret };
 
-		while (same < count && is_next(ret[same], same, got))
-			same++;
-		if (same == count && (count == 0 || count == got->jobs_count))
-			return count;
-	}
-	return take_from(m, lease, 0, got, ret);
+	while (h.count < max && follow(m, lease, got, &h))
+		;
+	while (h.count < max && left_behind(m, lease, &h))
+		;
+	for (size_t i = 0; i < h.count; i++)
+		ret[i]->taken = false;
+	return h.count;
 }
 
 static void describe(const struct model *m, const struct model_job *job, struct msg_leased_job *ret)
@@ -121,8 +153,9 @@ static void grant(struct model *m, const struct command *cmd, struct model_job *
 	job->lease_called_back = false;
 	job->lease_expires_at_ms = m->now_ms + (lease->has_lease_ms ? lease->lease_ms : MODEL_DEFAULT_LEASE_MS);
 	job->attempt_deadline_at_ms = timeout_ms ? m->now_ms + timeout_ms : 0;
-	model_pace_leased(m, job->queue);
+	model_pace_began(m, job->queue);
 	model_event(m, job, false);
+	m->events[m->events_count - 1].to_holder = cmd->session;
 	model_enter(m, job, JOB_RUNNING);
 }
 
@@ -195,7 +228,11 @@ void model_extend(struct model *m, const struct asked *asked, struct expectation
 		items[i].status = extend_status(m, item);
 		if (items[i].status != EXTEND_OK)
 			continue;
-		/* A worker that has connected anew is told of a cancel there. */
+		/* A worker that has connected anew goes on there. */
+		if (job->holder != asked->cmd.session) {
+			model_event(m, job, false);
+			m->events[m->events_count - 1].to_holder = asked->cmd.session;
+		}
 		job->holder = asked->cmd.session;
 		job->lease_expires_at_ms =
 			m->now_ms + (extend->has_lease_ms ? extend->lease_ms : MODEL_DEFAULT_LEASE_MS);
@@ -240,6 +277,7 @@ static int complete_one(struct model *m, const struct complete_item *item)
 	if (item->has_call_ms)
 		job->call_ms = item->call_ms;
 	model_pace_succeeded(m, job->queue, m->now_ms - job->started_at_ms);
+	model_call_ended(m, job->queue, MODEL_SUCCEEDED);
 	model_event(m, job, true);
 	model_enter(m, job, JOB_SUCCEEDED);
 	return 0;
@@ -288,6 +326,9 @@ static int64_t told_run_at(void *user, const struct uuid *id)
 	const struct msg_job_fail_result *told = got->message == &MSG_job_fail_result ? got->result : NULL;
 
 	(void)id;
+	/* Of one that is ready at once it tells when its limit lets it begin: nothing was drawn. */
+	if (told && told->state == JOB_READY)
+		return -1;
 	return told && told->has_next_attempt_at_ms ? told->next_attempt_at_ms : -1;
 }
 
@@ -309,6 +350,8 @@ void model_fail(struct model *m, const struct asked *asked, struct expectation *
 	result = (struct msg_job_fail_result){ .has_state = true, .state = job->state };
 	result.has_next_attempt_at_ms = job->state != JOB_DEAD;
 	result.next_attempt_at_ms = job->run_at_ms;
+	if (job->state == JOB_READY && model_held_until(m, job->queue) > job->run_at_ms)
+		result.next_attempt_at_ms = model_held_until(m, job->queue);
 	model_answer(ret, &MSG_job_fail_result, &result);
 }
 

@@ -11,6 +11,7 @@
 
 struct reply {
 	int times;		       /* answer and refuse calls so far; more than one is a breach */
+	uint64_t turn;		       /* counts the answers of all commands: when it was given. 0: not yet */
 	const struct message *message; /* NULL: refused, or not answered yet */
 	struct buf bytes;	       /* the answer, encoded */
 	const void *result;	       /* the answer, decoded: message's struct; good until the batch ends */

@@ -241,7 +241,6 @@ static void finish(struct sim *s, struct batch *b)
 {
 	struct expectation e;
 	struct asked *asked;
-	size_t at = 0;
 
 	b->rc = settle(s, NULL, engine_finish(s->engine));
 	if (b->rc < 0)
@@ -249,7 +248,7 @@ static void finish(struct sim *s, struct batch *b)
 	decode_all(s);
 	if (s->model->sweeps_count > 0)
 		sweep(s);
-	while ((asked = model_next_served(s->model, &at, &e)))
+	while ((asked = model_next_served(s->model, &e)))
 		compare_late(s, asked, &e);
 }
 

@@ -62,6 +62,7 @@ struct params {
 		struct command_attach attach;
 		struct command_change change;
 		struct command_queue queue;
+		struct command_limit limit;
 		struct command_link link;
 	};
 	union {
@@ -69,6 +70,8 @@ struct params {
 		struct complete_item completes[ITEMS_MAX];
 		struct msg_extend_item extends[ITEMS_MAX];
 		struct slice names[ITEMS_MAX];
+		struct group_weight weights[ITEMS_MAX];
+		struct msg_limit_spell spells[ITEMS_MAX];
 	};
 };
 

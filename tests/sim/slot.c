@@ -10,11 +10,14 @@
 
 /* ---- callbacks ---- */
 
+static uint64_t turns;
+
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	struct slot *slot = CONTAINER_OF(cmd, struct slot, cmd);
 
 	slot->reply.times++;
+	slot->reply.turn = ++turns;
 	slot->reply.message = m;
 	buf_reset(&slot->reply.bytes);
 	if (message_encode(m, result, &slot->reply.bytes) < 0)
@@ -50,6 +53,7 @@ struct slot *slot_take(struct sim *s)
 	slot->kept = slot->answered = false;
 	slot->released = 0;
 	slot->reply.times = 0;
+	slot->reply.turn = 0;
 	slot->reply.message = NULL;
 	slot->reply.result = NULL;
 	slot->reply.info.code = 0;
@@ -75,6 +79,12 @@ void slot_copy_params(struct slot *slot)
 		break;
 	case COMMAND_COMPLETE:
 		p->complete.items = p->completes;
+		break;
+	case COMMAND_QUEUE:
+		p->queue.set.weights = p->weights;
+		break;
+	case COMMAND_LIMIT:
+		p->limit.set.schedule = p->spells;
 		break;
 	default:
 		break;

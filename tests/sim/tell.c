@@ -16,7 +16,7 @@ const char *const tell_kinds[COMMAND_KINDS] = {
 	[COMMAND_RELEASE] = "release",	 [COMMAND_ATTACH] = "attach",
 	[COMMAND_CHANGE] = "change",	 [COMMAND_QUEUE] = "queue",
 	[COMMAND_LINK] = "link",	 [COMMAND_LEASE_CANCEL] = "lease_cancel",
-	[COMMAND_FORGET] = "forget",
+	[COMMAND_FORGET] = "forget",	 [COMMAND_LIMIT] = "limit",
 };
 
 struct text {
@@ -205,6 +205,12 @@ static void add_queue(struct text *t, const struct command_queue *q)
 	add_message(t, &MSG_queue_set, &q->set);
 }
 
+static void add_limit(struct text *t, const struct command_limit *l)
+{
+	add(t, " %s ", l->action == LIMIT_SET ? "set" : "delete");
+	add_message(t, &MSG_limit_set, &l->set);
+}
+
 static void add_params(struct text *t, const struct slot *slot)
 {
 	const struct params *p = &slot->asked_params;
@@ -239,6 +245,9 @@ static void add_params(struct text *t, const struct slot *slot)
 		break;
 	case COMMAND_QUEUE:
 		add_queue(t, &p->queue);
+		break;
+	case COMMAND_LIMIT:
+		add_limit(t, &p->limit);
 		break;
 	case COMMAND_LINK:
 		add_id(t, p->link.revoke ? "revoke" : "rotate", &p->link.id);

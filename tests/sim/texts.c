@@ -41,6 +41,13 @@ struct slice texts_group(int n)
 	return slice_str(names[n]);
 }
 
+struct slice texts_limit(int n)
+{
+	static const char *const names[TEXTS_LIMITS] = { "api", "slow.api", "x" };
+
+	return slice_str(names[n]);
+}
+
 struct slice texts_title(int n)
 {
 	static const char *const titles[TEXTS_TITLES] = { "", "A title", "\xc3\xa4\xe2\x82\xac" };

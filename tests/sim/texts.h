@@ -9,6 +9,7 @@
 
 #define TEXTS_QUEUES	  6
 #define TEXTS_GROUPS	  3
+#define TEXTS_LIMITS	  3
 #define TEXTS_TITLES	  3
 #define TEXTS_KEYS	  8
 #define TEXTS_PAYLOADS	  6
@@ -22,6 +23,7 @@ void texts_init(void);
 
 struct slice texts_queue(int n);
 struct slice texts_group(int n);
+struct slice texts_limit(int n);
 struct slice texts_title(int n);
 struct slice texts_key(int n);
 /* From nothing to more than a page of the store. */

@@ -107,11 +107,13 @@ static inline bool alloc_can_fail(void)
 
 static inline int alloc_count_init(void **state)
 {
+	/* Called by its name, the compiler takes malloc for the C library's, which counts nothing. */
+	void *(*volatile take)(size_t) = malloc;
 	void *volatile p;
 
 	(void)state;
 	alloc_count.calls = 0;
-	p = malloc(1);
+	p = take(1);
 	alloc_count.works = alloc_count.calls > 0;
 	free(p);
 	return 0;

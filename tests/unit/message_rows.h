@@ -29,6 +29,7 @@ enum kind {
 	KIND_LIST,
 	KIND_NAMES,
 	KIND_PAIRS,
+	KIND_WEIGHTS,
 	KINDS
 };
 
@@ -59,8 +60,10 @@ struct rows {
 #define ROW_L(field, pres, message, ...) { #field, KIND_LIST, pres, ROW_SPREAD(__VA_ARGS__), .sub = &rows_##message },
 #define ROW_N(field, pres, ...)		 { #field, KIND_NAMES, pres, ROW_SPREAD(__VA_ARGS__) },
 #define ROW_P(field, pres, ...)		 { #field, KIND_PAIRS, pres, ROW_SPREAD(__VA_ARGS__) },
-#define ROWS_OF(m)                                                                                                    \
-	static const struct row row_##m[] = { FIELDS_##m(ROW_F, ROW_E, ROW_S, ROW_L, ROW_N, ROW_P){ .name = NULL } }; \
+#define ROW_W(field, pres, ...)		 { #field, KIND_WEIGHTS, pres, ROW_SPREAD(__VA_ARGS__) },
+#define ROWS_OF(m)                                                                                 \
+	static const struct row row_##m[] = { FIELDS_##m(ROW_F, ROW_E, ROW_S, ROW_L, ROW_N, ROW_P, \
+							 ROW_W){ .name = NULL } };                 \
 	static const struct rows rows_##m = { #m, &MSG_##m, sizeof(struct msg_##m), ARRAY_SIZE(row_##m) - 1, row_##m };
 MESSAGE_TABLE(ROWS_OF)
 
@@ -113,7 +116,7 @@ static inline void write_items(msgpack_packer *pk, const struct row *row, enum f
 {
 	size_t count = (size_t)sample_size(row, fill, SAMPLE_COUNT);
 
-	if (row->kind == KIND_PAIRS)
+	if (row->kind == KIND_PAIRS || row->kind == KIND_WEIGHTS)
 		msgpack_pack_map(pk, count);
 	else
 		msgpack_pack_array(pk, count);
@@ -127,6 +130,8 @@ static inline void write_items(msgpack_packer *pk, const struct row *row, enum f
 		write_str(pk, key, 2);
 		if (row->kind == KIND_PAIRS)
 			write_str(pk, "value", 5);
+		if (row->kind == KIND_WEIGHTS)
+			msgpack_pack_int64(pk, fill == FILL_HIGH ? MAX_WEIGHT : 1);
 	}
 }
 
@@ -168,6 +173,7 @@ static inline void write_value(msgpack_packer *pk, const struct row *row, enum f
 	case KIND_LIST:
 	case KIND_NAMES:
 	case KIND_PAIRS:
+	case KIND_WEIGHTS:
 		write_items(pk, row, fill);
 		break;
 	default:

@@ -118,6 +118,20 @@ static void expect_same_table(struct store_txn *a, struct store_txn *b, enum sto
 	assert_int_equal(rc[1], ERR_NOT_FOUND);
 }
 
+/* Limits, weights and the places of groups are no jobs'. */
+static void put_flow(void)
+{
+	struct group_weight weights[] = { { slice_str("visitors"), 3 } };
+	struct msg_job_put put = { .has_group = true, .group = slice_str("visitors") };
+
+	rig_limit_set(&good.rig, "api", (struct msg_limit_set){ .has_concurrency = true, .concurrency = 50 });
+	rig_queue_limit(&good.rig, "q", "api");
+	rig_queue_set(&good.rig, "q",
+		      (struct msg_queue_set){ .has_weights = true, .weights = weights, .weights_count = 1 });
+	for (int i = 0; i < 3; i++)
+		good_put(put);
+}
+
 /* 36 MB, so that the copy takes more than one transaction, and something in every table. */
 static void every_entry_is_in_the_copy(void **state)
 {
@@ -137,6 +151,7 @@ static void every_entry_is_in_the_copy(void **state)
 	id = good_put((struct msg_job_put){ .has_priority = true, .priority = 0 });
 	good_flip(TABLE_JOBS, key_job(&id));
 	assert_true(rig_lease(&good.rig, "q", &job));
+	put_flow();
 	assert_int_equal(backup(good_target()), 0);
 	assert_int_equal(result.set_aside, 1);
 	good_open_copy(&copy_rig, good_target());

@@ -181,7 +181,9 @@ static void a_key_out_of_order_is_named(void **state)
 /* A queue of which nobody is set aside, counted wrong. */
 static void miscount_another_queue(void)
 {
-	struct queue_record q = { .name = slice_str("other"), .max_jobs = -1, .max_bytes = -1, .bytes = 7 };
+	struct queue_record q = {
+		.name = slice_str("other"), .max_jobs = -1, .max_bytes = -1, .bytes = 7, .weight = 1
+	};
 	struct key key = key_queue(1), name = key_name(q.name);
 	struct store_txn *t;
 	struct buf record;

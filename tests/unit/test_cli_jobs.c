@@ -28,6 +28,35 @@ static void job_script(struct fake_broker *b, void *arg)
 		fake_reply(b, &r, &job);
 }
 
+/* A range of two to four minutes. */
+static void estimate_script(struct fake_broker *b, void *arg)
+{
+	struct uuid id = cli_run_id();
+	struct msg_job job = fake_job(&id, JOB_READY);
+	struct fake_request r;
+
+	(void)arg;
+	job.has_eta_ms = true;
+	job.eta_ms = (struct msg_eta){ .has_low = true, .low = 120000, .has_high = true, .high = 235000 };
+	if (fake_greet(b, 10) && fake_any(b, &r))
+		fake_reply(b, &r, &job);
+}
+
+static void test_get_says_when_it_may_be_done(void **state)
+{
+	struct ran r = run_with(estimate_script, NULL, "", WORDS("get", ID, "--json"));
+	json_t *o = json_loads(r.out, 0, NULL);
+	json_int_t low = 0, high = 0;
+
+	(void)state;
+	assert_non_null(o);
+	assert_int_equal(json_unpack(o, "{s:{s:I, s:I !}}", "eta_ms", "low", &low, "high", &high), 0);
+	assert_true(low == 120000 && high == 235000);
+	json_decref(o);
+	ran_done(&r);
+	right(run_with(estimate_script, NULL, "", WORDS("get", ID)), "expected:       in 2 to 4 min\n");
+}
+
 static void test_get_link_wait(void **state)
 {
 	enum job_state ready = JOB_READY, succeeded = JOB_SUCCEEDED, dead = JOB_DEAD;
@@ -282,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_get_link_wait),
+		cmocka_unit_test(test_get_says_when_it_may_be_done),
 		cmocka_unit_test(test_wait_goes_on_when_the_broker_is_back),
 		cmocka_unit_test(test_wait_ends_with_its_timeout_without_a_broker),
 		cmocka_unit_test(test_round_trip_has_three_decimals),

@@ -167,66 +167,100 @@ static void test_takes_every_setting_of_a_queue(void **state)
 		"title=T = U",	    "paused=yes",      "max_jobs=0",	      "max_bytes=64MiB",
 		"max_attempts=3",   "backoff.base=2s", "backoff.factor=3",    "backoff.max_ms=1m",
 		"backoff.jitter=0", "result_ttl=7d",   "attempt_timeout=30s", "attempt_timeout_ms=1500",
+		"limit=api",	    "weight=3",	       "weights=vip:5,a:b:1", "weights=vip:7,a:b:2",
+		"admit=deadline",
 	};
-	struct raincheck_queue_set set = { 0 };
+	_cleanup_(queue_draft_done) struct queue_draft d = { 0 };
 	struct settings_error error = { "" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		assert_int_equal(queue_settings_assign(&set, all[i], &error), 0);
-	assert_string_equal(set.title, "T = U");
-	assert_true(set.has_paused && set.paused);
-	assert_true(set.has_max_jobs && set.max_jobs == 0);
-	assert_true(set.has_max_bytes && set.max_bytes == 64 << 20);
-	assert_int_equal(set.max_attempts, 3);
-	assert_true(set.backoff.has_base_ms && set.backoff.base_ms == 2000);
-	assert_true(set.backoff.factor > 2.9 && set.backoff.factor < 3.1);
-	assert_int_equal(set.backoff.max_ms, 60000);
-	assert_true(set.backoff.has_jitter);
-	assert_int_equal(set.attempt_timeout_ms, 1500);
-	assert_true(set.has_result_ttl_ms && set.result_ttl_ms == 7 * 86400000LL);
-	assert_int_equal(set.defaults, 0);
+		assert_int_equal(queue_settings_assign(&d, all[i], &error), 0);
+	assert_string_equal(d.set.title, "T = U");
+	assert_true(d.set.has_paused && d.set.paused);
+	assert_true(d.set.has_max_jobs && d.set.max_jobs == 0);
+	assert_true(d.set.has_max_bytes && d.set.max_bytes == 64 << 20);
+	assert_int_equal(d.set.max_attempts, 3);
+	assert_true(d.set.backoff.has_base_ms && d.set.backoff.base_ms == 2000);
+	assert_true(d.set.backoff.factor > 2.9 && d.set.backoff.factor < 3.1);
+	assert_int_equal(d.set.backoff.max_ms, 60000);
+	assert_true(d.set.backoff.has_jitter);
+	assert_int_equal(d.set.attempt_timeout_ms, 1500);
+	assert_true(d.set.has_result_ttl_ms && d.set.result_ttl_ms == 7 * 86400000LL);
+	assert_string_equal(d.set.limit, "api");
+	assert_int_equal(d.set.weight, 3);
+	assert_int_equal(d.set.weight_count, 2);
+	assert_string_equal(d.set.weights[0].group, "vip");
+	assert_int_equal(d.set.weights[0].weight, 7);
+	assert_string_equal(d.set.weights[1].group, "a:b");
+	assert_int_equal(d.set.weights[1].weight, 2);
+	assert_true(d.set.has_admit && d.set.admit == RAINCHECK_ADMIT_DEADLINE);
+	assert_int_equal(d.set.defaults, 0);
 }
 
 static void test_the_last_of_a_queues_settings_holds(void **state)
 {
-	static const char *const all[] = { "max_jobs=5",      "max_jobs=default", "title=default",	"title=T",
-					   "backoff.base=2s", "backoff=default",  "backoff.factor=1.5", "paused=on",
-					   "paused=off" };
-	struct raincheck_queue_set set = { 0 };
+	static const char *const all[] = {
+		"max_jobs=5",	   "max_jobs=default",	 "title=default", "title=T",	   "backoff.base=2s",
+		"backoff=default", "backoff.factor=1.5", "paused=on",	  "paused=off",	   "weights=a:1",
+		"weights=default", "weight=default",	 "limit=x",	  "limit=default", "limit=y",
+		"admit=deadline",  "admit=default"
+	};
+	_cleanup_(queue_draft_done) struct queue_draft d = { 0 };
 	struct settings_error error = { "" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		assert_int_equal(queue_settings_assign(&set, all[i], &error), 0);
-	assert_false(set.has_max_jobs);
-	assert_string_equal(set.title, "T");
-	assert_false(set.backoff.has_base_ms);
-	assert_true(set.backoff.factor > 1.4);
-	assert_true(set.has_paused && !set.paused);
-	assert_int_equal(set.defaults, (RAINCHECK_QUEUE_MAX_JOBS | RAINCHECK_QUEUE_BACKOFF) &
-					       ~(unsigned)RAINCHECK_QUEUE_BACKOFF_FACTOR);
+		assert_int_equal(queue_settings_assign(&d, all[i], &error), 0);
+	assert_false(d.set.has_max_jobs);
+	assert_string_equal(d.set.title, "T");
+	assert_false(d.set.backoff.has_base_ms);
+	assert_true(d.set.backoff.factor > 1.4);
+	assert_true(d.set.has_paused && !d.set.paused);
+	assert_int_equal(d.set.weight_count, 0);
+	assert_string_equal(d.set.limit, "y");
+	assert_false(d.set.has_admit);
+	assert_int_equal(d.set.defaults, RAINCHECK_QUEUE_WEIGHTS | RAINCHECK_QUEUE_WEIGHT | RAINCHECK_QUEUE_ADMIT |
+						 ((RAINCHECK_QUEUE_MAX_JOBS | RAINCHECK_QUEUE_BACKOFF) &
+						  ~(unsigned)RAINCHECK_QUEUE_BACKOFF_FACTOR));
 }
 
 static void test_refuses_what_is_no_setting_of_a_queue(void **state)
 {
 	static const char *const bad[][2] = {
-		{ "nonsense", "KEY=VALUE" },	     { "=1", "KEY=VALUE" },
-		{ "max_job=1", "max_jobs?" },	     { "xyzzy=1", "\"xyzzy\"" },
-		{ "max_jobs=many", "max_jobs" },     { "max_jobs=-1", "0 or more" },
-		{ "max_attempts=0", "more than 0" }, { "max_bytes=1 elephant", "64MiB" },
-		{ "backoff=2s", "backoff.base" },    { "backoff.factor=0", "backoff.factor" },
-		{ "backoff.jitter=-1", "jitter" },   { "backoff.base=soon", "90s" },
-		{ "attempt_timeout=0", "more" },     { "paused=perhaps", "true or false" },
+		{ "nonsense", "KEY=VALUE" },
+		{ "=1", "KEY=VALUE" },
+		{ "max_job=1", "max_jobs?" },
+		{ "xyzzy=1", "\"xyzzy\"" },
+		{ "max_jobs=many", "max_jobs" },
+		{ "max_jobs=-1", "0 or more" },
+		{ "max_attempts=0", "more than 0" },
+		{ "max_bytes=1 elephant", "64MiB" },
+		{ "backoff=2s", "backoff.base" },
+		{ "backoff.factor=0", "backoff.factor" },
+		{ "backoff.jitter=-1", "jitter" },
+		{ "backoff.base=soon", "90s" },
+		{ "attempt_timeout=0", "more" },
+		{ "paused=perhaps", "true or false" },
 		{ "max_jobs=", "max_jobs" },
+		{ "weight=0", "weight must be more than 0" },
+		{ "weights=", "weights" },
+		{ "weights=vip", "GROUP:WEIGHT" },
+		{ "weights=:3", "GROUP:WEIGHT" },
+		{ "weights=vip:0", "that of vip" },
+		{ "weights=vip:1,", "weights" },
+		{ "weights=vip:x", "that of vip" },
+		{ "weights=a:1,a:2", "a is there twice" },
+		{ "admit=never", "always or deadline" },
+		{ "weihgt=1", "did you mean weight?" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct raincheck_queue_set set = { 0 };
+		_cleanup_(queue_draft_done) struct queue_draft d = { 0 };
 		struct settings_error error = { "" };
 
-		assert_int_equal(queue_settings_assign(&set, bad[i][0], &error), RAINCHECK_EBAD_REQUEST);
+		assert_int_equal(queue_settings_assign(&d, bad[i][0], &error), RAINCHECK_EBAD_REQUEST);
 		if (!strstr(error.message, bad[i][1]))
 			fail_msg("\"%s\" is not in \"%s\"", bad[i][1], error.message);
 	}
@@ -290,6 +324,66 @@ static void test_moments(void **state)
 			fail_msg("\"%s\" is taken for %lld", bad[i], (long long)at_ms);
 	unsetenv("TZ");
 	tzset();
+}
+
+static void test_moments_to_come(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t at_ms;
+	} good[] = {
+		{ "now", NOW },
+		{ "+2h", NOW + 2 * H },
+		{ "+90 min", NOW + 3 * H / 2 },
+		{ "2024-06-07T12:30:00Z", NOW },
+		{ "2024-06-07T14:30:01+02:00", NOW + 1000 },
+		{ "1717763400001", NOW + 1 },
+	};
+	static const char *const bad[] = { "", "2h", "-2h", "+", "+soon", "++2h", "tomorrow", "2024-06-31" };
+	int64_t at_ms = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(value_coming_moment(good[i].text, NOW, &at_ms), 0);
+		assert_int_equal(at_ms, good[i].at_ms);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (value_coming_moment(bad[i], NOW, &at_ms) == 0)
+			fail_msg("\"%s\" is taken for %lld", bad[i], (long long)at_ms);
+}
+
+/* ---- rates ---- */
+
+static void test_rates(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+		double per_second;
+	} good[] = {
+		{ "10", "10/s", 10 },
+		{ "10/s", "10/s", 10 },
+		{ "600/min", "10/s", 10 },
+		{ "2.5", "2.5/s", 2.5 },
+		{ "100/min", "100/min", 100 / 60.0 },
+		{ "100/m", "100/min", 100 / 60.0 },
+		{ "7/h", "7/h", 7 / 3600.0 },
+		{ "1000000", "1000000/s", 1e6 },
+		{ "0.000001", "1e-06/s", 1e-6 },
+	};
+	static const char *const bad[] = {
+		"", "0", "-1", "fast", "10/", "10/day", "10 /s", "/s", "nan", "inf/s", "0/s"
+	};
+	double rate;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(value_rate(good[i].text, &rate), 0);
+		assert_float_equal(rate, good[i].per_second, 1e-9);
+		assert_string_equal(text_rate(rate).text, good[i].shown);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (value_rate(bad[i], &rate) == 0)
+			fail_msg("\"%s\" is taken for %g", bad[i], rate);
 }
 
 /* ---- suggestions ---- */
@@ -446,6 +540,39 @@ static void test_tables_fit_the_terminal(void **state)
 		"0123456789abcdef\n");
 }
 
+/* ---- estimates ---- */
+
+static void test_estimates_are_ranges(void **state)
+{
+	static const struct {
+		int64_t low_ms, high_ms;
+		const char *text;
+	} rows[] = {
+		{ 0, 0, "within 5 s" },
+		{ 0, 1, "within 5 s" },
+		{ 12000, 14000, "in 10 to 15 s" },
+		{ 13000, 14000, "in about 15 s" },
+		{ 40000, 89999, "in 40 to 90 s" },
+		{ 20000, 90000, "within 2 min" },
+		{ 2 * 60000, 4 * 60000, "in 2 to 4 min" },
+		{ 2 * 60000, 4 * 60000 + 1, "in 2 to 5 min" },
+		{ 2 * 60000 + 29999, 2 * 60000 + 40000, "in 2 to 3 min" },
+		{ 2 * 60000 + 30000, 2 * 60000 + 40000, "in about 3 min" },
+		{ 3 * 60000, 3 * 60000, "in about 3 min" },
+		{ 5 * 60000, 89 * 60000, "in 5 to 89 min" },
+		{ 50 * 60000, 3 * 3600000, "in 1 to 3 h" },
+		{ 30 * 3600000LL, 60 * 3600000LL, "in 1 to 3 d" },
+		{ 0, 365 * 86400000LL, "within 365 d" },
+		/* A broker that says the impossible. */
+		{ 5000, 1000, "in about 5 s" },
+		{ INT64_MAX, INT64_MAX, "in 106751991167 to 106751991168 d" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_string_equal(text_eta(rows[i].low_ms, rows[i].high_ms).text, rows[i].text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,11 +584,14 @@ int main(void)
 		cmocka_unit_test(test_the_last_of_a_queues_settings_holds),
 		cmocka_unit_test(test_refuses_what_is_no_setting_of_a_queue),
 		cmocka_unit_test(test_moments),
+		cmocka_unit_test(test_moments_to_come),
+		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_distances),
 		cmocka_unit_test(test_suggests_only_what_is_near),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_tables_are_aligned),
 		cmocka_unit_test(test_tables_fit_the_terminal),
+		cmocka_unit_test(test_estimates_are_ranges),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");

@@ -61,6 +61,39 @@ static void test_put_takes_its_payload_from_anywhere(void **state)
 	unlink(path);
 }
 
+static void estimate_script(struct fake_broker *b, void *arg)
+{
+	struct msg_job_put_result result = {
+		.has_id = true,
+		.id = cli_run_id(),
+		.has_created = true,
+		.created = *(bool *)arg,
+		.has_state = true,
+		.state = JOB_READY,
+		.has_link = true,
+		.link = slice_str("http://x/r/abc"),
+		.has_eta_ms = true,
+		.eta_ms = { .has_low = true, .low = 170000, .has_high = true, .high = 175000 },
+	};
+	struct fake_request r;
+
+	if (fake_greet(b, 10) && fake_next(b, METHOD_job_put, &r))
+		fake_reply(b, &r, &result);
+}
+
+static void test_put_says_when_it_may_be_done(void **state)
+{
+	bool created = true, known = false;
+
+	(void)state;
+	right(run_with(estimate_script, &created, "", WORDS("put", "-qq", "--data", "x")),
+	      ID "  http://x/r/abc  in about 3 min\n");
+	right(run_with(estimate_script, &known, "", WORDS("put", "-qq", "--data", "x")),
+	      ID "  http://x/r/abc  in about 3 min  (was there already)\n");
+	right(run_with(estimate_script, &created, "", WORDS("put", "-qq", "--data", "x", "--json")),
+	      "\"eta_ms\": {\"low\": 170000, \"high\": 175000}");
+}
+
 /* Answers every batch; refuses jobs of the queue "full". Counts the jobs in *arg. */
 static void batch_script(struct fake_broker *b, void *arg)
 {
@@ -319,6 +352,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put_takes_its_payload_from_anywhere),
+		cmocka_unit_test(test_put_says_when_it_may_be_done),
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_batch_tells_what_was_refused),
 		cmocka_unit_test(test_batch_of_many),

@@ -20,6 +20,9 @@ static void test_usage(void **state)
 	wrong(RUN("queue", "set", "q"), "queue set needs QUEUE KEY=VALUE");
 	wrong(RUN("queue", "set", "q", "max_job=1"), "did you mean max_jobs?");
 	wrong(RUN("queue", "set", "q", "max_jobs"), "is not KEY=VALUE");
+	wrong(RUN("queue", "set", "q", "weight=0"), "weight must be more than 0");
+	wrong(RUN("queue", "set", "q", "weights=vip"), "GROUP:WEIGHT");
+	wrong(RUN("queue", "set", "q", "admit=never"), "always or deadline");
 	wrong(RUN("queue", "pause", "q", "p"), "does not take \"p\"");
 	wrong(RUN("queue", "purge", "q"), "no terminal to ask on; say --yes");
 }
@@ -42,6 +45,8 @@ static void list_script(struct fake_broker *b, void *arg)
 	queues[3].paused = true;
 	queues[3].has_title = true;
 	queues[3].title = slice_str("A \033title");
+	queues[3].has_limit = true;
+	queues[3].limit = slice_str("api");
 	if (fake_greet(b, 10) && fake_next(b, METHOD_queue_list, &r))
 		fake_reply(b, &r, &list);
 }
@@ -52,13 +57,16 @@ static void test_list(void **state)
 
 	(void)state;
 	assert_int_equal(r.exit, CLI_DONE);
-	assert_string_equal(r.out, "QUEUE  STATE   SCHED  READY  RUNNING  DONE  DEAD  DROPPED  WAITS  TITLE\n"
-				   "open   open        1      2        3     4     5       13      -  -\n"
-				   "full   full        1      2        3     4     5       13      -  -\n"
-				   "heavy  full        1      2        3     4     5       13      -  -\n"
-				   "held   paused      1      2        3     4     5       13      -  A \ufffdtitle\n");
+	assert_string_equal(r.out,
+			    "QUEUE  STATE   SCHED  READY  RUNNING  DONE  DEAD  DROPPED  WAITS  LIMIT  TITLE\n"
+			    "open   open        1      2        3     4     5       13      -  -      -\n"
+			    "full   full        1      2        3     4     5       13      -  -      -\n"
+			    "heavy  full        1      2        3     4     5       13      -  -      -\n"
+			    "held   paused      1      2        3     4     5       13      -  api    A \ufffdtitle\n");
 	ran_done(&r);
 }
+
+static struct group_weight some_weights[] = { { { "a:free", 6 }, 1 }, { { "vip", 3 }, 5 } };
 
 static void show_script(struct fake_broker *b, void *arg)
 {
@@ -74,6 +82,12 @@ static void show_script(struct fake_broker *b, void *arg)
 		queue.title = slice_str("Renders");
 		queue.attempt_timeout_ms = 90000;
 		queue.result_ttl_ms = 86400000;
+		queue.has_limit = true;
+		queue.limit = slice_str("api");
+		queue.weight = 3;
+		queue.weights = some_weights;
+		queue.weights_count = 2;
+		queue.admit = ADMIT_DEADLINE;
 	}
 	if (fake_greet(b, 10) && fake_next(b, METHOD_queue_get, &r) &&
 	    (slice_is(r.queue_name->queue, "q") || fake_wrong(b, "another queue")))
@@ -93,6 +107,8 @@ static void test_show(void **state)
 	says(r.out, "backoff:        1 s, times 2 each time, at most 1 min 0 s, jitter 25 %\n");
 	says(r.out, "attempt takes:  no limit\n");
 	says(r.out, "expired:        7\n");
+	says(r.out, "limit:          none\nweight:         1\nadmits:         always\n");
+	says(r.out, "leased in all:  17\n");
 	assert_null(strstr(r.out, "title"));
 	ran_done(&r);
 	r = run_with(show_script, &bounded, "", WORDS("queue", "show", "q"));
@@ -101,6 +117,8 @@ static void test_show(void **state)
 	says(r.out, "their bytes:    2.0 KiB of 1.0 MiB\n");
 	says(r.out, "attempt takes:  1 min 30 s\n");
 	says(r.out, "result is kept: 1 d 0 h\n");
+	says(r.out, "limit:          api\nweight:         3\ngroup weights:  a:free 1, vip 5\n"
+		    "admits:         only what can be done by its deadline\n");
 	ran_done(&r);
 }
 
@@ -116,12 +134,19 @@ static void test_show_as_json(void **state)
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "backoff"), "max_ms")), 60000);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "counts"), "dead")), 5);
 	assert_int_equal(json_integer_value(json_object_get(o, "bytes")), 2048);
+	assert_true(json_is_null(json_object_get(o, "limit")));
+	assert_int_equal(json_object_size(json_object_get(o, "weights")), 0);
+	assert_string_equal(json_string_value(json_object_get(o, "admit")), "always");
+	assert_int_equal(json_integer_value(json_object_get(o, "lease_total")), 17);
 	json_decref(o);
 	ran_done(&r);
 	r = run_with(show_script, &bounded, "", WORDS("--json", "queue", "show", "q"));
 	o = json_loads(r.out, 0, NULL);
 	assert_int_equal(json_integer_value(json_object_get(o, "max_jobs")), 100);
 	assert_int_equal(json_integer_value(json_object_get(o, "attempt_timeout_ms")), 90000);
+	assert_string_equal(json_string_value(json_object_get(o, "limit")), "api");
+	assert_int_equal(json_integer_value(json_object_get(o, "weight")), 3);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "weights"), "vip")), 5);
 	json_decref(o);
 	ran_done(&r);
 }
@@ -170,7 +195,9 @@ static void set_script(struct fake_broker *b, void *arg)
 	s = r.queue_set;
 	if (!slice_is(s->queue, "renders") || s->max_jobs != 1000 || s->max_bytes != 64 << 20 || s->has_max_attempts ||
 	    !s->has_paused || !s->paused || !MESSAGE_WAS_NIL(queue_set, s, result_ttl_ms) ||
-	    !MESSAGE_WAS_NIL(backoff, &s->backoff, jitter) || s->backoff.base_ms != 2000)
+	    !MESSAGE_WAS_NIL(backoff, &s->backoff, jitter) || s->backoff.base_ms != 2000 ||
+	    !slice_is(s->limit, "api") || s->weight != 3 || s->weights_count != 2 ||
+	    !slice_is(s->weights[1].group, "free") || s->weights[1].weight != 1 || s->admit != ADMIT_DEADLINE)
 		fake_wrong(b, "the settings did not arrive");
 	else
 		fake_reply(b, &r, &queue);
@@ -181,7 +208,8 @@ static void test_set(void **state)
 	(void)state;
 	right(run_with(set_script, NULL, "",
 		       WORDS("queue", "set", "renders", "max_jobs=1000", "max_bytes=64MiB", "backoff.base=2s",
-			     "backoff.jitter=default", "paused=true", "result_ttl=default")),
+			     "backoff.jitter=default", "paused=true", "result_ttl=default", "limit=api", "weight=3",
+			     "weights=vip:5,free:1", "admit=deadline")),
 	      "queue:          renders\n");
 }
 
@@ -209,17 +237,7 @@ static void test_pause_and_resume(void **state)
 static void purge_script(struct fake_broker *b, void *arg)
 {
 	struct msg_queue queue = fake_queue("q");
-	struct msg_queue_purge_result purged = { .has_count = true,
-						 .count = 3,
-						 .has_queue = true,
-						 .queue = queue.queue,
-						 .has_paused = true,
-						 .has_max_attempts = true,
-						 .has_backoff = true,
-						 .has_counts = true,
-						 .counts = queue.counts,
-						 .has_bytes = true,
-						 .has_put_total = true };
+	struct msg_queue_purge_result purged = fake_purged("q");
 	struct fake_request r;
 	bool asked = arg != NULL;
 

@@ -38,6 +38,9 @@ static void test_stats(void **state)
 	(void)state;
 	says(r.out, "store:          1.0 MiB of 1.0 GiB, 16.0 MiB kept back\n");
 	assert_null(strstr(r.out, "damaged"));
+	says(r.out, "slots:          10, 4 free, 12 wanted\n");
+	says(r.out, "backlog:        2 min 5 s\n");
+	says(r.out, "oldest waits:   1 min 1 s\n");
 	ran_done(&r);
 	r = run_with(stats_script, &ill, "", WORDS("stats"));
 	says(r.out, "16.0 MiB kept back; full, puts are refused\n");
@@ -48,6 +51,8 @@ static void test_stats(void **state)
 	assert_true(json_is_true(json_object_get(json_object_get(o, "store"), "full")));
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "store"), "set_aside")), 2);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "jobs"), "dead")), 5);
+	assert_int_equal(json_integer_value(json_object_get(o, "wanted_concurrency")), 12);
+	assert_int_equal(json_integer_value(json_object_get(o, "oldest_ready_age_ms")), 61000);
 	json_decref(o);
 	ran_done(&r);
 }

@@ -136,20 +136,7 @@ static void queue_script(struct fake_broker *b, void *arg)
 {
 	struct msg_queue queue = fake_queue("q");
 	struct msg_queue_list_result queues = { .has_queues = true, .queues = &queue, .queues_count = 1 };
-	struct msg_queue_purge_result purged = {
-		.has_count = true,
-		.count = 3,
-		.has_queue = true,
-		.queue = slice_str("q"),
-		.has_paused = true,
-		.has_max_attempts = true,
-		.has_backoff = true,
-		.has_counts = true,
-		.counts = queue.counts,
-		.has_bytes = true,
-		.has_put_total = true,
-		.put_total = 28,
-	};
+	struct msg_queue_purge_result purged = fake_purged("q");
 	struct fake_request r;
 
 	(void)arg;
@@ -288,6 +275,76 @@ static void test_queue_settings_are_given_kept_or_taken_back(void **state)
 	client_play(set_script, set_call);
 }
 
+/* ---- workers ---- */
+
+static bool order_step(struct fake_broker *b, enum method_id method, const char *name)
+{
+	struct msg_worker_told told = { .has_count = true, .count = 3 };
+	struct fake_request r;
+
+	return fake_next(b, method, &r) && IS(b, r.worker_name->name, name) && fake_reply(b, &r, &told);
+}
+
+static void workers_script(struct fake_broker *b, void *arg)
+{
+	struct msg_worker_session workers[2] = { fake_worker("w1"), fake_worker("w2") };
+	struct msg_worker_list_result list = { .has_workers = true, .workers = workers, .workers_count = 2 };
+	struct fake_request r;
+
+	(void)arg;
+	workers[0].has_client = true;
+	workers[0].client = slice_str("raincheck-worker 1");
+	workers[1].state = WORKER_STOPPING;
+	workers[1].has_slots = false;
+	workers[1].queues_count = 0;
+	if (fake_greet(b, 100) && fake_next(b, METHOD_worker_list, &r) && fake_reply(b, &r, &list) &&
+	    order_step(b, METHOD_worker_quiet, "w1") && order_step(b, METHOD_worker_stop, "w2") &&
+	    fake_next(b, METHOD_worker_stop, &r))
+		fake_refuse(b, &r, ERR_NOT_FOUND, "name", "nobody");
+}
+
+static void assert_workers(const struct raincheck_worker_list *list)
+{
+	const struct raincheck_worker_session *w = list->workers;
+
+	assert_int_equal(list->worker_count, 2);
+	assert_string_equal(w[0].name, "w1");
+	assert_string_equal(w[0].client, "raincheck-worker 1");
+	assert_null(w[0].version);
+	assert_string_equal(w[0].address, "192.0.2.7:41312");
+	assert_int_equal(w[0].queue_count, 2);
+	assert_string_equal(w[0].queues[1], "r");
+	assert_true(w[0].state == RAINCHECK_WORKER_ACTIVE && w[0].has_slots && w[0].slots == 5);
+	assert_true(w[0].in_hand == 3 && w[0].waiting == 1 && w[0].connected_at_ms == 1700000000000);
+	assert_true(w[1].state == RAINCHECK_WORKER_STOPPING && !w[1].has_slots && w[1].queue_count == 0);
+	assert_string_equal(raincheck_worker_state_name(w[1].state), "stopping");
+	assert_string_equal(raincheck_worker_state_name((enum raincheck_worker_state)7), "unknown");
+}
+
+static void workers_call(struct raincheck *rc)
+{
+	struct raincheck_worker_list *list = NULL;
+	struct raincheck_worker_told *told = NULL;
+
+	assert_int_equal(raincheck_worker_list(rc, &list), 0);
+	assert_workers(list);
+	raincheck_free(list);
+	assert_int_equal(raincheck_worker_quiet(rc, NULL, &told), RAINCHECK_EBAD_REQUEST);
+	assert_string_equal(raincheck_last_error(rc)->field, "name");
+	assert_int_equal(raincheck_worker_quiet(rc, "w1", &told), 0);
+	assert_int_equal(told->count, 3);
+	raincheck_free(told);
+	assert_int_equal(raincheck_worker_stop(rc, "w2", &told), 0);
+	raincheck_free(told);
+	assert_int_equal(raincheck_worker_stop(rc, "w3", &told), RAINCHECK_ENOT_FOUND);
+}
+
+static void test_workers(void **state)
+{
+	(void)state;
+	client_play(workers_script, workers_call);
+}
+
 /* ---- the broker ---- */
 
 static void server_script(struct fake_broker *b, void *arg)
@@ -340,6 +397,9 @@ static void server_call(struct raincheck *rc)
 	assert_int_equal(stats->store.reserve_bytes, 1 << 24);
 	assert_true(stats->store.full);
 	assert_int_equal(stats->store.set_aside, 2);
+	assert_true(stats->workers == 2 && stats->slots == 10 && stats->slots_free == 4);
+	assert_true(stats->has_oldest_ready_age_ms && stats->oldest_ready_age_ms == 61000);
+	assert_true(stats->backlog_ms == 125000 && stats->wanted_concurrency == 12);
 	raincheck_free(stats);
 	assert_int_equal(raincheck_backup(rc, NULL, &backup), RAINCHECK_EBAD_REQUEST);
 	assert_int_equal(raincheck_backup(rc, "/copy", &backup), 0);
@@ -363,7 +423,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_job), cmocka_unit_test(test_many_jobs),
 		cmocka_unit_test(test_queues),	cmocka_unit_test(test_queue_settings_are_given_kept_or_taken_back),
-		cmocka_unit_test(test_server),
+		cmocka_unit_test(test_workers), cmocka_unit_test(test_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

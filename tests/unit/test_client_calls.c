@@ -49,7 +49,8 @@ static void put_script(struct fake_broker *b, void *arg)
 					     .has_position = true,
 					     .position = 0,
 					     .has_eta_ms = true,
-					     .eta_ms = 1200 };
+					     .eta_ms = {
+						     .has_low = true, .low = 1200, .has_high = true, .high = 3400 } };
 	struct fake_request r;
 	const struct msg_job_put *p;
 
@@ -90,7 +91,7 @@ static void put_call(struct raincheck *rc)
 	assert_int_equal(result->state, RAINCHECK_JOB_READY);
 	assert_string_equal(result->link, "http://x/r/abc");
 	assert_true(result->has_position && result->position == 0);
-	assert_true(result->has_eta_ms && result->eta_ms == 1200);
+	assert_true(result->has_eta && result->eta.low_ms == 1200 && result->eta.high_ms == 3400);
 	assert_null(result->error);
 	raincheck_free(result);
 	assert_string_equal(raincheck_server(rc)->server, "fake");
@@ -218,7 +219,8 @@ static void look_call(struct raincheck *rc)
 	assert_int_equal(raincheck_get(rc, ID, &job), 0);
 	assert_string_equal(job->queue, "q");
 	assert_int_equal(job->state, RAINCHECK_JOB_RUNNING);
-	assert_true(job->has_progress && !job->has_eta_ms && !job->title && !job->link);
+	assert_true(job->has_progress && !job->has_eta && job->eta.low_ms == 0 && job->eta.high_ms == 0 &&
+		    !job->title && !job->link);
 	assert_int_equal(job->error->kind, RAINCHECK_FAIL_UNAVAILABLE);
 	assert_string_equal(job->error->message, "503");
 	assert_string_equal(job->callback->url, "https://c");

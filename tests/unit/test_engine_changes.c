@@ -34,7 +34,7 @@ static const struct job_event *event_with_lease(void)
 	const struct job_event *events = engine_events(rig.engine, &count);
 
 	for (size_t i = 0; i < count; i++)
-		if (events[i].holder != 0)
+		if (events[i].called_back)
 			return &events[i];
 	return NULL;
 }
@@ -107,7 +107,7 @@ static void who_runs_a_canceled_job_learns_it(void **state)
 	rig_cancel(&rig, &id);
 	event = event_with_lease();
 	assert_non_null(event);
-	assert_int_equal(event->holder, 77);
+	assert_int_equal(event->from_holder, 77);
 	assert_memory_equal(&event->lease, &job.lease, sizeof(job.lease));
 	assert_true(event->final);
 	assert_int_equal(extend_status(&id, &job.lease), EXTEND_CANCEL);
@@ -153,6 +153,86 @@ static void an_erased_job_says_nothing_of_another(void **state)
 	assert_int_equal(rig.answer.extend.leases[1].status, EXTEND_LOST);
 }
 
+/* What the events of the last batch say of who has how many more jobs in hand. */
+static int gained(uint64_t session)
+{
+	size_t count;
+	const struct job_event *events = engine_events(rig.engine, &count);
+	int by = 0;
+
+	for (size_t i = 0; i < count; i++)
+		by += (events[i].to_holder == session) - (events[i].from_holder == session);
+	return by;
+}
+
+static void extend_as(uint64_t session, const struct msg_leased_job *job)
+{
+	struct msg_extend_item item = { .has_id = true, .id = job->id, .has_lease = true, .lease = job->lease };
+	struct msg_job_extend extend = { .has_leases = true, .leases = &item, .leases_count = 1 };
+	struct command cmd = { .session = session };
+
+	rig_submit(&rig, &cmd, COMMAND_EXTEND, &extend);
+}
+
+enum way { COMPLETES, FAILS, DIES, IS_RELEASED, IS_LOST, IS_CANCELED, IS_ERASED, EXPIRES, WAYS };
+
+static void end_job(enum way way, const struct msg_leased_job *job)
+{
+	struct msg_job_release release = { .has_id = true, .id = job->id, .has_lease = true, .lease = job->lease };
+
+	switch (way) {
+	case COMPLETES:
+		rig_complete(&rig, &job->id, &job->lease, "y");
+		break;
+	case FAILS:
+	case DIES:
+		rig_fail(&rig, &job->id, &job->lease, way == DIES ? FAIL_REJECTED : FAIL_TIMEOUT, 0);
+		break;
+	case IS_RELEASED:
+		rig_run(&rig, COMMAND_RELEASE, &release);
+		break;
+	case IS_CANCELED:
+		rig_cancel(&rig, &job->id);
+		break;
+	case IS_ERASED:
+		rig_erase(&rig, &job->id);
+		break;
+	default:
+		rig_pass(&rig, 60000);
+	}
+}
+
+/* Whatever ends a lease takes the job out of the hand that it was in, and nothing else does. */
+static void who_has_a_job_in_hand_follows_from_the_events(void **state)
+{
+	(void)state;
+	for (int way = 0; way < WAYS; way++) {
+		struct msg_job_put put = { .has_queue = true,
+					   .queue = slice_str("q"),
+					   .has_payload = true,
+					   .has_deadline_ms = true,
+					   .deadline_ms = way == EXPIRES ? 1000 : 1000000 };
+		struct uuid id = rig_put_params(&rig, &put);
+		struct msg_leased_job job;
+
+		assert_int_equal(gained(77), 0);
+		lease_as(77, &job);
+		assert_int_equal(gained(77), 1);
+		extend_as(77, &job);
+		assert_int_equal(gained(77), 0);
+		extend_as(78, &job);
+		assert_int_equal(gained(77), -1);
+		assert_int_equal(gained(78), 1);
+		end_job((enum way)way, &job);
+		assert_int_equal(gained(78), -1);
+		assert_int_equal(gained(77), 0);
+		if (way == IS_ERASED)
+			continue;
+		rig_erase(&rig, &id);
+		assert_int_equal(gained(78), 0);
+	}
+}
+
 /* A worker that has connected anew goes on with its leases: it is told where it is now. */
 static void who_extends_a_lease_holds_it(void **state)
 {
@@ -167,7 +247,7 @@ static void who_extends_a_lease_holds_it(void **state)
 	item.lease = job.lease;
 	rig_submit(&rig, &again, COMMAND_EXTEND, &extend);
 	rig_cancel(&rig, &id);
-	assert_int_equal(event_with_lease()->holder, 78);
+	assert_int_equal(event_with_lease()->from_holder, 78);
 }
 
 /* A file of a batch that never reached the disk is its maker's again, to be removed. */
@@ -479,6 +559,7 @@ int main(void)
 		T(a_cancel_tells_only_whose_lease_it_took),
 		T(an_erased_job_says_nothing_of_another),
 		T(who_extends_a_lease_holds_it),
+		T(who_has_a_job_in_hand_follows_from_the_events),
 		T(what_an_aborted_batch_adopted_is_given_back),
 		T(what_is_finished_cannot_be_canceled),
 		T(a_dead_job_begins_anew_at_the_end),

@@ -14,6 +14,7 @@
 #include "tests/harness/engine_rig.h"
 
 static struct rig rig;
+static struct group_weight weights[MAX_WEIGHTS];
 
 static int setup(void **state)
 {
@@ -164,7 +165,7 @@ static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **st
 	expect_leased("sound");
 	rig_job(&rig, &id);
 	assert_int_equal(rig.code, ERR_CORRUPT);
-	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), &queue), 0);
+	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), weights, &queue), 0);
 	assert_int_equal(queue.counts.running, 1);
 	assert_int_equal(queue.bytes, 5);
 	rig_erase(&rig, &id);
@@ -193,7 +194,7 @@ static void a_damaged_record_is_counted_out_once(void **state)
 	expect_leased("sound");
 	assert_false(rig_lease(&rig, "q", &job));
 	rig_job(&rig, &id);
-	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), &queue), 0);
+	assert_int_equal(view_queue_by_name(rig.view_txn, slice_str("q"), weights, &queue), 0);
 	assert_int_equal(queue.counts.ready, 0);
 	assert_int_equal(queue.bytes, 5);
 	rig_erase(&rig, &id);
@@ -444,20 +445,19 @@ static void an_index_entry_of_a_damaged_size_holds_up_nobody(void **state)
 
 static void a_damaged_queue_hides_no_other(void **state)
 {
-	struct msg_queue *queues;
+	struct queues_view queues;
 	struct msg_counts counts;
 	int64_t number, total;
-	size_t count;
 
 	(void)state;
 	rig_put(&rig, "q", "x");
 	rig_put(&rig, "r", "x");
 	flip_last_byte(TABLE_QUEUES, key_queue(0));
 	rig_job(&rig, &rig.answer.put.id);
-	assert_int_equal(view_queues(rig.view_txn, &queues, &count), 0);
-	assert_int_equal(count, 1);
-	assert_true(slice_is(queues[0].queue, "r"));
-	free(queues);
+	assert_int_equal(view_queues(rig.view_txn, &queues), 0);
+	assert_int_equal(queues.count, 1);
+	assert_true(slice_is(queues.items[0].queue, "r"));
+	queues_view_done(&queues);
 	assert_int_equal(view_totals(rig.view_txn, &counts, &number, &total), 0);
 	assert_int_equal(counts.ready, 1);
 }

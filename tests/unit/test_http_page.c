@@ -80,13 +80,19 @@ static struct msg_job job_in(enum job_state state)
 	return (struct msg_job){ .state = state };
 }
 
-static struct msg_job waiting(int64_t position, int64_t eta_ms)
+/* low_ms −1: nothing to guess from. */
+static struct msg_job waiting_between(int64_t position, int64_t low_ms, int64_t high_ms)
 {
 	return (struct msg_job){ .state = JOB_READY,
 				 .has_position = true,
 				 .position = position,
-				 .has_eta_ms = eta_ms >= 0,
-				 .eta_ms = eta_ms };
+				 .has_eta_ms = low_ms >= 0,
+				 .eta_ms = { .has_low = true, .low = low_ms, .has_high = true, .high = high_ms } };
+}
+
+static struct msg_job waiting(int64_t position, int64_t eta_ms)
+{
+	return waiting_between(position, eta_ms, eta_ms);
 }
 
 static void test_the_place_in_line_is_said(void **state)
@@ -129,13 +135,55 @@ static void test_an_estimate_is_rounded_up_and_never_to_the_second(void **state)
 	}
 }
 
+static void test_a_range_is_told_in_one_unit_where_it_has_one(void **state)
+{
+	static const struct {
+		int64_t low_ms, high_ms;
+		const char *words;
+	} rows[] = {
+		{ 0, 9 * SECOND, "Ready any moment now" },
+		{ 0, 25 * SECOND, "About half a minute to go" },
+		{ 9 * SECOND, 3 * MINUTE, "At most 3 minutes to go" },
+		{ 20 * SECOND, 3 * MINUTE, "About half a minute to 3 minutes to go" },
+		{ 50 * SECOND, 3 * MINUTE, "About 1 to 3 minutes to go" },
+		{ 2 * MINUTE, 4 * MINUTE, "About 2 to 4 minutes to go" },
+		{ 2 * MINUTE + 31 * SECOND, 2 * MINUTE + 50 * SECOND, "About 3 minutes to go" },
+		{ 2 * MINUTE + 29 * SECOND, 2 * MINUTE + 50 * SECOND, "About 2 to 3 minutes to go" },
+		{ 41 * MINUTE, 3 * HOUR, "About 40 minutes to 3 hours to go" },
+		{ 2 * HOUR, 5 * HOUR + 1, "About 2 to 6 hours to go" },
+		{ 20 * HOUR, 3 * DAY, "About 20 hours to 3 days to go" },
+		{ 2 * DAY, 3 * DAY, "About 2 to 3 days to go" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct msg_job job = waiting_between(2, rows[i].low_ms, rows[i].high_ms);
+
+		assert_says(&plain, &job, "Number 2 in line", rows[i].words);
+	}
+}
+
 static void test_a_rounded_estimate_never_promises_more(void **state)
 {
 	(void)state;
 	for (int64_t ms = 0; ms < 10 * HOUR; ms = ms * 11 / 10 + 777) {
-		assert_true(words_round_eta(ms) >= ms);
-		assert_true(words_round_eta(ms) - ms <= 30 * MINUTE);
-		assert_int_equal(words_round_eta(words_round_eta(ms)), words_round_eta(ms));
+		assert_in_range(words_round_high(ms), ms, ms + 30 * MINUTE);
+		assert_int_equal(words_round_high(words_round_high(ms)), words_round_high(ms));
+		assert_in_range(words_round_low(ms) + 30 * MINUTE, ms, ms + 30 * MINUTE);
+		assert_int_equal(words_round_low(words_round_low(ms)), words_round_low(ms));
+	}
+}
+
+/* What is shown changes only with the rounded ends: so the status keeps its tag. */
+static void test_an_estimate_stays_the_same_for_a_while(void **state)
+{
+	(void)state;
+	for (int64_t ms = 2 * MINUTE; ms < 2 * MINUTE + 30 * SECOND; ms += 777) {
+		struct msg_job job = waiting_between(2, ms, 6 * MINUTE + ms - 30 * SECOND + 1);
+
+		assert_int_equal(words_round_low(job.eta_ms.low), 2 * MINUTE);
+		assert_int_equal(words_round_high(job.eta_ms.high), 8 * MINUTE);
+		assert_says(&plain, &job, "Number 2 in line", "About 2 to 8 minutes to go");
 	}
 }
 
@@ -188,6 +236,32 @@ static void test_the_operators_words_win_and_are_no_formats(void **state)
 	assert_says(&german, &job, "Platz 7 %s%n", "noch etwa 5 Minuten {x}");
 	german.texts[PAGE_TEXT_waiting] = "Bitte warten";
 	assert_says(&german, &job, "Bitte warten", "noch etwa 5 Minuten {x}");
+	job = waiting_between(7, 3 * MINUTE, 5 * MINUTE);
+	german.texts[PAGE_TEXT_estimate_range] = "noch {low} bis {time} %s";
+	assert_says(&german, &job, "Bitte warten", "noch 3 bis 5 Minuten {x} %s");
+	job = waiting_between(7, 0, 5 * MINUTE);
+	german.texts[PAGE_TEXT_estimate_within] = "höchstens noch {time}";
+	assert_says(&german, &job, "Bitte warten", "höchstens noch 5 Minuten {x}");
+}
+
+/* As long as the configuration takes them. */
+static void test_texts_of_any_length_end_as_text(void **state)
+{
+	struct page_settings wordy = plain;
+	struct msg_job job = waiting_between(7, 50 * MINUTE, 5 * HOUR);
+	_cleanup_(buf_done) struct buf out;
+	char text[513];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	memcpy(text, "{low}{time}", 11);
+	for (int i = 0; i < PAGE_TEXTS; i++)
+		wordy.texts[i] = text;
+	buf_init(&out, 16384);
+	words_detail(&out, &wordy, &job);
+	assert_true(buf_error(&out) == 0 && out.size >= 512);
+	assert_int_equal(strnlen((const char *)out.data, out.size), out.size);
 }
 
 static void test_asking_again_is_told_by_the_estimate(void **state)
@@ -196,6 +270,10 @@ static void test_asking_again_is_told_by_the_estimate(void **state)
 
 	(void)state;
 	assert_int_equal(words_retry_after(&job), 30);
+	job = waiting_between(9, 100 * SECOND, 60 * MINUTE);
+	assert_int_equal(words_retry_after(&job), 5);
+	job = waiting_between(9, 0, 60 * MINUTE);
+	assert_int_equal(words_retry_after(&job), 2);
 	job = waiting(9, 0);
 	assert_int_equal(words_retry_after(&job), 2);
 	job = waiting(9, -1);
@@ -245,7 +323,7 @@ static void assert_lacks(const char *page, const char *what)
 
 static void test_a_waiting_page_shows_the_still_and_looks_again(void **state)
 {
-	struct msg_job job = waiting(3, 5 * MINUTE);
+	struct msg_job job = waiting_between(3, 2 * MINUTE, 5 * MINUTE);
 	_cleanup_free_ char *page = page_of(&job, &still, NULL);
 
 	(void)state;
@@ -254,7 +332,7 @@ static void test_a_waiting_page_shows_the_still_and_looks_again(void **state)
 	assert_has(page, "name=\"twitter:card\" content=\"summary_large_image\"");
 	assert_has(page, "property=\"og:title\" content=\"Your video\"");
 	assert_has(page, "Number 3 in line");
-	assert_has(page, "About 5 minutes to go");
+	assert_has(page, "About 2 to 5 minutes to go");
 	assert_has(page, "<noscript><meta http-equiv=\"refresh\"");
 	assert_has(page, "<script nonce=\"NONCE\">");
 	assert_has(page, "<style nonce=\"NONCE\">");
@@ -390,10 +468,13 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_utf8_is_replaced),
 		cmocka_unit_test(test_the_place_in_line_is_said),
 		cmocka_unit_test(test_an_estimate_is_rounded_up_and_never_to_the_second),
+		cmocka_unit_test(test_a_range_is_told_in_one_unit_where_it_has_one),
 		cmocka_unit_test(test_a_rounded_estimate_never_promises_more),
+		cmocka_unit_test(test_an_estimate_stays_the_same_for_a_while),
 		cmocka_unit_test(test_a_scheduled_job_says_when_it_starts),
 		cmocka_unit_test(test_a_failure_has_a_kind_reason_and_no_secrets),
 		cmocka_unit_test(test_the_operators_words_win_and_are_no_formats),
+		cmocka_unit_test(test_texts_of_any_length_end_as_text),
 		cmocka_unit_test(test_asking_again_is_told_by_the_estimate),
 		cmocka_unit_test(test_a_waiting_page_shows_the_still_and_looks_again),
 		cmocka_unit_test(test_a_page_without_a_still_keeps_its_place),

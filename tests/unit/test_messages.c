@@ -208,6 +208,7 @@ static void check_types(const struct rows *rows, const struct row *row)
 		[KIND_LIST] = 1 << T_ARRAY,
 		[KIND_NAMES] = 1 << T_ARRAY,
 		[KIND_PAIRS] = 1 << T_MAP,
+		[KIND_WEIGHTS] = 1 << T_MAP,
 	};
 
 	for (size_t i = 0; i < TYPES; i++) {
@@ -405,7 +406,7 @@ static void expect_count(const struct rows *rows, const struct row *row, int64_t
 	_cleanup_(trial_done) struct trial t;
 
 	trial_init(&t);
-	if (row->kind == KIND_PAIRS)
+	if (row->kind == KIND_PAIRS || row->kind == KIND_WEIGHTS)
 		msgpack_pack_map(&t.pk, (size_t)count);
 	else
 		msgpack_pack_array(&t.pk, (size_t)count);
@@ -419,13 +420,15 @@ static void expect_count(const struct rows *rows, const struct row *row, int64_t
 			write_str(&t.pk, key, strlen(key));
 		if (row->kind == KIND_PAIRS)
 			write_str(&t.pk, "", 0);
+		if (row->kind == KIND_WEIGHTS)
+			msgpack_pack_int(&t.pk, 1);
 	}
 	expect_packed(rows, row->name, &t.bytes, code);
 }
 
 static void check_count(const struct rows *rows, const struct row *row)
 {
-	if (row->kind != KIND_LIST && row->kind != KIND_NAMES && row->kind != KIND_PAIRS)
+	if (row->kind != KIND_LIST && row->kind != KIND_NAMES && row->kind != KIND_PAIRS && row->kind != KIND_WEIGHTS)
 		return;
 	expect_count(rows, row, row->low, 0);
 	expect_count(rows, row, row->high, 0);
@@ -440,7 +443,7 @@ static void test_counts_at_and_beyond_both_ends(void **state)
 	each_row(check_count);
 }
 
-/* ---- entries of names and pairs ---- */
+/* ---- entries of names, pairs and weights ---- */
 
 static void check_entries(const struct rows *rows, const struct row *row)
 {
@@ -458,14 +461,25 @@ static void check_entries(const struct rows *rows, const struct row *row)
 		"\x82\xa1k\xa1v\xa1k\xa1w",
 		"\x83\xa1k\xa1v\xa1l\xa1w\xa1k\xa1v",
 	};
+	/* Not a number, nil, a fraction, less than none, more than a weight may be; a key that is no name; one twice.
+	 */
+	static const char *const weights[] = {
+		"\x81\xa1k\xa1v", "\x81\xa1k\xc0",	    "\x81\xa1k\xca\x3f\x80\x80\x80",
+		"\x81\xa1k\xff",  "\x81\xa1k\xcd\x03\xe9",  "\x81\x05\x01",
+		"\x81\xa1 \x01",  "\x82\xa1k\x01\xa1k\x01",
+	};
 
 	for (size_t i = 0; row->kind == KIND_NAMES && i < ARRAY_SIZE(names); i++)
 		expect(rows, row->name, names[i], strlen(names[i]), ERR_BAD_REQUEST);
 	for (size_t i = 0; row->kind == KIND_PAIRS && i < ARRAY_SIZE(pairs); i++)
 		expect(rows, row->name, pairs[i], strlen(pairs[i]), ERR_BAD_REQUEST);
+	for (size_t i = 0; row->kind == KIND_WEIGHTS && i < ARRAY_SIZE(weights); i++)
+		expect(rows, row->name, weights[i], strlen(weights[i]), ERR_BAD_REQUEST);
+	if (row->kind == KIND_WEIGHTS)
+		expect(rows, row->name, "\x81\xa1k\x00", 4, ERR_BAD_REQUEST);
 }
 
-static void test_entries_of_names_and_pairs(void **state)
+static void test_entries_of_names_pairs_and_weights(void **state)
 {
 	(void)state;
 	each_row(check_entries);
@@ -510,7 +524,7 @@ int main(void)
 		cmocka_unit_test(test_floats_at_and_beyond_both_ends),
 		cmocka_unit_test(test_lengths_at_and_beyond_both_ends),
 		cmocka_unit_test(test_counts_at_and_beyond_both_ends),
-		cmocka_unit_test(test_entries_of_names_and_pairs),
+		cmocka_unit_test(test_entries_of_names_pairs_and_weights),
 		cmocka_unit_test(test_sizes_of_a_pair),
 	};
 

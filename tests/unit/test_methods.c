@@ -47,7 +47,9 @@ static void test_who_may_call_what(void **state)
 		{ "job.erase", "PA" },	     { "link.rotate", "PA" },	   { "link.revoke", "PA" },
 		{ "queue.get", "A" },	     { "queue.set", "A" },	   { "queue.pause", "A" },
 		{ "queue.resume", "A" },     { "queue.purge", "A" },	   { "server.backup", "A" },
-		{ "server.check", "A" },
+		{ "server.check", "A" },     { "limit.list", "A" },	   { "limit.get", "A" },
+		{ "limit.set", "A" },	     { "limit.delete", "A" },	   { "worker.list", "A" },
+		{ "worker.quiet", "A" },     { "worker.stop", "A" },
 	};
 
 	(void)state;
@@ -82,6 +84,7 @@ static void test_words_of_the_wire(void **state)
 	assert_words(job_state_names, JOB_STATES, "scheduled ready running succeeded dead canceled expired ");
 	assert_words(failure_kind_names, FAIL_KINDS, "timeout throttled unavailable invalid internal rejected ");
 	assert_words(role_names, ROLES, "none producer worker admin ");
+	assert_words(worker_state_names, WORKER_STATES, "active quiet stopping ");
 	assert_words(extend_status_names, EXTEND_STATUSES, "ok lost cancel ");
 	for (int s = 0; s < JOB_STATES; s++)
 		assert_int_equal(job_state_final((enum job_state)s),

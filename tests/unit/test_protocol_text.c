@@ -228,8 +228,9 @@ static void test_every_field_is_told_of(void **state)
 
 static void test_every_word_is_told_of(void **state)
 {
-	const char *const *const tables[] = { job_state_names, failure_kind_names, extend_status_names,
-					      role_names + 1 };
+	const char *const *const tables[] = { job_state_names,	   failure_kind_names, extend_status_names,
+					      role_names + 1,	   admission_names,    limit_state_names,
+					      breaker_phase_names, worker_state_names };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)

@@ -489,7 +489,7 @@ static void every_flipped_bit_is_found(void **state)
 				   .payload = slice_str("payload") };
 	struct artifact inlined = { .content_type = slice_str("a/b"), .size = 4, .data = slice_str("data") };
 	struct artifact filed = { .content_type = slice_str("a/b"), .size = 1 << 20, .has_blob = true };
-	struct queue_record queue = { .name = slice_str("q"), .counts = { 1, 2, 3 }, .run_ms = 1.5 };
+	struct queue_record queue = { .name = slice_str("q"), .counts = { 1, 2, 3 }, .weight = 1 };
 	struct job job = sample_job();
 	struct buf b;
 

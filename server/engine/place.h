@@ -1,0 +1,35 @@
+/* place.h: where a job stands in its line, and when it may be done. Any thread, within a transaction of its own. */
+#ifndef RAINCHECK_ENGINE_PLACE_H
+#define RAINCHECK_ENGINE_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/base/uuid.h"
+#include "server/flow/estimate.h"
+#include "server/store/records.h"
+#include "server/store/store.h"
+
+/* Jobs in line up to and including it: those of better priority, and those before it in its own. */
+struct place {
+	int64_t least;
+	int64_t most;
+};
+
+/* Of a ready job of the queue, or one that has a place in line to come back to. Exact up to a thousand of its own
+ * priority; from there on the most it can be is told by the tags where there are no groups, else it is all that are in
+ * line. The store's errors. */
+int place_of_job(struct store_txn *t, const struct queue_record *q, const struct uuid *of, const struct job *job,
+		 struct place *ret);
+/* Of one that has just entered it: the last of its priority; among groups that is the most it can be. */
+struct place place_of_new(const struct queue_record *q, const struct job *job);
+/* Of one that will: behind all who are there by then, who will be about as many as now. */
+struct place place_of_scheduled(const struct queue_record *q, const struct job *job);
+
+/* Until when the queue's limit lets nobody begin; 0 for no such moment. The store's errors. */
+int place_held_until(struct store_txn *t, const struct queue_record *q, int64_t now_ms, int64_t *ret_ms);
+/* When a job in this place may be done. False while there is nothing to estimate from. */
+bool place_eta(const struct queue_record *q, int64_t now_ms, const struct place *place, int64_t held_until_ms,
+	       struct estimate *ret);
+
+#endif
