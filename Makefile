@@ -226,11 +226,12 @@ coverage: deps
 # BENCH="p1 p4" asks these questions only; see bench/README.md.
 BENCH ?=
 .PHONY: bench bench-programs
-$(B)/bench/driver: $(call objects,bench/*.c) $(B)/libserver.a $(B)/libproto.a
+$(B)/bench/driver: $(call objects,bench/*.c tests/harness/api_model.c tests/harness/tempdir.c) \
+		$(B)/libserver.a $(B)/libproto.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_server)
-bench-programs: $(B)/raincheckd $(B)/bench/driver
+bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/bench/driver
 bench: deps-build
 	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 	+@$(AGAIN) bench-programs

@@ -13,5 +13,6 @@ void run_first_lease(char **args);  /* PORT */
 void run_sync(char **args);	    /* DIR */
 void run_stats(char **args);	    /* PORT */
 void run_tables(char **args);	    /* FILE */
+void run_campaign(char **args);	    /* STRATEGY SEED CV VISITORS */
 
 #endif

@@ -16,7 +16,8 @@
 
 static const struct peer *find_peer(const char *name)
 {
-	static const struct peer *const peers[] = { &peer_raincheck, &peer_redis, &peer_beanstalkd, &peer_postgres };
+	static const struct peer *const peers[] = { &peer_raincheck, &peer_raincheck_flow, &peer_redis,
+						    &peer_beanstalkd, &peer_postgres };
 
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 		if (strcmp(peers[i]->name, name) == 0)

@@ -24,6 +24,8 @@ static const struct {
 	{ "sync", 1, run_sync, "DIR                         one synced write" },
 	{ "stats", 1, run_stats, "PORT                       the broker's commits, and the commands in them" },
 	{ "tables", 1, run_tables, "FILE                      what stands in the tables of a closed LMDB file" },
+	{ "campaign", 4, run_campaign,
+	  "STRATEGY SEED CV VISITORS   a crowd in simulated time; STRATEGY: raincheck, direct, or so many workers" },
 };
 
 int main(int argc, char **argv)

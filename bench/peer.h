@@ -37,6 +37,7 @@ struct peer {
 };
 
 extern const struct peer peer_raincheck;
+extern const struct peer peer_raincheck_flow; /* limits, fairness and groups switched on */
 extern const struct peer peer_redis;
 extern const struct peer peer_beanstalkd;
 extern const struct peer peer_postgres;

@@ -33,6 +33,14 @@ static size_t request(uint8_t *out, enum step step, unsigned slot, struct slice 
 	}
 }
 
+/* The same with nine groups; the queue's limit and weights are set by bench/run. */
+static size_t request_with_flow(uint8_t *out, enum step step, unsigned slot, struct slice job)
+{
+	static unsigned puts;
+
+	return step == STEP_PUT ? rc_put_of_group(out, slot, puts++ % 9) : request(out, step, slot, job);
+}
+
 static size_t scan(const uint8_t *in, size_t size, enum step step, struct reply *ret)
 {
 	struct rc_response response;
@@ -49,5 +57,13 @@ const struct peer peer_raincheck = {
 	.greet = greet,
 	.scan_greeting = scan_greeting,
 	.request = request,
+	.scan = scan,
+};
+
+const struct peer peer_raincheck_flow = {
+	.name = "raincheck-flow",
+	.greet = greet,
+	.scan_greeting = scan_greeting,
+	.request = request_with_flow,
 	.scan = scan,
 };

@@ -50,6 +50,15 @@ size_t rc_put(uint8_t *out, unsigned id)
 	return add(out, at, map.data, map.size);
 }
 
+size_t rc_put_of_group(uint8_t *out, unsigned id, unsigned group)
+{
+	size_t at = ADD(out, add_head(out, id), "\xa7job.put\x91\x83\xa5queue\xa5" BENCH_QUEUE "\xa5group\xa2g");
+
+	out[at++] = (uint8_t)('0' + group % 10);
+	at = ADD(out, at, "\xa7payload\xc5\x01\x00");
+	return add(out, at, payload(), PAYLOAD_BYTES);
+}
+
 size_t rc_put_many(uint8_t *out, unsigned id, unsigned count)
 {
 	struct slice map = put_map();

@@ -15,6 +15,8 @@
 /* Each writes one request and returns its size. id: 0 to 127, to be found in the response. */
 size_t rc_hello(uint8_t *out, unsigned id);
 size_t rc_put(uint8_t *out, unsigned id);
+/* The same for one of ten groups. */
+size_t rc_put_of_group(uint8_t *out, unsigned id, unsigned group);
 /* count: up to 1,000 jobs; out has room for PUT_BYTES more than so many times PUT_BYTES. */
 size_t rc_put_many(uint8_t *out, unsigned id, unsigned count);
 /* Leases last a day. wait_ms: up to 60,000. */
