@@ -100,26 +100,19 @@ static void note_where(struct copier *c, enum store_table table, struct slice ke
 		 shown < key.size ? "…" : "", what);
 }
 
-static int compare(struct slice a, struct slice b)
-{
-	int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 /* Keeps track of the order in which the source's keys stand. Of two neighbours that are the wrong way round the first
  * is the one that stands out of line if the second fits behind what came before both. */
 static int look_at_order(struct copier *c, enum store_table table, struct slice key)
 {
 	const struct copy_options *o = c->options;
-	bool follows = !c->last.data || compare(c->last, key) < 0;
+	bool follows = !c->last.data || slice_compare(c->last, key) < 0;
 
 	if (follows) {
 		c->before_last = c->last;
 		c->last = key;
 		return 0;
 	}
-	if (!c->before_last.data || compare(c->before_last, key) < 0) {
+	if (!c->before_last.data || slice_compare(c->before_last, key) < 0) {
 		note_where(c, table, c->last, "stands out of order");
 		c->last = key;
 	} else {
