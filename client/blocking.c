@@ -216,6 +216,16 @@ int raincheck_fail(struct raincheck *rc, const struct raincheck_fail *fail, stru
 	return handle_unblock(rc, &w, err, ret);
 }
 
+int raincheck_woken(struct raincheck *rc, const struct raincheck_woken *woken)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_woken_async(rc, woken, NULL, NULL);
+	return handle_unblock(rc, &w, err, NULL);
+}
+
 int raincheck_release(struct raincheck *rc, const struct raincheck_release *release,
 		      struct raincheck_release_result **ret)
 {

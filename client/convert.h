@@ -31,6 +31,7 @@ int convert_complete(const struct raincheck_complete *in, struct msg_complete_it
 int convert_complete_many(const struct raincheck_complete *in, size_t count, msgpack_zone *arena,
 			  struct msg_job_complete *ret, struct error_info *info);
 int convert_fail(const struct raincheck_fail *in, struct msg_job_fail *ret, struct error_info *info);
+int convert_woken(const struct raincheck_woken *in, struct msg_job_woken *ret, struct error_info *info);
 int convert_release(const struct raincheck_release *in, struct msg_job_release *ret, struct error_info *info);
 int convert_artifact_put(const struct raincheck_artifact_put *in, struct msg_artifact_put *ret,
 			 struct error_info *info);

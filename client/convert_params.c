@@ -250,6 +250,12 @@ int convert_release(const struct raincheck_release *in, struct msg_job_release *
 	return convert_attempt(in->id, in->lease, &ret->id, &ret->lease, info);
 }
 
+int convert_woken(const struct raincheck_woken *in, struct msg_job_woken *ret, struct error_info *info)
+{
+	*ret = (struct msg_job_woken){ .has_id = true, .has_lease = true, .has_hook = true, .hook = in->hook };
+	return convert_attempt(in->id, in->lease, &ret->id, &ret->lease, info);
+}
+
 /* ---- artifacts ---- */
 
 int convert_artifact_put(const struct raincheck_artifact_put *in, struct msg_artifact_put *ret, struct error_info *info)

@@ -146,6 +146,7 @@ static void job_parts(struct converter *c, const struct msg_job *in, struct rain
 {
 	struct raincheck_job_error *failure = in->has_error ? convert__take(c, 1, sizeof(*failure)) : NULL;
 	struct raincheck_callback *callback = in->has_callback ? convert__take(c, 1, sizeof(*callback)) : NULL;
+	struct raincheck_hooks *hooks = in->has_hooks ? convert__take(c, 1, sizeof(*hooks)) : NULL;
 	struct raincheck_artifact *artifacts = convert__take(c, in->artifacts_count, sizeof(*artifacts));
 
 	if (failure) {
@@ -164,8 +165,11 @@ static void job_parts(struct converter *c, const struct msg_job *in, struct rain
 		artifacts[i].size = in->artifacts[i].size;
 		artifacts[i].sha256 = convert__text(c, true, in->artifacts[i].sha256);
 	}
+	if (hooks)
+		*hooks = (struct raincheck_hooks){ in->hooks.count, in->hooks.waiting, in->hooks.last_at_ms };
 	out->error = failure;
 	out->callback = callback;
+	out->hooks = hooks;
 	out->artifacts = artifacts;
 	out->artifact_count = in->artifacts_count;
 }
@@ -250,6 +254,7 @@ static void leased_job(struct converter *c, const struct msg_leased_job *in, str
 	out->metadata_count = in->metadata_count;
 	out->traceparent = convert__text(c, in->has_traceparent, in->traceparent);
 	out->hook_url = convert__text(c, in->has_hook_url, in->hook_url);
+	out->hooks = in->hooks;
 }
 
 static void lease(struct converter *c, const void *message, void *result)

@@ -224,64 +224,13 @@ static void answered(struct raincheck *rc, const struct rpc_envelope *e)
 		tell_result(rc, &done.call, done.method, message);
 }
 
-static bool which_notice(struct slice method, enum raincheck_notice *ret)
-{
-	static const char *const names[] = {
-		[RAINCHECK_NOTICE_JOB_CANCEL] = "job.cancel",		[RAINCHECK_NOTICE_JOB_WAKE] = "job.wake",
-		[RAINCHECK_NOTICE_WORKER_QUIET] = "worker.quiet",	[RAINCHECK_NOTICE_WORKER_STOP] = "worker.stop",
-		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (slice_is(method, names[i])) {
-			*ret = (enum raincheck_notice)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static const char *zone_text(msgpack_zone *zone, struct slice s)
-{
-	char *text = msgpack_zone_malloc(zone, s.size + 1);
-
-	if (text)
-		snprintf(text, s.size + 1, "%.*s", SLICE_FMT(s));
-	return text;
-}
-
-/* job.wake says which job, as job.cancel does, and carries a body like a payload: decoding ignores the keys that it
- * does not ask for. */
-static int read_job_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
-{
-	struct msg_job_cancel_notice which;
-	struct msg_job_payload_result body;
-
-	if (message_decode(&MSG_job_cancel_notice, e->params, rc->zone, &which, NULL) < 0)
-		return ERR_PROTOCOL;
-	memcpy(ret->id, uuid_format(&which.id).text, sizeof(ret->id));
-	hex_encode(which.lease.bytes, sizeof(which.lease.bytes), ret->lease);
-	if (ret->notice != RAINCHECK_NOTICE_JOB_WAKE)
-		return 0;
-	if (message_decode(&MSG_job_payload_result, e->params, rc->zone, &body, NULL) < 0)
-		return ERR_PROTOCOL;
-	if (body.has_content_type)
-		ret->content_type = zone_text(rc->zone, body.content_type);
-	ret->data = (struct raincheck_bytes){ body.data.data, body.data.size };
-	return 0;
-}
-
 /* One that is unknown or makes no sense is passed over: a later broker may know more of them. */
 static void notified(struct raincheck *rc, const struct rpc_envelope *e)
 {
 	struct raincheck_notification n = { 0 };
 
-	if (!rc->settings.on_notification || !which_notice(e->method, &n.notice))
-		return;
-	if ((n.notice == RAINCHECK_NOTICE_JOB_CANCEL || n.notice == RAINCHECK_NOTICE_JOB_WAKE) &&
-	    read_job_notice(rc, e, &n) < 0)
-		return;
-	rc->settings.on_notification(rc, &n, rc->settings.user);
+	if (rc->settings.on_notification && notice_read(e, rc->zone, &n) == 0)
+		rc->settings.on_notification(rc, &n, rc->settings.user);
 }
 
 static int on_message(void *owner, const uint8_t *data, size_t size, struct error_info *info)

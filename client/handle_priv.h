@@ -118,6 +118,14 @@ void dialog_cancel_all(struct raincheck *rc);
 
 void dialog_deadline_cb(uv_timer_t *timer);
 
+/* ---- notice.c ---- */
+
+struct rpc_envelope;
+
+/* What a notification says; its texts are zone's and the envelope's. ERR_PROTOCOL for one that is unknown or makes no
+ * sense; ERR_NO_MEMORY. */
+int notice_read(const struct rpc_envelope *e, msgpack_zone *zone, struct raincheck_notification *ret);
+
 /* ---- methods.c ---- */
 
 /* What every call ends with: starts it, unless err, which is the conversion's, says why not. */

@@ -297,6 +297,15 @@ int raincheck_release_async(struct raincheck *rc, const struct raincheck_release
 	return handle_start(rc, err, &info, CALL(job_release, &m));
 }
 
+int raincheck_woken_async(struct raincheck *rc, const struct raincheck_woken *woken, raincheck_cb cb, void *user)
+{
+	struct error_info info = { 0 };
+	struct msg_job_woken m;
+	int err = convert_woken(woken, &m, &info);
+
+	return handle_start(rc, err, &info, CALL(job_woken, &m));
+}
+
 /* ---- artifacts ---- */
 
 int raincheck_artifact_put_async(struct raincheck *rc, const struct raincheck_artifact_put *put, raincheck_cb cb,

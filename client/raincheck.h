@@ -175,19 +175,25 @@ struct raincheck_server {
 
 enum raincheck_notice {
 	RAINCHECK_NOTICE_JOB_CANCEL,	  /* stop working on id: its lease is over */
-	RAINCHECK_NOTICE_JOB_WAKE,	  /* a hook arrived for id: content_type and data are its body */
+	RAINCHECK_NOTICE_JOB_WAKE,	  /* a hook came for id: see raincheck_woken() */
 	RAINCHECK_NOTICE_WORKER_QUIET,	  /* lease no more jobs, finish those under way */
 	RAINCHECK_NOTICE_WORKER_STOP,	  /* finish or release, then end */
 	RAINCHECK_NOTICE_SERVER_SHUTDOWN, /* the broker is going; the connection will break and be remade */
 };
 
-/* A message that the broker sent without being asked. Fields that do not apply are "" or NULL. */
+/* A message that the broker sent without being asked. Fields that do not apply are "", 0 or NULL. */
 struct raincheck_notification {
 	enum raincheck_notice notice;
 	char id[RAINCHECK_ID_SIZE];
 	char lease[RAINCHECK_TOKEN_SIZE];
+	/* Of a hook: */
+	int64_t hook;		/* its number among those of the job; a later one has a higher one */
+	int64_t attempt;	/* to whose hook_url it came: perhaps an earlier one's */
+	int64_t received_at_ms; /* by the broker: what a timestamp in it is to be compared with */
 	const char *content_type;
-	struct raincheck_bytes data;
+	const struct raincheck_pair *headers; /* that prove it, names in lower case; see PROTOCOL.md */
+	size_t header_count;
+	struct raincheck_bytes data; /* its body */
 };
 
 typedef void (*raincheck_notification_cb)(struct raincheck *rc, const struct raincheck_notification *n, void *user);
@@ -394,6 +400,13 @@ struct raincheck_callback {
 	int64_t attempts;
 };
 
+/* What external APIs reported of the job. */
+struct raincheck_hooks {
+	int64_t count;	    /* that came, each counted once however often it was delivered */
+	int64_t waiting;    /* of those, not taken by any attempt yet */
+	int64_t last_at_ms; /* when the last came */
+};
+
 struct raincheck_job {
 	char id[RAINCHECK_ID_SIZE];
 	const char *queue;
@@ -424,6 +437,7 @@ struct raincheck_job {
 	int64_t payload_size; /* bytes */
 	const char *content_type;
 	const struct raincheck_callback *callback; /* NULL where none was asked for */
+	const struct raincheck_hooks *hooks;	   /* NULL where none came */
 };
 
 int raincheck_get_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);

@@ -40,6 +40,7 @@ struct raincheck_leased_job {
 	size_t metadata_count;
 	const char *traceparent;
 	const char *hook_url; /* where the external API may report to */
+	int64_t hooks;	      /* that came already: each follows as RAINCHECK_NOTICE_JOB_WAKE */
 };
 
 struct raincheck_lease_result {
@@ -160,6 +161,22 @@ struct raincheck_release_result {
 int raincheck_release_async(struct raincheck *rc, const struct raincheck_release *release, raincheck_cb cb, void *user);
 int raincheck_release(struct raincheck *rc, const struct raincheck_release *release,
 		      struct raincheck_release_result **ret);
+
+struct raincheck_woken {
+	const char *id;
+	const char *lease;
+	int64_t hook; /* the highest number that was acted upon */
+};
+
+/* An API that was given a job's hook_url reports there, and whoever holds the lease and has on_notification gets what
+ * it said as RAINCHECK_NOTICE_JOB_WAKE: at once, or right after the lease where it came before. The URL is no proof of
+ * who reported: a worker checks the signature in the headers, or asks the API before it believes a word.
+ *
+ * A hook is given again with each raincheck_extend() and to each later attempt, until the job has succeeded, was
+ * canceled or has expired, or this call says that hooks up to that number are done with. So call it when what they led
+ * to has been done, and pass over numbers that were seen. Durable when it is answered. */
+int raincheck_woken_async(struct raincheck *rc, const struct raincheck_woken *woken, raincheck_cb cb, void *user);
+int raincheck_woken(struct raincheck *rc, const struct raincheck_woken *woken);
 
 /* ---- artifacts --------------------------------------------------------------------------------------------------- */
 

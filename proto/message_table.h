@@ -159,6 +159,12 @@
 	F(STR, state, NULLABLE, SHORT_TEXT)  \
 	F(INT, attempts, NULLABLE, COUNT)
 
+/* What was reported to the URLs of its attempts. waiting: what no attempt has taken yet. */
+#define FIELDS_hooks(F, E, S, L, N, P, W) \
+	F(INT, count, REQUIRED, COUNT)    \
+	F(INT, waiting, REQUIRED, COUNT)  \
+	F(INT, last_at_ms, REQUIRED, MOMENT)
+
 /* The job record as everybody outside sees it. */
 #define FIELDS_job(F, E, S, L, N, P, W)                \
 	F(UUID, id, REQUIRED, ANY)                     \
@@ -184,7 +190,8 @@
 	P(metadata, REQUIRED, 0, MAX_METADATA)         \
 	F(INT, payload_size, REQUIRED, COUNT)          \
 	F(STR, content_type, NULLABLE, CONTENT_TYPE)   \
-	S(callback, NULLABLE, callback)
+	S(callback, NULLABLE, callback)                \
+	S(hooks, NULLABLE, hooks)
 
 #define FIELDS_job_payload_result(F, E, S, L, N, P, W) \
 	F(STR, content_type, NULLABLE, CONTENT_TYPE)   \
@@ -250,7 +257,8 @@
 	F(BYTES, checkpoint, OPTIONAL, BODY)             \
 	P(metadata, REQUIRED, 0, MAX_METADATA)           \
 	F(STR, traceparent, OPTIONAL, 1, 128)            \
-	F(STR, hook_url, OPTIONAL, 1, 2048)
+	F(STR, hook_url, OPTIONAL, 1, 2048)              \
+	F(INT, hooks, OPTIONAL, COUNT)
 
 #define FIELDS_job_lease_result(F, E, S, L, N, P, W) L(jobs, REQUIRED, leased_job, 0, MAX_BATCH)
 
@@ -321,6 +329,22 @@
 #define FIELDS_job_cancel_notice(F, E, S, L, N, P, W) \
 	F(UUID, id, REQUIRED, ANY)                    \
 	F(TOKEN, lease, REQUIRED, ANY)
+
+/* The notification job.wake: one hook that waits. headers: those that prove it, by their names in lower case. */
+#define FIELDS_job_wake(F, E, S, L, N, P, W)         \
+	F(UUID, id, REQUIRED, ANY)                   \
+	F(TOKEN, lease, REQUIRED, ANY)               \
+	F(INT, hook, REQUIRED, COUNT)                \
+	F(INT, attempt, REQUIRED, COUNT)             \
+	F(INT, received_at_ms, REQUIRED, MOMENT)     \
+	F(STR, content_type, NULLABLE, CONTENT_TYPE) \
+	P(headers, REQUIRED, 0, MAX_METADATA)        \
+	F(BYTES, data, REQUIRED, BODY)
+
+#define FIELDS_job_woken(F, E, S, L, N, P, W) \
+	F(UUID, id, REQUIRED, ANY)            \
+	F(TOKEN, lease, REQUIRED, ANY)        \
+	F(INT, hook, REQUIRED, COUNT)
 
 /* ---- artifacts ---- */
 
@@ -576,6 +600,7 @@
 	X(job_error)             \
 	X(artifact)              \
 	X(callback)              \
+	X(hooks)                 \
 	X(job)                   \
 	X(job_payload_result)    \
 	X(job_list)              \
@@ -601,6 +626,8 @@
 	X(job_release)           \
 	X(job_release_result)    \
 	X(job_cancel_notice)     \
+	X(job_wake)              \
+	X(job_woken)             \
 	X(artifact_put)          \
 	X(artifact_stored)       \
 	X(artifact_begin)        \
@@ -653,6 +680,7 @@
 	X(job_complete, "job.complete", ROLES_W, job_complete, job_complete_result)         \
 	X(job_fail, "job.fail", ROLES_W, job_fail, job_fail_result)                         \
 	X(job_release, "job.release", ROLES_W, job_release, job_release_result)             \
+	X(job_woken, "job.woken", ROLES_W, job_woken, empty)                                \
 	X(job_get, "job.get", ROLES_P, job_id, job)                                         \
 	X(job_wait, "job.wait", ROLES_P, job_wait, job)                                     \
 	X(job_payload, "job.payload", ROLES_P, job_id, job_payload_result)                  \

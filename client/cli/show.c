@@ -100,6 +100,19 @@ static json_t *callback_json(const struct raincheck_callback *callback)
 	return o;
 }
 
+static json_t *hooks_json(const struct raincheck_hooks *hooks)
+{
+	json_t *o;
+
+	if (!hooks)
+		return json_null();
+	o = json_object();
+	set_number(o, "count", true, hooks->count);
+	set_number(o, "waiting", true, hooks->waiting);
+	set_number(o, "last_at_ms", true, hooks->last_at_ms);
+	return o;
+}
+
 json_t *show_job_json(const struct raincheck_job *job)
 {
 	json_t *o = json_object();
@@ -123,6 +136,7 @@ json_t *show_job_json(const struct raincheck_job *job)
 	set_number(o, "payload_size", true, job->payload_size);
 	set_text(o, "content_type", job->content_type);
 	json_object_set_new(o, "callback", callback_json(job->callback));
+	json_object_set_new(o, "hooks", hooks_json(job->hooks));
 	return o;
 }
 
@@ -263,6 +277,19 @@ static void show_progress(struct cli *c, const struct raincheck_job *job)
 	show_line(c, "note", job->note);
 }
 
+static void show_hooks(struct cli *c, const struct raincheck_hooks *hooks)
+{
+	char text[128], waiting[48] = "";
+
+	if (!hooks)
+		return;
+	if (hooks->waiting > 0)
+		snprintf(waiting, sizeof(waiting), ", %lld not taken yet", (long long)hooks->waiting);
+	snprintf(text, sizeof(text), "%lld, the last at %s%s", (long long)hooks->count,
+		 text_moment(hooks->last_at_ms).text, waiting);
+	show_line(c, "hooks", text);
+}
+
 static void show_outcome(struct cli *c, const struct raincheck_job *job)
 {
 	char text[512];
@@ -282,6 +309,7 @@ static void show_outcome(struct cli *c, const struct raincheck_job *job)
 			 job->callback->state ? job->callback->state : "", job->callback->state ? ")" : "");
 		show_line(c, "callback", text);
 	}
+	show_hooks(c, job->hooks);
 	for (size_t i = 0; i < job->metadata_count; i++) {
 		snprintf(text, sizeof(text), "%.150s = %.350s", job->metadata[i].key, job->metadata[i].value);
 		show_line(c, "metadata", text);

@@ -35,6 +35,8 @@ enum command_kind {
 	COMMAND_QUEUE,	/* struct command_queue → MSG_queue */
 	COMMAND_LIMIT,	/* struct command_limit → MSG_limit, or MSG_empty of one that was deleted */
 	COMMAND_LINK,	/* struct command_link → MSG_link_result, or MSG_empty of a revoked one */
+	COMMAND_HOOK,	/* struct command_hook → MSG_empty, whatever became of the job */
+	COMMAND_WOKEN,	/* struct msg_job_woken → MSG_empty */
 	COMMAND_LEASE_CANCEL, /* none → MSG_empty; the session waits for no job any more: its parked leases answer with
 			       * nothing */
 	COMMAND_FORGET,	      /* the same, and its changes by filter stop where they are: the session is at its end */
@@ -125,6 +127,17 @@ struct command_limit {
 struct command_link {
 	struct uuid id;
 	bool revoke; /* else a new link takes the place of the present one */
+};
+
+/* What an external API reported, to the URL of an attempt. */
+struct command_hook {
+	struct uuid id;
+	uint32_t attempt;
+	struct slice content_type;
+	const struct pair *headers;
+	size_t headers_count; /* at most HOOK_HEADERS, and HOOK_HEADERS_BYTES of them */
+	struct slice body;    /* at most HOOK_BODY_BYTES */
+	uint8_t digest[16];   /* the same for what was delivered before, and for nothing else */
 };
 
 struct command {

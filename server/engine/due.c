@@ -87,6 +87,8 @@ static int due_finished(struct engine *e, const struct uuid *id, struct job *job
 	if (job->artifacts_gone)
 		return job_forget(e, id, job);
 	rc = artifacts_drop(e, id);
+	if (rc == 0 && job->hooked)
+		rc = hooks_settle(e, id, job);
 	if (rc < 0)
 		return rc;
 	job->artifacts = 0;

@@ -9,9 +9,22 @@
 #include "server/engine/limits.h"
 #include "server/engine/link.h"
 #include "server/engine/queues_repair.h"
+#include "server/store/hook_record.h"
 
 /* Bytes of a record besides the payload: metadata, title and the like at their most. */
 #define BESIDE_PAYLOAD (1 << 20)
+
+static int64_t largest(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Of what one record holds. */
+static size_t record_bytes(const struct settings *settings)
+{
+	return (size_t)largest(HOOK_BODY_BYTES, largest(settings->payload_bytes, settings->inline_bytes)) +
+	       BESIDE_PAYLOAD;
+}
 
 /* ---- life ---- */
 
@@ -65,9 +78,7 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 		return ERR_NO_MEMORY;
 	e->settings = settings;
 	e->store = s;
-	buf_init(&e->record, (size_t)(settings->payload_bytes > settings->inline_bytes ? settings->payload_bytes
-										       : settings->inline_bytes) +
-				     BESIDE_PAYLOAD);
+	buf_init(&e->record, record_bytes(settings));
 	command_list_init(&e->answered);
 	command_list_init(&e->sweeps);
 	e->limits_again_ms = INT64_MAX;
@@ -254,6 +265,10 @@ int engine_apply(struct engine *e, struct command *cmd, bool *ret_parked)
 		return command_limit(e, cmd);
 	case COMMAND_LINK:
 		return command_link(e, cmd);
+	case COMMAND_HOOK:
+		return command_hook(e, cmd);
+	case COMMAND_WOKEN:
+		return command_woken(e, cmd);
 	case COMMAND_LEASE_CANCEL:
 	case COMMAND_FORGET:
 		return apply_forget(e, cmd);

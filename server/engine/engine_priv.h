@@ -165,6 +165,22 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 /* Removes all of a job's artifacts, what is damaged with the rest. */
 int artifacts_drop(struct engine *e, const struct uuid *id);
 
+/* ---- hooks.c ---- */
+
+/* How many of the job's hooks wait; where some do, the session that holds its lease is told of them. */
+int hooks_wake(struct engine *e, const struct uuid *id, const struct job *job, int64_t *ret_waiting);
+/* Those up to that number were taken: they are not given again. */
+int hooks_taken(struct engine *e, const struct uuid *id, const struct job *job, uint64_t up_to);
+/* Nobody will work on it any more: none waits. What came is remembered. */
+int hooks_settle(struct engine *e, const struct uuid *id, const struct job *job);
+/* Removes all of them. */
+int hooks_forget(struct engine *e, const struct uuid *id);
+
+/* ---- outcome.c ---- */
+
+/* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
+int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret);
+
 /* ---- admit.c ---- */
 
 /* Whether a producer's bytes still fit beside the reserve; counts them if so. The store's errors. */
@@ -200,6 +216,8 @@ int command_change(struct engine *e, struct command *cmd, bool *ret_kept);
 int command_queue(struct engine *e, struct command *cmd);
 int command_limit(struct engine *e, struct command *cmd);
 int command_link(struct engine *e, struct command *cmd);
+int command_hook(struct engine *e, struct command *cmd);
+int command_woken(struct engine *e, struct command *cmd);
 
 /* ---- changes.c ---- */
 

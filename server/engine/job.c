@@ -375,6 +375,9 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 	if (to == JOB_SUCCEEDED)
 		pace_succeeded(&q->record.pace, e->now_ms - job->started_at_ms);
 	rc = event_add(e, &event);
+	/* A dead one may be retried, and then goes on where it was. */
+	if (rc == 0 && job->hooked && job_state_final(to) && to != JOB_DEAD)
+		rc = hooks_settle(e, id, job);
 	return rc < 0 ? rc : enter(e, id, job, q, to, NULL);
 }
 
@@ -436,6 +439,8 @@ int job_remove(struct engine *e, const struct uuid *id, const struct job *job)
 	rc = forget_words(e, id, job);
 	if (rc == 0)
 		rc = artifacts_drop(e, id);
+	if (rc == 0)
+		rc = hooks_forget(e, id);
 	if (rc == 0)
 		rc = delete_if_there(e, TABLE_CHECKPOINTS, &key);
 	if (rc == 0)

@@ -3,26 +3,31 @@
  * Two passes, since reading payloads gives pointers that the next write takes away: all jobs are moved first, then all
  * are read and the command answered.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/limits.h"
+#include "server/engine/link.h"
 #include "server/engine/terms.h"
 #include "server/flow/fair.h"
 
-#define AGED_TURN    16	 /* of so many jobs that a queue gives, one goes by age, not by priority */
-#define BESIDE_INPUT 512 /* bytes of a leased job on the wire besides its input and checkpoint */
+#define HOOK_URL     512
+#define AGED_TURN    16	  /* of so many jobs that a queue gives, one goes by age, not by priority */
+#define BESIDE_INPUT 1024 /* bytes of a leased job on the wire besides its input and checkpoint */
 
 /* One job taken for this answer. */
 struct grant {
 	struct uuid id;
 	struct job job;
+	int64_t hooks; /* that wait for it */
 };
 
 /* What the answer points to, besides the map. */
 struct grant_texts {
 	struct pair metadata[MAX_METADATA];
+	char hook_url[HOOK_URL];
 };
 
 /* For the jobs of one answer, kept from lease to lease. */
@@ -195,6 +200,7 @@ static bool stands_for(const struct entry *entry, const struct job *job)
 static int grant_one(struct engine *e, struct command *cmd, struct grant *g, size_t n, int64_t timeout_ms)
 {
 	const struct msg_job_lease *lease = cmd->params;
+	int rc;
 
 	g->job.lease = engine_draw_token(cmd->random, (uint32_t)n);
 	g->job.attempt++;
@@ -204,7 +210,8 @@ static int grant_one(struct engine *e, struct command *cmd, struct grant *g, siz
 	g->job.holder = cmd->session;
 	g->job.lease_expires_at_ms = e->now_ms + (lease->has_lease_ms ? lease->lease_ms : DEFAULT_LEASE_MS);
 	g->job.attempt_deadline_at_ms = timeout_ms ? e->now_ms + timeout_ms : 0;
-	return job_move(e, &g->id, &g->job, JOB_RUNNING);
+	rc = job_move(e, &g->id, &g->job, JOB_RUNNING);
+	return rc < 0 ? rc : hooks_wake(e, &g->id, &g->job, &g->hooks);
 }
 
 /* The first job of one queue that can be worked on; what is damaged before it is taken out of the line.
@@ -333,6 +340,15 @@ static int take(struct engine *e, struct command *cmd, size_t max, size_t *ret_c
 	return 0;
 }
 
+/* Where the API may report of this attempt. */
+static struct slice hook_url(struct engine *e, const struct grant *g, struct grant_texts *texts)
+{
+	struct hook_token token = hook_sign(e->links, &g->id, g->job.attempt);
+
+	snprintf(texts->hook_url, sizeof(texts->hook_url), "%s/hooks/%s", e->settings->public_url, token.text);
+	return slice_str(texts->hook_url);
+}
+
 static int describe(struct engine *e, const struct grant *g, struct grant_texts *texts, struct msg_leased_job *ret)
 {
 	const struct queue *q = queues_get(e->queues, g->job.queue);
@@ -371,6 +387,10 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 		.metadata = texts->metadata,
 		.has_traceparent = in.traceparent.size > 0,
 		.traceparent = in.traceparent,
+		.has_hook_url = true,
+		.hook_url = hook_url(e, g, texts),
+		.has_hooks = g->hooks > 0,
+		.hooks = g->hooks,
 	};
 	ret->metadata_count = input_metadata(&in, texts->metadata, MAX_METADATA);
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);

@@ -112,3 +112,62 @@ bool link_matches(const uint8_t secret[32], struct slice token, const struct uui
 		return false;
 	return gnutls_memcmp(bytes + 16, mac, MAC_SIZE) == 0;
 }
+
+/* ---- hooks ---- */
+
+#define HOOK_LABEL   "raincheck hook"
+#define HOOK_SUBJECT (16 + 4)
+
+/* The subject is what a token says openly, and what is signed behind the label. */
+struct hook_claim {
+	uint8_t bytes[sizeof(HOOK_LABEL) + HOOK_SUBJECT];
+};
+
+static struct hook_claim hook_claim_of(const struct uuid *job, uint32_t attempt)
+{
+	struct hook_claim c;
+
+	memcpy(c.bytes, HOOK_LABEL, sizeof(HOOK_LABEL));
+	memcpy(c.bytes + sizeof(HOOK_LABEL), job->bytes, sizeof(job->bytes));
+	for (unsigned i = 0; i < 4; i++)
+		c.bytes[sizeof(c.bytes) - 1 - i] = (uint8_t)(attempt >> (8 * i));
+	return c;
+}
+
+struct hook_token hook_sign(struct link_signer *signer, const struct uuid *job, uint32_t attempt)
+{
+	struct hook_claim claim = hook_claim_of(job, attempt);
+	uint8_t bytes[HOOK_SUBJECT + MAC_SIZE], mac[32];
+	struct hook_token t;
+
+	if (gnutls_hmac(signer->hmac, claim.bytes, sizeof(claim.bytes)) < 0)
+		abort();
+	gnutls_hmac_output(signer->hmac, mac);
+	memcpy(bytes, claim.bytes + sizeof(HOOK_LABEL), HOOK_SUBJECT);
+	memcpy(bytes + HOOK_SUBJECT, mac, MAC_SIZE);
+	base64url_encode(bytes, sizeof(bytes), t.text);
+	t.text[HOOK_TOKEN_SIZE] = '\0';
+	return t;
+}
+
+int hook_read(const uint8_t secret[32], struct slice token, struct uuid *ret_job, uint32_t *ret_attempt)
+{
+	uint8_t bytes[HOOK_SUBJECT + MAC_SIZE], mac[32] = { 0 };
+	uint32_t attempt = 0;
+	struct hook_claim claim;
+	struct uuid job;
+
+	if (base64url_decode(token, bytes, sizeof(bytes)) < 0)
+		return ERR_NOT_FOUND;
+	memcpy(job.bytes, bytes, sizeof(job.bytes));
+	for (unsigned i = 0; i < 4; i++)
+		attempt = attempt << 8 | bytes[sizeof(job.bytes) + i];
+	claim = hook_claim_of(&job, attempt);
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret, 32, claim.bytes, sizeof(claim.bytes), mac) < 0)
+		abort();
+	if (gnutls_memcmp(bytes + HOOK_SUBJECT, mac, MAC_SIZE) != 0)
+		return ERR_NOT_FOUND;
+	*ret_job = job;
+	*ret_attempt = attempt;
+	return 0;
+}

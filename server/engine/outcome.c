@@ -17,8 +17,7 @@ static bool is_lease_of(const struct token *lease, const struct job *job)
 	return gnutls_memcmp(job->lease.bytes, lease->bytes, sizeof(lease->bytes)) == 0;
 }
 
-/* Loads the job and proves the lease. ERR_NOT_FOUND, ERR_LEASE_LOST, ERR_CORRUPT, the store's. */
-static int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
+int load_leased(struct engine *e, const struct uuid *id, const struct token *lease, struct job *ret)
 {
 	int rc = job_find(e, id, ret);
 
@@ -263,6 +262,7 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 		      int *ret_status)
 {
 	struct job job = { 0 }; /* of one that is gone nothing is loaded */
+	int64_t waiting;
 	int rc;
 
 	rc = load_leased(e, &item->id, &item->lease, &job);
@@ -285,6 +285,9 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 	job.lease_expires_at_ms = e->now_ms + lease_ms;
 	*ret_status = EXTEND_OK;
 	rc = take_over(e, &item->id, &job, cmd->session);
+	/* Once more, for they may have been lost on their way, or meant for another connection. */
+	if (rc == 0)
+		rc = hooks_wake(e, &item->id, &job, &waiting);
 	return rc < 0 ? rc : job_save(e, &item->id, &job);
 }
 

@@ -9,6 +9,7 @@
 #include "server/engine/filter.h"
 #include "server/engine/place.h"
 #include "server/engine/terms.h"
+#include "server/engine/view_hooks.h"
 #include "server/flow/estimate.h"
 #include "server/store/keys.h"
 
@@ -225,7 +226,8 @@ int view_job(struct store_txn *t, const struct settings *settings, int64_t now_m
 	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", settings->public_url, token.text);
 	ret->job.has_link = !ret->record.link_revoked;
 	ret->job.link = slice_str(ret->link);
-	return fill_artifacts(t, id, ret);
+	rc = view_hooks(t, id, &ret->record, &ret->job);
+	return rc < 0 ? rc : fill_artifacts(t, id, ret);
 }
 
 int view_link(struct store_txn *t, const struct settings *settings, int64_t now_ms, struct slice token,

@@ -13,6 +13,7 @@
 #include "proto/base/log.h"
 #include "server/http/address.h"
 #include "server/http/guests.h"
+#include "server/http/hooks.h"
 #include "server/http/link_page.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
@@ -39,24 +40,43 @@ static bool has_body(struct MHD_Connection *c)
 	return request_header(c, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
 }
 
-/* Called when the headers are there, and again when a body, if any, is over. No route wants a body: an answer in the
- * first call makes the library read nothing of it and close the connection; one in the second keeps the connection.
- * NOLINTNEXTLINE(readability-function-size): the library's parameters */
+static char seen; /* what a request without a body that is waited for is known by */
+
+/* Called when the headers are there, and again when a body, if any, is over. No route but that of hooks wants a body:
+ * an answer in the first call makes the library read nothing of it and close the connection; one in the second keeps
+ * the connection. A hook's body comes in pieces, a call each. NOLINTNEXTLINE(readability-function-size): the library's
+ * parameters */
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {
 	struct gateway *g = user;
-	static char seen;
+	struct hook_post *post;
+	enum MHD_Result result;
 
 	(void)version;
-	(void)data;
+	if (*request && *request != &seen)
+		return hooks_go_on(*request, c, data, size);
 	guests_heard(g->guests, c);
+	if (!*request && hooks_begin(&g->site, c, method, path, &post, &result)) {
+		*request = post;
+		return result;
+	}
 	if (!*request && !has_body(c)) {
 		*request = &seen;
 		return MHD_YES;
 	}
 	*size = 0;
 	return router_serve(&g->site, c, method, path);
+}
+
+static void completed_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how)
+{
+	struct gateway *g = user;
+
+	if (*request != &seen)
+		hook_post_free(*request);
+	*request = NULL;
+	guests_answered_cb(g->guests, c, request, how);
 }
 
 /* Paths stay as they came: the router unescapes a part at a time. */
@@ -111,7 +131,7 @@ const char *gateway_address(const struct gateway *g)
 
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 {
-	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
+	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
 
 	return MHD_start_daemon(flags, 0, NULL, NULL, access_cb, g, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
 				MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
@@ -119,7 +139,7 @@ static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 				CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL,
 				MHD_OPTION_NOTIFY_CONNECTION, guests_connection_cb, g->guests,
-				MHD_OPTION_NOTIFY_COMPLETED, guests_answered_cb, g->guests, MHD_OPTION_END);
+				MHD_OPTION_NOTIFY_COMPLETED, completed_cb, g, MHD_OPTION_END);
 }
 
 static int start_threads(struct gateway *g, const struct gateway_options *options)

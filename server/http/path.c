@@ -87,10 +87,15 @@ void path_parse(const char *path, struct path *ret)
 		/* A link whose token is garbage is an unknown link, told as a page like every other. */
 		bool link = strncmp(path, "/r/", 3) == 0 && !strchr(path + 3, '/');
 
-		ret->route = link ? ROUTE_PAGE : ROUTE_NONE;
+		bool hook = strncmp(path, "/hooks/", 7) == 0 && !strchr(path + 7, '/');
+
+		ret->route = link ? ROUTE_PAGE : hook ? ROUTE_HOOK : ROUTE_NONE;
 	} else if (count >= 2 && strcmp(parts[0], "r") == 0) {
 		snprintf(ret->token, sizeof(ret->token), "%s", parts[1]);
 		ret->route = link_route(count, parts, ret);
+	} else if (count == 2 && strcmp(parts[0], "hooks") == 0) {
+		snprintf(ret->token, sizeof(ret->token), "%s", parts[1]);
+		ret->route = ROUTE_HOOK;
 	} else if (count == 1) {
 		ret->route = strcmp(parts[0], "healthz") == 0  ? ROUTE_HEALTHZ
 			     : strcmp(parts[0], "readyz") == 0 ? ROUTE_READYZ

@@ -9,13 +9,14 @@ enum route {
 	ROUTE_PAGE,	/* /r/{token} */
 	ROUTE_STATUS,	/* /r/{token}/status */
 	ROUTE_ARTIFACT, /* /r/{token}/preview, /r/{token}/result, /r/{token}/a/{name} */
+	ROUTE_HOOK,	/* /hooks/{token} */
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,
 };
 
 struct path {
 	enum route route;
-	char token[PATH_PART_BYTES]; /* as it stands there; "" for what cannot be one */
+	char token[PATH_PART_BYTES]; /* of a link or a hook, as it stands there; "" for what cannot be one */
 	char name[PATH_PART_BYTES];  /* of the artifact */
 };
 

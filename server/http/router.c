@@ -4,6 +4,7 @@
 
 #include "proto/error.h"
 #include "server/http/health.h"
+#include "server/http/hooks.h"
 #include "server/http/link_page.h"
 #include "server/http/media.h"
 #include "server/http/path.h"
@@ -41,6 +42,7 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return health_serve_alive(r);
 	case ROUTE_READYZ:
 		return health_serve_ready(r);
+	case ROUTE_HOOK:
 	case ROUTE_NONE:
 		break;
 	}
@@ -56,6 +58,8 @@ enum MHD_Result router_serve(struct site *site, struct MHD_Connection *c, const 
 	r.token = parsed.token;
 	r.name = parsed.name;
 	r.head = strcmp(method, "HEAD") == 0;
+	if (parsed.route == ROUTE_HOOK)
+		return hooks_serve_method(&r, strcmp(method, "OPTIONS") == 0);
 	if (parsed.route == ROUTE_NONE || r.head || strcmp(method, "GET") == 0)
 		return serve(&r, parsed.route);
 	if (strcmp(method, "OPTIONS") == 0)

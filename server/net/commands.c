@@ -188,6 +188,13 @@ int commands_release(struct request *req, struct error_info *info)
 	return 0;
 }
 
+int commands_woken(struct request *req, struct error_info *info)
+{
+	(void)info;
+	request_submit(req, COMMAND_WOKEN, req->params);
+	return 0;
+}
+
 /* ---- completions ---- */
 
 static int check_size(const struct net *net, const char *field, size_t size, struct error_info *info)

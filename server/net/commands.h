@@ -15,6 +15,7 @@ int commands_complete(struct request *req, struct error_info *info);
 int commands_fail(struct request *req, struct error_info *info);
 int commands_lease_cancel(struct request *req, struct error_info *info);
 int commands_release(struct request *req, struct error_info *info);
+int commands_woken(struct request *req, struct error_info *info);
 int commands_artifact_put(struct request *req, struct error_info *info);
 
 #endif

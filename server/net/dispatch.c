@@ -109,6 +109,7 @@ static const struct {
 	[METHOD_job_complete] = { commands_complete, 0 },
 	[METHOD_job_fail] = { commands_fail, 0 },
 	[METHOD_job_release] = { commands_release, 0 },
+	[METHOD_job_woken] = { commands_woken, 0 },
 	[METHOD_job_get] = { reads_get, 4 * KIB },
 	[METHOD_job_wait] = { waits_wait, 4 * KIB },
 	[METHOD_job_payload] = { reads_payload, 0 /* the handler knows */ },

@@ -7,6 +7,7 @@
 #include "proto/base/clean.h"
 #include "server/net/net_priv.h"
 #include "server/net/session.h"
+#include "server/net/wakes.h"
 #include "server/writer/writer.h"
 
 #define BUCKETS 4096
@@ -15,8 +16,10 @@
 
 struct notice {
 	uint64_t session;
+	bool wake; /* hooks wait; else it was called back */
 	struct uuid id;
 	struct token lease;
+	uint64_t hook;
 };
 
 struct notices {
@@ -92,12 +95,16 @@ static void events_cb(void *user, const struct job_event *events, size_t count)
 		return;
 	uv_mutex_lock(&n->lock);
 	for (size_t i = 0; i < count && n->filled < PENDING_MAX && atomic_load(&n->count) > 0; i++) {
-		if (!events[i].called_back)
+		bool wake = events[i].wakes != 0;
+
+		if (!events[i].called_back && !wake)
 			continue;
 		n->pending[n->filling][n->filled++] = (struct notice){
-			.session = events[i].from_holder,
+			.session = wake ? events[i].wakes : events[i].from_holder,
+			.wake = wake,
 			.id = events[i].id,
 			.lease = events[i].lease,
+			.hook = events[i].hook,
 		};
 	}
 	if (n->filled > 0 && !n->mailed) {
@@ -117,7 +124,9 @@ static void tell(struct notices *n, const struct notice *notice)
 		.lease = notice->lease,
 	};
 
-	if (s)
+	if (s && notice->wake)
+		wakes_send(s, &notice->id, &notice->lease, notice->hook);
+	else if (s)
 		(void)session_notify(s, "job.cancel", &MSG_job_cancel_notice, &params);
 }
 
@@ -167,5 +176,5 @@ void notices_free(struct notices *n)
 
 void notices_subscribe(struct notices *n)
 {
-	writer_subscribe(n->net->options.writer, events_cb, n);
+	writer_subscribe_after(n->net->options.writer, events_cb, n);
 }

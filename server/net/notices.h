@@ -1,8 +1,10 @@
-/* notices.h: tells whoever held a job that it was taken from them: the notification job.cancel.
+/* notices.h: tells whoever holds a job what came of it: that it was taken from them, by the notification job.cancel;
+ * that hooks wait, by job.wake (wakes.h).
  *
- * The writer says after each commit which session lost which lease. The loop finds the session by its id and notifies
+ * The writer says after each commit which session lost which lease or is to be woken, and after the answers of that
+ * commit, so that nobody hears of a lease that it does not know yet. The loop finds the session by its id and notifies
  * it, if it is one that subscribed and is open still. A notice is a courtesy and may be lost: job.extend tells the same
- * to whoever missed it.
+ * to whoever missed it, and has hooks that wait given again.
  *
  * Loop's thread, but for the writer's call.
  */

@@ -5,6 +5,7 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
+#include "server/store/hook_record.h"
 #include "server/store/records.h"
 
 #define BATCH_BYTES   (32 << 20) /* in one transaction: what is not committed yet stands in memory */
@@ -42,6 +43,8 @@ static const char *const names[STORE_TABLES] = {
 	[TABLE_LIMITS] = "limits",
 	[TABLE_GROUPS] = "groups",
 	[TABLE_WEIGHTS] = "weights",
+	[TABLE_HOOKS] = "hooks",
+	[TABLE_HOOK_BODIES] = "bodies of hooks",
 };
 
 const char *copy_table_name(enum store_table table)
@@ -60,6 +63,8 @@ static bool is_sound(enum store_table table, struct slice value)
 		struct slice bytes;
 		int64_t at_ms;
 		struct tombstone tombstone;
+		struct hooks_record hooks;
+		struct hook_record hook;
 	} room;
 
 	switch (table) {
@@ -77,6 +82,10 @@ static bool is_sound(enum store_table table, struct slice value)
 		return record_read_tombstone(value, &room.tombstone) == 0;
 	case TABLE_SET_ASIDE:
 		return record_read_moment(value, &room.at_ms) == 0;
+	case TABLE_HOOKS:
+		return record_read_hooks(value, &room.hooks) == 0;
+	case TABLE_HOOK_BODIES:
+		return record_read_hook(value, &room.hook) == 0;
 	default:
 		return true;
 	}

@@ -95,6 +95,14 @@ struct key key_artifact(const struct uuid *job, struct slice name)
 	return k;
 }
 
+struct key key_hook(const struct uuid *job, uint64_t number)
+{
+	struct key k = key_job(job);
+
+	add_number(&k, number, 8);
+	return k;
+}
+
 struct key key_word(const char *word)
 {
 	struct key k;
@@ -201,6 +209,17 @@ int key_read_due(struct slice key, int64_t *ret_at_ms, struct uuid *ret_id)
 		return ERR_CORRUPT;
 	*ret_at_ms = (int64_t)take_number(&p, 8);
 	take_uuid(&p, ret_id);
+	return 0;
+}
+
+int key_read_hook(struct slice key, struct uuid *ret_job, uint64_t *ret_number)
+{
+	const uint8_t *p = key.data;
+
+	if (key.size != 16 + 8)
+		return ERR_CORRUPT;
+	take_uuid(&p, ret_job);
+	*ret_number = take_number(&p, 8);
 	return 0;
 }
 

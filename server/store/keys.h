@@ -31,6 +31,8 @@ struct key key_idempotency(uint32_t queue, struct slice word);
 /* A group's jobs in a line, or (priority 0) its weight in a queue. group: at most 128 bytes. */
 struct key key_group(uint32_t queue, uint8_t priority, struct slice group);
 struct key key_artifact(const struct uuid *job, struct slice name);
+/* The n-th hook of a job. */
+struct key key_hook(const struct uuid *job, uint64_t number);
 struct key key_word(const char *word);
 struct key key_name(struct slice name);
 /* A key that a table gave, at most KEY_MAX bytes of it: the table's own goes with the next write. */
@@ -46,6 +48,7 @@ int key_read_ready(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority,
 /* group points into key. */
 int key_read_group(struct slice key, uint32_t *ret_queue, uint8_t *ret_priority, struct slice *ret_group);
 int key_read_due(struct slice key, int64_t *ret_at_ms, struct uuid *ret_id);
+int key_read_hook(struct slice key, struct uuid *ret_job, uint64_t *ret_number);
 /* name points into key. */
 int key_read_artifact(struct slice key, struct uuid *ret_job, struct slice *ret_name);
 

@@ -548,6 +548,7 @@ int migrate_run(struct store_txn *t, uint32_t format, const struct store_options
 		rc = from_1(t, options);
 	if (format == 2)
 		rc = from_2(t, options);
+	/* The third knew no hooks: their tables are there by now, and no record says of any. */
 	if (rc == 0)
 		rc = store_put(t, TABLE_META, key_slice(&key), slice_of(&present, sizeof(present)));
 	if (rc < 0 && format != 0)

@@ -46,6 +46,7 @@ struct job {
 	uint64_t holder; /* the session that the present or last lease was given to; means nothing after a restart */
 	uint32_t artifacts;
 	bool artifacts_gone; /* retention took them */
+	bool hooked;	     /* there may be a row of it in TABLE_HOOKS */
 	float progress;
 	struct token lease;	    /* who may write, while running */
 	struct slice note;	    /* a worker's words about progress */

@@ -45,6 +45,8 @@ enum store_table {
 	TABLE_LIMITS,	 /* limit name → limit record */
 	TABLE_GROUPS,	 /* (queue, priority, group) → the group's finish tag in that line, where it matters */
 	TABLE_WEIGHTS,	 /* (queue, 0, group) → the group's weight in that queue, where an operator gave one */
+	TABLE_HOOKS,	 /* job id → which hooks came for it */
+	TABLE_HOOK_BODIES, /* (job id, number) → a hook that no attempt has taken yet */
 	STORE_TABLES
 };
 

@@ -135,6 +135,8 @@ static const struct shape shapes[STORE_TABLES] = {
 	[TABLE_LIMITS] = { .checksum = true },
 	[TABLE_GROUPS] = { .checksum = true },
 	[TABLE_WEIGHTS] = { .checksum = true },
+	[TABLE_HOOKS] = { .key = 16, .checksum = true },
+	[TABLE_HOOK_BODIES] = { .key = 24, .checksum = true },
 	[TABLE_READY] = { .key = 29 },
 	[TABLE_DUE] = { .key = 24, .value = { 0, DUE_VALUE_SIZE } },
 	[TABLE_BLOBS] = { .key = 16, .value = { 16, 16 } },

@@ -56,6 +56,8 @@ static const char *const table_names[STORE_TABLES] = {
 	[TABLE_LIMITS] = "limits",
 	[TABLE_GROUPS] = "groups",
 	[TABLE_WEIGHTS] = "weights",
+	[TABLE_HOOKS] = "hooks",
+	[TABLE_HOOK_BODIES] = "hook_bodies",
 };
 
 static _Thread_local int last_error;

@@ -305,6 +305,8 @@ static int check_records(struct check *c)
 		rc = check_tables(c);
 	if (rc == 0)
 		rc = check_artifacts(c);
+	if (rc == 0)
+		rc = check_hooks(c);
 	return rc;
 }
 

@@ -61,6 +61,10 @@ int check_artifacts(struct check *c);
 /* The files themselves; in transactions of its own, with c->txn ended. */
 int check_files(struct check *c);
 
+/* ---- check_hooks.c ---- */
+
+int check_hooks(struct check *c);
+
 /* ---- check_flow.c ---- */
 
 /* The lines and the limit of a queue whose jobs have been looked at. */

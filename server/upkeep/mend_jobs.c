@@ -203,6 +203,7 @@ static void demand(struct mend *m, struct slice key, struct slice value)
 	enter_due(m, &id, &job);
 	enter_idempotency(m, &id, &job);
 	set_artifact_count(m, &id, &job);
+	mend_job_hooks(m, &id, &job);
 }
 
 static void list_blob(struct mend *m, struct slice key, struct slice value)

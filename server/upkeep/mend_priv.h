@@ -82,4 +82,11 @@ void mend_find_affected(struct mend *m);
 /* Every table but those of jobs and queues: drops what stands for nothing. */
 void mend_rows(struct mend *m);
 
+/* ---- mend_hooks.c ---- */
+
+/* Of mend_rows(): what stands for nothing. */
+void mend_hooks(struct mend *m);
+/* Of mend_demands(): makes the list of a job's hooks, its record and the bodies agree. */
+void mend_job_hooks(struct mend *m, const struct uuid *id, struct job *job);
+
 #endif

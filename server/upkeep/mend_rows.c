@@ -253,6 +253,7 @@ void mend_rows(struct mend *m)
 	mend_walk(m, TABLE_CHECKPOINTS, mend_checkpoint);
 	mend_walk(m, TABLE_ARTIFACTS, mend_artifact);
 	mend_walk(m, TABLE_BLOBS, mend_listed_blob);
+	mend_hooks(m);
 	mend_walk(m, TABLE_SET_ASIDE, mend_aside);
 	mend_walk(m, TABLE_TOMBSTONES, mend_tombstone);
 	mend_walk(m, TABLE_READY, mend_ready);

@@ -32,6 +32,14 @@ struct batch {
 	size_t count;
 };
 
+struct subscribers {
+	struct {
+		writer_event_cb cb;
+		void *user;
+	} items[SUBSCRIBERS_MAX];
+	size_t count;
+};
+
 struct writer {
 	struct store *store;
 	struct blob_store *blobs;
@@ -52,11 +60,7 @@ struct writer {
 	size_t repaired_limits;
 	struct doubtful doubtful;
 
-	struct {
-		writer_event_cb cb;
-		void *user;
-	} subscribers[SUBSCRIBERS_MAX];
-	size_t subscriber_count;
+	struct subscribers before, after; /* the release */
 
 	struct batch batch, single; /* the thread's */
 	pthread_t thread;
@@ -137,13 +141,23 @@ void writer_free(struct writer *w)
 	free(w);
 }
 
+static void subscribe(struct subscribers *s, writer_event_cb cb, void *user)
+{
+	if (s->count == SUBSCRIBERS_MAX)
+		abort();
+	s->items[s->count].cb = cb;
+	s->items[s->count].user = user;
+	s->count++;
+}
+
 void writer_subscribe(struct writer *w, writer_event_cb cb, void *user)
 {
-	if (w->subscriber_count == SUBSCRIBERS_MAX)
-		abort();
-	w->subscribers[w->subscriber_count].cb = cb;
-	w->subscribers[w->subscriber_count].user = user;
-	w->subscriber_count++;
+	subscribe(&w->before, cb, user);
+}
+
+void writer_subscribe_after(struct writer *w, writer_event_cb cb, void *user)
+{
+	subscribe(&w->after, cb, user);
 }
 
 void writer_submit(struct writer *w, struct command *cmd)
@@ -303,8 +317,10 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 }
 
 /* Each is told once in its life; where a disk gives thousands back wrong, the check names them all. */
-static void log_damage(const struct job_event *events, size_t count)
+static void log_damage(struct writer *w)
 {
+	size_t count;
+	const struct job_event *events = engine_events(w->engine, &count);
 	int told = 0;
 
 	for (size_t i = 0; i < count && told < TOLD_MAX; i++)
@@ -313,14 +329,13 @@ static void log_damage(const struct job_event *events, size_t count)
 				  uuid_format(&events[i].id).text, events[i].damage);
 }
 
-static void tell_events(struct writer *w)
+static void tell_events(struct writer *w, const struct subscribers *s)
 {
 	size_t count;
 	const struct job_event *events = engine_events(w->engine, &count);
 
-	log_damage(events, count);
-	for (size_t i = 0; count > 0 && i < w->subscriber_count; i++)
-		w->subscribers[i].cb(w->subscribers[i].user, events, count);
+	for (size_t i = 0; count > 0 && i < s->count; i++)
+		s->items[i].cb(s->items[i].user, events, count);
 }
 
 static void remove_blob(void *user, const struct uuid *blob)
@@ -471,14 +486,17 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 
 static int settle(struct writer *w, struct batch *b, size_t commands, struct command *answered, int rc)
 {
-	if (rc == 0)
-		tell_events(w);
-	else
+	if (rc == 0) {
+		log_damage(w);
+		tell_events(w, &w->before);
+	} else {
 		log_failure(w, commands, rc);
+	}
 	count_batch(w, commands, rc);
 	release(b, answered, rc);
 	/* Nobody waits for it. */
 	if (rc == 0) {
+		tell_events(w, &w->after);
 		remove_garbage(w);
 		doubtful_settle(&w->doubtful, w->store, remove_blob, w);
 	}

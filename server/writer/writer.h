@@ -33,13 +33,15 @@ struct writer_stats {
 	char failure[96];
 };
 
-/* Told on the writer thread after a commit, before the batch's commands are released: copy and return at once. */
+/* Told on the writer thread after a commit: copy and return at once. */
 typedef void (*writer_event_cb)(void *user, const struct job_event *events, size_t count);
 
 /* store, blobs and settings must outlive the writer. ERR_NO_MEMORY and what engine_new() says. */
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret);
-/* Before writer_start(); at most four. */
+/* Before writer_start(); at most four each. The first are told before the batch's commands are released, the others
+ * after that: whoever asked for something has its answer first. */
 void writer_subscribe(struct writer *w, writer_event_cb cb, void *user);
+void writer_subscribe_after(struct writer *w, writer_event_cb cb, void *user);
 int writer_start(struct writer *w);
 
 /* Any thread. The command is the writer's until its release. After writer_stop() has begun it is refused with

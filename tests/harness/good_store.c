@@ -89,6 +89,23 @@ int good_teardown(void **state)
 	return 0;
 }
 
+void good_hook(const struct uuid *id, const char *body)
+{
+	struct pair header = { slice_str("webhook-id"), slice_str(body) };
+	struct command_hook hook = {
+		.id = *id,
+		.attempt = 1,
+		.content_type = slice_str("text/plain"),
+		.headers = &header,
+		.headers_count = 1,
+		.body = slice_str(body),
+	};
+
+	memcpy(hook.digest, body, strlen(body) < sizeof(hook.digest) ? strlen(body) : sizeof(hook.digest));
+	rig_run(&good.rig, COMMAND_HOOK, &hook);
+	assert_int_equal(good.rig.code, 0);
+}
+
 /* ---- a job whose every field can be found again ---- */
 
 #define MARK(n) "Marked-For-Erasure-" #n

@@ -33,6 +33,9 @@ struct uuid good_put(struct msg_job_put more);
 /* Publishes a blob of these bytes. */
 void good_stage(const struct uuid *id, const void *bytes, size_t size, struct staged *ret);
 
+/* Something is reported of the job. */
+void good_hook(const struct uuid *id, const char *body);
+
 /* A job, first in line, whose every field holds a mark of its own, with another in its note, checkpoint, artifacts and
  * result; it has succeeded. */
 struct uuid good_put_marked(void);

@@ -27,7 +27,7 @@ NO_JOB = "01977420-a4ab-7cde-8f01-23456789abff"
 NO_LEASE = "00112233445566778899aabbccddeeff"
 RECORD = {"id", "queue", "state", "attempt", "max_attempts", "priority", "group", "title", "created_at_ms", "run_at_ms",
           "started_at_ms", "finished_at_ms", "deadline_at_ms", "progress", "note", "position", "eta_ms", "error",
-          "artifacts", "link", "metadata", "payload_size", "content_type", "callback"}
+          "artifacts", "link", "metadata", "payload_size", "content_type", "callback", "hooks"}
 
 
 class Refused(Exception):

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "server/store/hook_record.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
 
@@ -38,9 +39,11 @@ void compare_events(struct sim *s, const struct job_event *events, size_t count)
 		SAME("from_holder", e->from_holder, events[i].from_holder);
 		SAME("to_holder", e->to_holder, events[i].to_holder);
 		SAME("called_back", e->called_back, events[i].called_back);
+		SAME("wakes", e->wakes, events[i].wakes);
+		SAME("hook", e->hook, events[i].hook);
 		if (events[i].damage)
 			sim_fail(s, "an event tells of damage: %s", events[i].damage);
-		if (e->called_back && memcmp(&events[i].lease, &e->lease, sizeof(e->lease)) != 0)
+		if ((e->called_back || e->wakes) && memcmp(&events[i].lease, &e->lease, sizeof(e->lease)) != 0)
 			sim_fail(s, "an event names another lease");
 	}
 	SAME("number", s->model->events_count, count);
@@ -152,6 +155,7 @@ static void compare_record(struct sim *s, const struct model_job *j, const struc
 	same_text(s, what, "note", j->note, r->note);
 	SAME("link_revoked", j->link_revoked, r->link_revoked);
 	SAME("artifacts_gone", j->artifacts_gone, r->artifacts_gone);
+	SAME("hooked", j->hooks > 0, r->hooked);
 	SAME("holder", j->holder, r->holder);
 	/* One that has ended says nothing any more. */
 	if ((j->state == JOB_RUNNING || j->lease_called_back) && memcmp(&j->lease, &r->lease, sizeof(j->lease)) != 0)
@@ -226,6 +230,66 @@ static void compare_jobs(struct sim *s, struct store_txn *t)
 	walk_end(&checkpoints);
 	walk_end(&tombstones);
 	walk_end(&aside);
+}
+
+/* ---- hooks ---- */
+
+static void compare_body(struct sim *s, struct walk *bodies, const struct model_hook *expected)
+{
+	const char *what = "a hook";
+	struct hook_record got;
+	struct slice key, value;
+
+	walk_next(bodies, &key, &value);
+	if (record_read_hook(value, &got) < 0 || !uuid_equal(&got.job, &expected->job))
+		sim_fail(s, "a hook is damaged or another's");
+	SAME("number", expected->number, got.number);
+	SAME("attempt", expected->attempt, got.attempt);
+	SAME("received_at_ms", expected->received_at_ms, got.received_at_ms);
+	same_text(s, what, "content_type", expected->content_type, got.content_type);
+	SAME("bytes", expected->body.size, got.body.size);
+}
+
+static void compare_entries(struct sim *s, const struct hooks_record *got, struct walk *bodies)
+{
+	const struct model_hook *list[HOOKS_OF_JOB + 1];
+	size_t count = model_hooks(s->model, &got->job, list, HOOKS_OF_JOB + 1);
+	const char *what = "hooks";
+
+	SAME("entries", count, got->entries_count);
+	for (size_t i = 0; i < count; i++) {
+		SAME("number", list[i]->number, got->entries[i].number);
+		SAME("received_at_ms", list[i]->received_at_ms, got->entries[i].received_at_ms);
+		SAME("bytes", list[i]->bytes, got->entries[i].bytes);
+		SAME("waits", list[i]->waits, got->entries[i].waits);
+		if (memcmp(list[i]->digest, got->entries[i].digest, HOOK_DIGEST) != 0)
+			sim_fail(s, "hooks: a digest is another");
+		if (list[i]->waits)
+			compare_body(s, bodies, list[i]);
+	}
+}
+
+static void compare_hooks(struct sim *s, struct store_txn *t)
+{
+	WALK(hooks, TABLE_HOOKS, "hooks");
+	WALK(bodies, TABLE_HOOK_BODIES, "bodies of hooks");
+	const char *what = "hooks";
+
+	for (size_t i = 0; i < s->model->jobs_count; i++) {
+		const struct model_job *j = &s->model->jobs[i];
+		struct hooks_record got;
+
+		if (j->gone || j->hooks == 0)
+			continue;
+		if (record_read_hooks(walk_job(&hooks, j), &got) < 0 || !uuid_equal(&got.job, &j->id))
+			sim_fail(s, "a list of hooks is damaged or another's");
+		SAME("count", j->hooks, got.count);
+		SAME("last", j->hooks, got.last);
+		SAME("last_at_ms", j->last_hook_at_ms, got.last_at_ms);
+		compare_entries(s, &got, &bodies);
+	}
+	walk_end(&hooks);
+	walk_end(&bodies);
 }
 
 /* ---- indexes ---- */
@@ -447,6 +511,7 @@ void compare_state(struct sim *s)
 	if (store_begin_read(s->store, &t) < 0)
 		sim_fail(s, "the store cannot be read");
 	compare_jobs(s, t);
+	compare_hooks(s, t);
 	compare_line(s, t);
 	compare_due(s, t);
 	compare_keys(s, t);

@@ -29,7 +29,8 @@ static void expect_moments(const struct model_job *j, struct msg_job *ret)
 	ret->deadline_at_ms = j->deadline_at_ms;
 }
 
-static void expect_words(const struct model_job *j, const struct msg_job *got, struct msg_job *ret)
+static void expect_words(const struct model *m, const struct model_job *j, const struct msg_job *got,
+			 struct msg_job *ret)
 {
 	ret->has_group = j->group.size > 0;
 	ret->group = j->group;
@@ -49,6 +50,13 @@ static void expect_words(const struct model_job *j, const struct msg_job *got, s
 	ret->has_callback = j->callback_url.size > 0;
 	ret->callback.has_url = true;
 	ret->callback.url = j->callback_url;
+	ret->has_hooks = j->hooks > 0;
+	ret->hooks = (struct msg_hooks){ .has_count = true,
+					 .count = j->hooks,
+					 .has_waiting = true,
+					 .waiting = model_hooks_waiting(m, &j->id),
+					 .has_last_at_ms = true,
+					 .last_at_ms = j->last_hook_at_ms };
 	ret->has_error = j->error_at_ms != 0;
 	ret->error = (struct msg_job_error){ .has_kind = true,
 					     .kind = j->error_kind,
@@ -93,7 +101,7 @@ static struct msg_job expect_job(struct sim *s, const struct model_job *j, const
 	job.max_attempts = model_max_attempts(s->model, j);
 	job.priority = j->priority;
 	expect_moments(j, &job);
-	expect_words(j, got, &job);
+	expect_words(s->model, j, got, &job);
 	expect_artifacts(s, j, &job);
 	job.has_position = j->state == JOB_READY;
 	/* Beyond the first thousand it may be an upper bound. */

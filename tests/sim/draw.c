@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "server/store/hook_record.h"
 #include "tests/sim/texts.h"
 
 #define SESSIONS 4
@@ -406,6 +407,33 @@ static void draw_checkpoint(struct sim *s, struct params *p)
 	p->checkpoint.data = texts_checkpoint((int)draw_below(s, TEXTS_CHECKPOINTS));
 }
 
+/* The few there are come again and again. */
+static void draw_hook(struct sim *s, struct params *p)
+{
+	int n = (int)draw_below(s, draw_one_in(s, 3) ? TEXTS_HOOKS : 6);
+	struct token lease;
+
+	p->hook = (struct command_hook){ .id = draw_one_in(s, 3) ? draw_id(s) : draw_leased(s, &lease) };
+	/* The large ones are rare, for they are written to a disk. */
+	if (n % 8 == 7 && !draw_one_in(s, 4))
+		n = 0;
+	p->hook.attempt = (uint32_t)draw_below(s, 5);
+	if (draw_one_in(s, 2))
+		p->hook.content_type = slice_str("application/json");
+	p->hook.headers = texts_metadata(&p->hook.headers_count);
+	if (draw_one_in(s, 2) || p->hook.headers_count > HOOK_HEADERS)
+		p->hook.headers_count = 0;
+	p->hook.body = texts_hook(n);
+	p->hook.digest[0] = (uint8_t)n;
+}
+
+static void draw_woken(struct sim *s, struct params *p)
+{
+	p->woken = (struct msg_job_woken){ .has_id = true, .has_lease = true, .has_hook = true };
+	p->woken.id = draw_leased(s, &p->woken.lease);
+	p->woken.hook = draw_one_in(s, 4) ? INT64_MAX : draw_below(s, 20);
+}
+
 /* The oldest that nobody has leased: now and then it gets as many artifacts as a job may have. */
 static struct uuid oldest_unleased(struct sim *s)
 {
@@ -444,10 +472,10 @@ static const struct {
 	enum command_kind kind;
 	int weight;
 } weights[] = {
-	{ COMMAND_PUT, 24 },	 { COMMAND_LEASE, 20 },	      { COMMAND_EXTEND, 7 },  { COMMAND_CHECKPOINT, 4 },
-	{ COMMAND_COMPLETE, 9 }, { COMMAND_FAIL, 9 },	      { COMMAND_RELEASE, 4 }, { COMMAND_ATTACH, 6 },
+	{ COMMAND_PUT, 22 },	 { COMMAND_LEASE, 19 },	      { COMMAND_EXTEND, 7 },  { COMMAND_CHECKPOINT, 4 },
+	{ COMMAND_COMPLETE, 8 }, { COMMAND_FAIL, 8 },	      { COMMAND_RELEASE, 4 }, { COMMAND_ATTACH, 6 },
 	{ COMMAND_CHANGE, 8 },	 { COMMAND_QUEUE, 3 },	      { COMMAND_LIMIT, 2 },   { COMMAND_LINK, 2 },
-	{ COMMAND_FORGET, 1 },	 { COMMAND_LEASE_CANCEL, 1 },
+	{ COMMAND_FORGET, 1 },	 { COMMAND_LEASE_CANCEL, 1 }, { COMMAND_HOOK, 3 },    { COMMAND_WOKEN, 2 },
 };
 
 static enum command_kind draw_kind(struct sim *s)
@@ -499,6 +527,12 @@ static void draw_params(struct sim *s, enum command_kind kind, struct params *p)
 	case COMMAND_LINK:
 		p->link = (struct command_link){ .id = draw_id(s), .revoke = draw_one_in(s, 3) };
 		break;
+	case COMMAND_HOOK:
+		draw_hook(s, p);
+		break;
+	case COMMAND_WOKEN:
+		draw_woken(s, p);
+		break;
 	default:
 		break;
 	}
@@ -512,6 +546,8 @@ void draw_command(struct sim *s, struct slot *slot)
 
 	if (s->profile.crowd >= CROWD && jobs < CROWD / 2 && draw_one_in(s, 2))
 		kind = COMMAND_PUT;
+	if (kind == COMMAND_HOOK && s->model->hooks_count > MODEL_HOOKS - BATCH_MAX)
+		kind = COMMAND_WOKEN;
 	if (kind == COMMAND_PUT && jobs > s->profile.crowd && !draw_one_in(s, 8))
 		kind = COMMAND_LEASE;
 	slot->asked.cmd = (struct command){ .kind = kind, .params = p, .session = draw_session(s) };

@@ -24,6 +24,8 @@ void model_copy_store(struct model *ret, const struct model *m)
 	memcpy(ret->jobs, m->jobs, m->jobs_count * sizeof(m->jobs[0]));
 	ret->artifacts_count = m->artifacts_count;
 	memcpy(ret->artifacts, m->artifacts, m->artifacts_count * sizeof(m->artifacts[0]));
+	ret->hooks_count = m->hooks_count;
+	memcpy(ret->hooks, m->hooks, m->hooks_count * sizeof(m->hooks[0]));
 }
 
 /* ---- finding ---- */
@@ -141,6 +143,9 @@ void model_enter(struct model *m, struct model_job *job, int state)
 	job->expires_at_ms = job_state_final(state) ? after(m->now_ms, result_ttl_ms(m, job)) : 0;
 	if (state == JOB_READY)
 		model_join_line(m, job);
+	/* A dead one may be retried. */
+	if (job_state_final(state) && state != JOB_DEAD)
+		model_hooks_taken(m, &job->id, job->hooks);
 }
 
 void model_drop_artifacts(struct model *m, struct model_job *job)
@@ -161,6 +166,7 @@ void model_drop_artifacts(struct model *m, struct model_job *job)
 void model_forget(struct model *m, struct model_job *job)
 {
 	model_drop_artifacts(m, job);
+	model_hooks_forget(m, &job->id);
 	job->gone = true;
 	job->gone_until_ms = after(m->now_ms, m->settings->tombstone_ttl_ms);
 	model_event(m, job, true);
@@ -308,6 +314,7 @@ static void time_over(struct model *m, struct model_job *job)
 		return;
 	}
 	model_drop_artifacts(m, job);
+	model_hooks_taken(m, &job->id, job->hooks);
 	job->artifacts_gone = true;
 	job->expires_at_ms = forget_at > m->now_ms ? forget_at : m->now_ms;
 }

@@ -23,6 +23,7 @@
 #define MODEL_JOBS	4096 /* records and tombstones together */
 #define MODEL_QUEUES	16
 #define MODEL_ARTIFACTS 8192
+#define MODEL_HOOKS	2048
 #define MODEL_KEPT	256   /* leases that wait and changes by filter */
 #define MODEL_EVENTS	16384 /* of one batch */
 #define MODEL_LINK	128
@@ -120,6 +121,8 @@ struct model_job {
 	struct token former_lease; /* the one before it */
 	bool lease_called_back;	   /* a cancel took it while it held */
 	bool artifacts_gone;
+	int64_t hooks; /* that came */
+	int64_t last_hook_at_ms;
 	bool has_checkpoint;
 	struct slice checkpoint;
 
@@ -145,6 +148,16 @@ struct model_artifact {
 	struct uuid blob;
 };
 
+/* One that came and is remembered. */
+struct model_hook {
+	struct uuid job;
+	int64_t number, received_at_ms, bytes;
+	uint32_t attempt;
+	uint8_t digest[16];
+	struct slice content_type, body;
+	bool waits;
+};
+
 /* A lease that waits, or a change by filter that is not at its end. */
 struct model_kept {
 	struct asked *asked;
@@ -168,6 +181,8 @@ struct model {
 	size_t jobs_count;
 	struct model_artifact artifacts[MODEL_ARTIFACTS]; /* in no order */
 	size_t artifacts_count;
+	struct model_hook hooks[MODEL_HOOKS]; /* in the order in which they came */
+	size_t hooks_count;
 
 	/* What lives outside the store. */
 	struct model_kept parked[MODEL_KEPT], sweeps[MODEL_KEPT];
@@ -256,6 +271,9 @@ void model_describe_limit(const struct model *m, int limit, struct msg_limit *re
 void model_describe_queue(const struct model *m, int queue, struct msg_queue *ret);
 /* The job's artifacts by name; how many, at most cap. */
 size_t model_artifacts(const struct model *m, const struct uuid *job, const struct model_artifact **ret, size_t cap);
+/* The job's hooks that are remembered, the oldest first; how many, at most cap. */
+size_t model_hooks(const struct model *m, const struct uuid *job, const struct model_hook **ret, size_t cap);
+int64_t model_hooks_waiting(const struct model *m, const struct uuid *job);
 bool model_matches(const struct model *m, const struct model_job *job, const struct msg_job_filter *filter);
 
 #endif

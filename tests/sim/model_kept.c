@@ -309,6 +309,12 @@ void model_apply(struct model *m, struct asked *asked, struct expectation *ret)
 	case COMMAND_LINK:
 		model_link(m, asked, ret);
 		return;
+	case COMMAND_HOOK:
+		model_hook_command(m, asked, ret);
+		return;
+	case COMMAND_WOKEN:
+		model_woken(m, asked, ret);
+		return;
 	case COMMAND_LEASE_CANCEL:
 	case COMMAND_FORGET:
 		model_answer(ret, &MSG_empty, &nothing);

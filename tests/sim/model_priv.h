@@ -72,6 +72,12 @@ void model_complete(struct model *m, const struct asked *asked, struct expectati
 void model_fail(struct model *m, const struct asked *asked, struct expectation *ret);
 void model_release(struct model *m, const struct asked *asked, struct expectation *ret);
 void model_attach_command(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_hook_command(struct model *m, const struct asked *asked, struct expectation *ret);
+void model_woken(struct model *m, const struct asked *asked, struct expectation *ret);
+/* The holder of the lease is given those that wait. */
+void model_wake(struct model *m, const struct model_job *job);
+void model_hooks_taken(struct model *m, const struct uuid *job, int64_t up_to);
+void model_hooks_forget(struct model *m, const struct uuid *job);
 /* Of one job. */
 void model_change_named(struct model *m, const struct asked *asked, struct expectation *ret);
 /* Of those among the jobs behind after that the filter names, up to and including until. How many were changed. */

@@ -7,7 +7,7 @@
 
 #define LEASED_MAX  1000
 #define ITEMS	    64
-#define ROOM_BESIDE 1024 /* what a job may take in an answer besides its payload, checkpoint and metadata */
+#define ROOM_BESIDE 1536 /* what a job may take in an answer besides its payload, checkpoint and metadata */
 
 /* ---- job.lease ---- */
 
@@ -137,6 +137,9 @@ static void describe(const struct model *m, const struct model_job *job, struct 
 		.metadata_count = job->metadata_count,
 		.has_traceparent = job->traceparent.size > 0,
 		.traceparent = job->traceparent,
+		.has_hook_url = true,
+		.has_hooks = model_hooks_waiting(m, &job->id) > 0,
+		.hooks = model_hooks_waiting(m, &job->id),
 	};
 }
 
@@ -157,6 +160,17 @@ static void grant(struct model *m, const struct command *cmd, struct model_job *
 	model_event(m, job, false);
 	m->events[m->events_count - 1].to_holder = cmd->session;
 	model_enter(m, job, JOB_RUNNING);
+	model_wake(m, job);
+}
+
+/* Its token is the engine's to make. */
+static bool is_hook_url(const struct model *m, struct slice url)
+{
+	size_t base = strlen(m->settings->public_url);
+	const char *text = url.data;
+
+	return url.size == base + 7 + 48 && memcmp(text, m->settings->public_url, base) == 0 &&
+	       memcmp(text + base, "/hooks/", 7) == 0;
 }
 
 bool model_lease(struct model *m, const struct asked *asked, struct expectation *ret)
@@ -175,6 +189,8 @@ bool model_lease(struct model *m, const struct asked *asked, struct expectation 
 			taken[i]->lease = told->jobs[i].lease;
 		grant(m, &asked->cmd, taken[i]);
 		describe(m, taken[i], &jobs[i]);
+		if (is_next(taken[i], i, told) && is_hook_url(m, told->jobs[i].hook_url))
+			jobs[i].hook_url = told->jobs[i].hook_url;
 	}
 	result = (struct msg_job_lease_result){ .has_jobs = true, .jobs = jobs, .jobs_count = count };
 	if (count > 0)
@@ -234,6 +250,7 @@ void model_extend(struct model *m, const struct asked *asked, struct expectation
 			m->events[m->events_count - 1].to_holder = asked->cmd.session;
 		}
 		job->holder = asked->cmd.session;
+		model_wake(m, job);
 		job->lease_expires_at_ms =
 			m->now_ms + (extend->has_lease_ms ? extend->lease_ms : MODEL_DEFAULT_LEASE_MS);
 		if (item->has_progress) {
@@ -262,6 +279,21 @@ void model_checkpoint(struct model *m, const struct asked *asked, struct expecta
 	}
 	job->has_checkpoint = true;
 	job->checkpoint = checkpoint->data;
+	model_answer(ret, &MSG_empty, &nothing);
+}
+
+void model_woken(struct model *m, const struct asked *asked, struct expectation *ret)
+{
+	static struct msg_empty nothing;
+	const struct msg_job_woken *woken = asked->cmd.params;
+	struct model_job *job;
+	int rc = prove(m, &woken->id, &woken->lease, &job);
+
+	if (rc < 0) {
+		model_refuse(ret, rc, NULL);
+		return;
+	}
+	model_hooks_taken(m, &job->id, woken->hook);
 	model_answer(ret, &MSG_empty, &nothing);
 }
 

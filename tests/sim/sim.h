@@ -64,6 +64,8 @@ struct params {
 		struct command_queue queue;
 		struct command_limit limit;
 		struct command_link link;
+		struct command_hook hook;
+		struct msg_job_woken woken;
 	};
 	union {
 		struct put_item puts[ITEMS_MAX];

@@ -17,6 +17,7 @@ const char *const tell_kinds[COMMAND_KINDS] = {
 	[COMMAND_CHANGE] = "change",	 [COMMAND_QUEUE] = "queue",
 	[COMMAND_LINK] = "link",	 [COMMAND_LEASE_CANCEL] = "lease_cancel",
 	[COMMAND_FORGET] = "forget",	 [COMMAND_LIMIT] = "limit",
+	[COMMAND_HOOK] = "hook",	 [COMMAND_WOKEN] = "woken",
 };
 
 struct text {
@@ -251,6 +252,13 @@ static void add_params(struct text *t, const struct slot *slot)
 		break;
 	case COMMAND_LINK:
 		add_id(t, p->link.revoke ? "revoke" : "rotate", &p->link.id);
+		break;
+	case COMMAND_HOOK:
+		add_id(t, "id", &p->hook.id);
+		add(t, " digest %u of %zu bytes", p->hook.digest[0], p->hook.body.size);
+		break;
+	case COMMAND_WOKEN:
+		add_message(t, &MSG_job_woken, &p->woken);
 		break;
 	default:
 		break;

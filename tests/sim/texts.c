@@ -6,6 +6,7 @@
 #include "server/store/blob.h"
 
 static char large[6000];
+static char huge[900000];
 static uint8_t sums[TEXTS_PAYLOADS][32];
 static char artifact_names[TEXTS_ARTIFACTS][16];
 static char keys[TEXTS_KEYS][260];
@@ -13,6 +14,7 @@ static char keys[TEXTS_KEYS][260];
 void texts_init(void)
 {
 	memset(large, 'x', sizeof(large));
+	memset(huge, 'h', sizeof(huge));
 	for (int i = 0; i < TEXTS_PAYLOADS; i++)
 		blob_sha256(texts_payload(i), sums[i]);
 	for (int i = 0; i < TEXTS_ARTIFACTS; i++)
@@ -32,6 +34,11 @@ struct slice texts_queue(int n)
 	static const char *const names[TEXTS_QUEUES] = { "a", "b", "a.b", "videos", "c", "d" };
 
 	return slice_str(names[n]);
+}
+
+struct slice texts_hook(int n)
+{
+	return slice_of(huge, n % 8 == 7 ? sizeof(huge) - (size_t)n : (size_t)n * 37);
 }
 
 struct slice texts_group(int n)

@@ -17,6 +17,7 @@
 #define TEXTS_ERRORS	  4
 #define TEXTS_CHECKPOINTS 4
 #define TEXTS_ARTIFACTS	  20
+#define TEXTS_HOOKS	  24
 
 /* Before all others. */
 void texts_init(void);
@@ -35,6 +36,8 @@ struct slice texts_error(int n);
 struct slice texts_checkpoint(int n);
 /* The first are "result" and "preview". */
 struct slice texts_artifact(int n);
+/* Some of them so large that no three may wait together. */
+struct slice texts_hook(int n);
 struct pair *texts_metadata(size_t *ret_count);
 
 #endif

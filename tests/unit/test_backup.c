@@ -152,6 +152,7 @@ static void every_entry_is_in_the_copy(void **state)
 	good_flip(TABLE_JOBS, key_job(&id));
 	assert_true(rig_lease(&good.rig, "q", &job));
 	put_flow();
+	good_hook(&good.running, "a hook");
 	assert_int_equal(backup(good_target()), 0);
 	assert_int_equal(result.set_aside, 1);
 	good_open_copy(&copy_rig, good_target());

@@ -85,6 +85,12 @@ static void notification_cb(struct raincheck *rc, const struct raincheck_notific
 		assert_string_equal(n->content_type, "text/plain");
 		assert_int_equal(n->data.size, 4);
 		memcpy(rig->notice_data, n->data.data, 4);
+		assert_int_equal(n->hook, 7);
+		assert_int_equal(n->attempt, 2);
+		assert_int_equal(n->received_at_ms, 1795347233742);
+		assert_int_equal(n->header_count, 1);
+		assert_string_equal(n->headers[0].key, "webhook-id");
+		assert_string_equal(n->headers[0].value, "m1");
 	}
 }
 
@@ -475,15 +481,22 @@ static void test_a_mute_broker_is_left(void **state)
 static void notify_script(struct fake_broker *b, void *arg)
 {
 	struct msg_job_cancel_notice which = { .has_id = true, .has_lease = true };
-	/* id, lease, content_type, data are what job.wake has too. */
-	struct msg_artifact_put wake = { .has_id = true,
-					 .has_lease = true,
-					 .has_name = true,
-					 .name = slice_str("x"),
-					 .has_content_type = true,
-					 .content_type = slice_str("text/plain"),
-					 .has_data = true,
-					 .data = slice_str("ding") };
+	struct pair headers[] = { { slice_str("webhook-id"), slice_str("m1") } };
+	struct msg_job_wake wake = { .has_id = true,
+				     .has_lease = true,
+				     .has_hook = true,
+				     .hook = 7,
+				     .has_attempt = true,
+				     .attempt = 2,
+				     .has_received_at_ms = true,
+				     .received_at_ms = 1795347233742,
+				     .has_content_type = true,
+				     .content_type = slice_str("text/plain"),
+				     .has_headers = true,
+				     .headers = headers,
+				     .headers_count = 1,
+				     .has_data = true,
+				     .data = slice_str("ding") };
 	struct msg_hello_result result = fake_hello_result(10);
 	struct msg_empty nothing = { 0 };
 	struct fake_request r;
@@ -500,7 +513,7 @@ static void notify_script(struct fake_broker *b, void *arg)
 	}
 	fake_reply(b, &r, &result);
 	fake_notify(b, "job.cancel", &MSG_job_cancel_notice, &which);
-	fake_notify(b, "job.wake", &MSG_artifact_put, &wake);
+	fake_notify(b, "job.wake", &MSG_job_wake, &wake);
 	fake_notify(b, "job.wake", &MSG_empty, &nothing);
 	fake_notify(b, "something.new", &MSG_empty, &nothing);
 	fake_notify(b, "worker.quiet", &MSG_empty, &nothing);

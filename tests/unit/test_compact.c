@@ -199,6 +199,7 @@ static struct job load(enum store_table table, const struct uuid *id)
 /* A good store with something in every table. */
 static struct keys_of_all {
 	struct key ready, due, idempotency, checkpoint, input, job, still, video, blob, tombstone, name, queue, word;
+	struct key hooks, hook;
 } keys;
 static struct uuid later; /* not beside the others: its key can flip into none of theirs */
 
@@ -231,6 +232,9 @@ static void make_all(void)
 	keys.due = key_due(job.due_at_ms, &later);
 	keys.idempotency = key_idempotency(0, slice_str("later"));
 	keys.checkpoint = keys.input = keys.job = key_job(&later);
+	good_hook(&later, "a hook");
+	keys.hooks = key_job(&later);
+	keys.hook = key_hook(&later, 1);
 	keys.still = key_artifact(&good.succeeded, slice_str("preview"));
 	keys.video = key_artifact(&good.succeeded, slice_str("result"));
 	keys.blob = key_job(&good.blob);
@@ -252,6 +256,8 @@ static const struct row {
 	{ "a_due_entry", TABLE_DUE, &keys.due, 0, false },
 	{ "an_idempotency_key", TABLE_IDEMPOTENCY, &keys.idempotency, 0, false },
 	{ "a_checkpoint", TABLE_CHECKPOINTS, &keys.checkpoint, 0, true },
+	{ "a_list_of_hooks", TABLE_HOOKS, &keys.hooks, 0, true },
+	{ "a_hook", TABLE_HOOK_BODIES, &keys.hook, 0, true },
 	{ "an_input", TABLE_INPUTS, &keys.input, 0, false },
 	{ "a_job", TABLE_JOBS, &keys.job, 0, false },
 	{ "a_still", TABLE_ARTIFACTS, &keys.still, 16, false },

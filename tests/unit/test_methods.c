@@ -49,7 +49,7 @@ static void test_who_may_call_what(void **state)
 		{ "queue.resume", "A" },     { "queue.purge", "A" },	   { "server.backup", "A" },
 		{ "server.check", "A" },     { "limit.list", "A" },	   { "limit.get", "A" },
 		{ "limit.set", "A" },	     { "limit.delete", "A" },	   { "worker.list", "A" },
-		{ "worker.quiet", "A" },     { "worker.stop", "A" },
+		{ "worker.quiet", "A" },     { "worker.stop", "A" },	   { "job.woken", "WA" },
 	};
 
 	(void)state;

@@ -74,7 +74,7 @@ static void all_comes_over(void **state)
 	struct msg_queue q;
 
 	(void)state;
-	assert_non_null(strstr(said, "from format 2 to format 3: 4 queues\n"));
+	assert_non_null(strstr(said, "from format 2 to format 4: 4 queues\n"));
 	assert_int_equal(check_store(&options, &found), 0);
 	assert_int_equal(found.jobs, 12);
 	assert_int_equal(found.artifacts, 3);
