@@ -74,6 +74,12 @@ void call__move(struct call *c, enum call_state state)
 	set_timer(c);
 }
 
+void call__wake(struct call *c, int64_t at_ms)
+{
+	c->wake_at_ms = at_ms;
+	set_timer(c);
+}
+
 bool call__is(const struct call *c, enum call_state state)
 {
 	return c->state == state;
@@ -98,6 +104,7 @@ static void closed_cb(uv_handle_t *handle)
 	checkpoint_done(&c->checkpoint);
 	free(c->stored);
 	free(c->writing);
+	call__hooks_end(c);
 	http_request_free(c->request);
 	leased_free(c->job);
 	free(c);
@@ -130,6 +137,7 @@ static void log_end(const struct call *c, enum call_outcome outcome)
 static void over(struct call *c, enum call_outcome outcome)
 {
 	stop(c);
+	call__hooks_end(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_OVER);
 	log_end(c, outcome);
@@ -501,6 +509,7 @@ static void begin_cb(uv_timer_t *timer)
 		call__fail_code(c, rc, "the checkpoint of an earlier attempt cannot be taken up");
 		return;
 	}
+	call__hooks_settle(c);
 	if (c->checkpoint.id) {
 		call__wait(c, call__resume_pause(c));
 	} else if (c->checkpoint.media_url) {
@@ -520,6 +529,7 @@ int call_start(const struct call_spec *spec, struct leased *job, struct call **r
 	c->upstream = spec->upstream;
 	c->job = job;
 	c->place.call = c;
+	call__hooks_begin(c);
 	c->began_at_ms = clock_mono_ms();
 	c->place.extended_at_ms = c->began_at_ms;
 	uv_timer_init(spec->means->uv, &c->timer);

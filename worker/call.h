@@ -14,6 +14,7 @@ struct call;
 struct worker_config;
 struct leased;
 struct means;
+struct raincheck_notification;
 struct upstream;
 
 enum call_outcome {
@@ -44,6 +45,11 @@ void call_abort(struct call *c, enum call_outcome outcome);
 
 /* Gives the job back with its checkpoint, unless its end is being written already. The callback comes later. */
 void call_release(struct call *c);
+
+/* The API reported: n is a RAINCHECK_NOTICE_JOB_WAKE for this lease, and only looked at. One that was seen is passed
+ * over.
+ */
+void call_hook(struct call *c, const struct raincheck_notification *n);
 
 const struct leased *call_job(const struct call *c);
 

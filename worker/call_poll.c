@@ -39,7 +39,10 @@ static double draw(void)
 
 void call__wait(struct call *c, int64_t pause_ms)
 {
-	c->wake_at_ms = clock_mono_ms() + pause_ms;
+	/* Where only hooks tell, nothing but the end of its time ends the wait. */
+	int64_t wake_at_ms = upstream_polls(c->upstream) ? clock_mono_ms() + pause_ms : INT64_MAX;
+
+	c->wake_at_ms = call__hooks_wake_at(c, wake_at_ms);
 	call__move(c, CALL_WAITING);
 }
 
@@ -177,6 +180,7 @@ static void take_state(struct call *c, const char *state, json_t *body)
 		call__preview(c, body);
 	}
 	note_started(c, state);
+	call__hooks_polled(c);
 	if (words_have(&p->ok, state))
 		call__locate(c, body);
 	else if (words_have(&p->failed, state))
@@ -240,6 +244,13 @@ static void answered(struct call *c, const struct answer *a)
 	json_decref(body);
 }
 
+bool call__poll_report(struct call *c, json_t *body)
+{
+	call__move(c, CALL_POLLING);
+	take_body(c, 200, body, NULL);
+	return call__is(c, CALL_WAITING);
+}
+
 /* ---- polls whose answer is the result, once it is there ---- */
 
 static bool is_result(const struct upstream *u, long status)
@@ -273,6 +284,13 @@ void call__poll(struct call *c)
 	struct verdict v;
 	int rc;
 
+	if (call__hooks_take_report(c))
+		return;
+	if (!upstream_polls(c->upstream)) {
+		call__wake(c, INT64_MAX);
+		return;
+	}
+	call__hooks_polling(c);
 	call__move(c, CALL_POLLING);
 	rc = http_request_get(c->upstream, &c->values, c->upstream->poll.path, c->checkpoint.status_url, &r, &info);
 	if (rc == 0 && c->upstream->result.from == RESULT_BODY)

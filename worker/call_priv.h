@@ -29,9 +29,11 @@
 #include "checkpoint.h"
 #include "classify.h"
 #include "fetch.h"
+#include "keyset.h"
 #include "template.h"
 
 struct exchange;
+struct held_hook;
 struct http_request;
 
 enum call_state {
@@ -49,6 +51,19 @@ enum call_state {
 	CALL_RELEASING,
 	CALL_OVER,
 	CALL_STATES,
+};
+
+/* See call_hook.c. Hooks are known by their numbers, 0 is none. */
+struct call_hooks {
+	TAILQ_HEAD(, held_hook) held; /* by their numbers */
+	size_t held_count;
+	int64_t seen;	      /* the highest that was taken in */
+	int64_t due;	      /* the highest that a poll is to follow */
+	int64_t polled;	      /* the highest that one has followed */
+	int64_t polled_at_ms; /* when a poll last began; clock_mono_ms() */
+	int64_t done;	      /* the highest that the broker was told is done with */
+	bool warned;
+	struct keyset_wait keys;
 };
 
 struct call {
@@ -89,6 +104,8 @@ struct call {
 	struct slice inline_data;
 	struct http_request *request; /* made, and not yet sent */
 
+	struct call_hooks hooks;
+
 	struct broker_op op;
 	void (*saved)(struct call *c);				  /* when the checkpoint is durable */
 	void (*answered)(struct call *c, const struct answer *a); /* when the exchange is over */
@@ -102,6 +119,8 @@ struct call {
 /* Makes the move and takes care of the timer. */
 void call__move(struct call *c, enum call_state state);
 bool call__is(const struct call *c, enum call_state state);
+/* Of one that waits: when it polls next. */
+void call__wake(struct call *c, int64_t at_ms);
 
 /* Writes the checkpoint in c->checkpoint, then calls done: the state is set by the caller. */
 void call__save(struct call *c, void (*done)(struct call *c));
@@ -129,6 +148,22 @@ int64_t call__resume_pause(struct call *c);
 void call__poll(struct call *c);
 /* The API's answer, or none, was of no use: tries again, or gives up when that has happened too often. */
 void call__poll_failed(struct call *c, const struct verdict *v, bool gone);
+
+/* The API reported by itself what a poll would have been answered. True where the call waits on. */
+bool call__poll_report(struct call *c, json_t *body);
+
+/* call_hook.c: what is there before the first hook, and what goes after the last. */
+void call__hooks_begin(struct call *c);
+void call__hooks_end(struct call *c);
+/* Looks at those that are held: what proves them is known, or is now. */
+void call__hooks_settle(struct call *c);
+/* When it is to poll, where it would at wake_at_ms. */
+int64_t call__hooks_wake_at(const struct call *c, int64_t wake_at_ms);
+/* A poll begins; it was answered. */
+void call__hooks_polling(struct call *c);
+void call__hooks_polled(struct call *c);
+/* Takes one that was reported for the answer to a poll, of a call that waits. False where there is none. */
+bool call__hooks_take_report(struct call *c);
 
 /* call_result.c */
 /* The API is done; body is its answer (NULL where it was no JSON): finds the result and fetches it. */

@@ -73,7 +73,7 @@ void call__preview(struct call *c, json_t *body)
 
 static void not_fetched(struct call *c, const struct fetch_end *end)
 {
-	bool polls = c->upstream->mode == UPSTREAM_POLL;
+	bool polls = c->upstream->mode == UPSTREAM_POLL && upstream_polls(c->upstream);
 
 	if (end->expired && polls && c->refetches < REFETCHES_MAX) {
 		/* The API is asked again, for a URL that is good. */
@@ -82,7 +82,7 @@ static void not_fetched(struct call *c, const struct fetch_end *end)
 		return;
 	}
 	/* The answer that named the URL was the only one. */
-	if (end->expired && !polls)
+	if (end->expired && c->upstream->mode == UPSTREAM_SYNC)
 		checkpoint_give_up(&c->checkpoint);
 	call__fail(c, &end->verdict);
 }

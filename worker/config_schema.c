@@ -55,6 +55,17 @@ static const cyaml_strval_t result_auth_words[] = {
 	{ "upstream", RAW_RESULT_AUTH_UPSTREAM },
 };
 
+static const cyaml_strval_t verify_words[] = {
+	{ "none", RAW_VERIFY_NONE },
+	{ "standard", RAW_VERIFY_STANDARD },
+	{ "fal_ed25519", RAW_VERIFY_FAL },
+	{ "hmac_t_v1", RAW_VERIFY_T_V1 },
+};
+static const cyaml_strval_t confirm_words[] = {
+	{ "poll", RAW_CONFIRM_POLL },
+	{ "none", RAW_CONFIRM_NONE },
+};
+
 static const cyaml_schema_field_t auth_fields[] = {
 	CHOICE(raw_auth, kind, auth_words), WORD(raw_auth, name), WORD(raw_auth, value), WORD(raw_auth, user),
 	WORD(raw_auth, password),	    CYAML_FIELD_END,
@@ -116,6 +127,17 @@ static const cyaml_schema_field_t error_fields[] = {
 	WORD(raw_error, cap),
 	CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t hook_fields[] = {
+	WORD(raw_hook, inject),
+	CHOICE(raw_hook, verify, verify_words),
+	WORD(raw_hook, secret),
+	LIST(raw_hook, secrets, string_entry),
+	WORD(raw_hook, header),
+	WORD(raw_hook, keys_url),
+	CHOICE(raw_hook, confirm, confirm_words),
+	WORD(raw_hook, id),
+	CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t log_fields[] = {
 	WORD(raw_log, level),
 	WORD(raw_log, format),
@@ -125,12 +147,19 @@ static const cyaml_schema_field_t log_fields[] = {
 /* The headers' table is put in where HEADERS_FIELD is, for each upstream. */
 #define HEADERS_FIELD 0
 static const cyaml_schema_field_t upstream_fields[] = {
-	CYAML_FIELD_IGNORE("headers", OPTIONAL),	 WORD(raw_upstream, base_url),
-	CHOICE(raw_upstream, mode, mode_words),		 NESTED(raw_upstream, auth, auth_fields),
-	LIST(raw_upstream, allow_hosts, string_entry),	 CHOICE(raw_upstream, allow_private, bool_words),
-	NESTED(raw_upstream, timeouts, timeouts_fields), NESTED(raw_upstream, submit, submit_fields),
-	NESTED(raw_upstream, poll, poll_fields),	 NESTED(raw_upstream, result, result_fields),
-	NESTED(raw_upstream, error, error_fields),	 CYAML_FIELD_END,
+	CYAML_FIELD_IGNORE("headers", OPTIONAL),
+	WORD(raw_upstream, base_url),
+	CHOICE(raw_upstream, mode, mode_words),
+	NESTED(raw_upstream, auth, auth_fields),
+	LIST(raw_upstream, allow_hosts, string_entry),
+	CHOICE(raw_upstream, allow_private, bool_words),
+	NESTED(raw_upstream, timeouts, timeouts_fields),
+	NESTED(raw_upstream, submit, submit_fields),
+	NESTED(raw_upstream, poll, poll_fields),
+	NESTED(raw_upstream, result, result_fields),
+	NESTED(raw_upstream, error, error_fields),
+	NESTED(raw_upstream, webhook_in, hook_fields),
+	CYAML_FIELD_END,
 };
 
 /* Likewise for queues and upstreams. */
@@ -150,7 +179,7 @@ static const cyaml_schema_field_t config_fields[] = {
 };
 
 /* Keys that the format has and this version does not. */
-static const char *const later_keys[] = { "cancel", "webhook_in", "submit.urls.cancel" };
+static const char *const later_keys[] = { "cancel", "submit.urls.cancel" };
 
 #define UPSTREAM_FIELDS ARRAY_SIZE(upstream_fields)
 #define CONFIG_FIELDS	ARRAY_SIZE(config_fields)

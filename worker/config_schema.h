@@ -21,6 +21,8 @@ enum raw_auth_kind { RAW_AUTH_NONE = 1, RAW_AUTH_HEADER, RAW_AUTH_BASIC, RAW_AUT
 enum raw_on_unknown { RAW_UNKNOWN_FAIL = 1, RAW_UNKNOWN_RETRY, RAW_UNKNOWN_LOOKUP };
 enum raw_result_from { RAW_FROM_BODY = 1, RAW_FROM_POINTER, RAW_FROM_GET };
 enum raw_result_auth { RAW_RESULT_AUTH_NONE = 1, RAW_RESULT_AUTH_UPSTREAM };
+enum raw_verify { RAW_VERIFY_NONE = 1, RAW_VERIFY_STANDARD, RAW_VERIFY_FAL, RAW_VERIFY_T_V1 };
+enum raw_confirm { RAW_CONFIRM_POLL = 1, RAW_CONFIRM_NONE };
 enum raw_bool { RAW_FALSE = 1, RAW_TRUE };
 
 struct raw_auth {
@@ -96,6 +98,18 @@ struct raw_error {
 	char *cap;
 };
 
+struct raw_hook {
+	char *inject;
+	int verify;
+	char *secret;
+	char **secrets;
+	uint32_t secrets_count;
+	char *header;
+	char *keys_url;
+	int confirm;
+	char *id;
+};
+
 struct raw_upstream {
 	char *base_url;
 	int mode;
@@ -109,6 +123,7 @@ struct raw_upstream {
 	struct raw_poll poll;
 	struct raw_result result;
 	struct raw_error error;
+	struct raw_hook webhook_in;
 };
 
 struct raw_log {

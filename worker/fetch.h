@@ -22,6 +22,7 @@ struct broker_link;
 struct curl_loop;
 struct fetch;
 struct http_request;
+struct keysets;
 struct template_values;
 struct upstream;
 struct uv_loop_s;
@@ -31,6 +32,7 @@ struct means {
 	struct uv_loop_s *uv;
 	struct curl_loop *curl;
 	struct broker_link *link;
+	struct keysets *keysets;
 };
 
 struct fetch_end {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "hook_config.h"
 #include "pointer.h"
 #include "proto/base/buf.h"
 #include "proto/error.h"
@@ -101,6 +102,36 @@ static int make_url(const struct upstream *u, const char *path, const struct tem
 	return rc < 0 ? rc : take_string(&b, ret_url);
 }
 
+static int inject_into_body(json_t *body, const struct upstream *u, const char *hook_url, struct error_info *info)
+{
+	int rc = pointer_set(body, slice_str(u->hook.inject_arg), json_string(hook_url));
+
+	return rc == ERR_BAD_REQUEST
+		       ? error_set(info, rc, NULL, "the body has no place for the hook's URL at %s", u->hook.inject_arg)
+		       : rc;
+}
+
+/* Where the API is to report to, but for the body. */
+static int inject(struct http_request *r, const struct upstream *u, const char *hook_url, struct error_info *info)
+{
+	_cleanup_(buf_done) struct buf b;
+	int rc;
+
+	buf_init(&b, URL_MAX);
+	if (!hook_url && u->hook.leads)
+		return error_set(info, ERR_NOT_FOUND, NULL, "the broker gave no URL for hooks");
+	if (hook_url && u->hook.inject == HOOK_INJECT_HEADER)
+		return add_header(r, u->hook.inject_arg, strdup(hook_url));
+	if (!hook_url || u->hook.inject != HOOK_INJECT_QUERY)
+		return 0;
+	buf_append_str(&b, r->url);
+	rc = hook_append_query(&b, u->hook.inject_arg, hook_url);
+	if (rc < 0)
+		return rc;
+	free(TAKE_PTR(r->url));
+	return take_string(&b, &r->url);
+}
+
 /* The body's template with the job's values in it, and the idempotency key where that belongs into the body. */
 static int fill_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
 		     const char *key, struct error_info *info)
@@ -116,6 +147,8 @@ static int fill_body(struct http_request *r, const struct upstream *u, const str
 	if (rc == ERR_BAD_REQUEST)
 		error_set(info, rc, NULL, "the body has no place for the idempotency key at %s",
 			  u->submit.idempotency_arg);
+	if (rc == 0 && u->hook.inject == HOOK_INJECT_BODY && values->hook_url)
+		rc = inject_into_body(body, u, values->hook_url, info);
 	if (rc == 0) {
 		r->body = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
 		rc = r->body ? 0 : ERR_NO_MEMORY;
@@ -167,6 +200,8 @@ int http_request_submit(const struct upstream *u, const struct template_values *
 		rc = add_ours(r, u, values, info);
 	if (rc == 0)
 		rc = add_body(r, u, values, content_type, key, info);
+	if (rc == 0)
+		rc = inject(r, u, values->hook_url, info);
 	if (rc == 0 && u->submit.idempotency == IDEMPOTENCY_HEADER)
 		rc = add_header(r, u->submit.idempotency_arg, strdup(key));
 	if (rc == ERR_TOO_LARGE && info->code == 0)

@@ -10,6 +10,7 @@
 #include "curl_loop.h"
 #include "extender.h"
 #include "fetch.h"
+#include "keyset.h"
 #include "leased.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -62,6 +63,7 @@ static void close_pool(struct pool *p)
 		call_abort(place->call, CALL_UNTOLD);
 	extender_free(TAKE_PTR(p->extender));
 	broker_link_close(TAKE_PTR(p->means.link));
+	keysets_free(TAKE_PTR(p->means.keysets));
 	curl_loop_close(TAKE_PTR(p->means.curl));
 	uv_close((uv_handle_t *)&p->tick, closed_cb);
 	p->options.closed_cb(p->status, p->options.user);
@@ -314,6 +316,14 @@ static void be_quiet(struct pool *p)
 	close_if_done(p);
 }
 
+static void hooked(struct pool *p, const struct raincheck_notification *n)
+{
+	struct call *c = find_call(p, n->id, n->lease);
+
+	if (c)
+		call_hook(c, n);
+}
+
 static void notice_cb(const struct raincheck_notification *n, void *user)
 {
 	struct pool *p = user;
@@ -321,6 +331,9 @@ static void notice_cb(const struct raincheck_notification *n, void *user)
 	switch (n->notice) {
 	case RAINCHECK_NOTICE_JOB_CANCEL:
 		lost_cb(n->id, n->lease, true, p);
+		break;
+	case RAINCHECK_NOTICE_JOB_WAKE:
+		hooked(p, n);
 		break;
 	case RAINCHECK_NOTICE_WORKER_QUIET:
 		be_quiet(p);
@@ -370,6 +383,8 @@ static int prepare(struct pool *p)
 	rc = curl_loop_new(p->options.uv, p->options.slots < IDLE_MAX ? (long)p->options.slots : IDLE_MAX,
 			   &p->means.curl);
 	if (rc == 0)
+		rc = keysets_new(p->options.uv, p->means.curl, &p->means.keysets);
+	if (rc == 0)
 		rc = connect_broker(p);
 	if (rc == 0)
 		rc = extender_new(p->means.link, config->lease_ms, lost_cb, p, &p->extender);
@@ -389,6 +404,7 @@ int pool_new(const struct pool_options *options, struct pool **ret_pool)
 	rc = prepare(p);
 	if (rc < 0) {
 		broker_link_close(p->means.link);
+		keysets_free(p->means.keysets);
 		curl_loop_close(p->means.curl);
 		free(p->queues);
 		free(p);

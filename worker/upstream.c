@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "config_schema.h"
+#include "hook_config.h"
 #include "issue.h"
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
@@ -53,9 +54,9 @@ static int init_base(struct check *c, const struct raw_upstream *raw, struct ups
 		u->base_url[n - 1] = '\0';
 
 	if (raw->mode == 0)
-		return check_fail(c, "mode", "it is missing: sync or poll");
-	if (raw->mode == RAW_MODE_WEBHOOK)
-		return check_unsupported(c, "mode");
+		return check_fail(c, "mode", "it is missing: sync, poll or webhook");
+	/* Where hooks lead, polling is the spare way. */
+	u->hook.leads = raw->mode == RAW_MODE_WEBHOOK;
 	u->mode = raw->mode == RAW_MODE_SYNC ? UPSTREAM_SYNC : UPSTREAM_POLL;
 	u->allow_private = raw->allow_private == RAW_TRUE;
 	u->allow_hosts = words_of(raw->allow_hosts, raw->allow_hosts_count);
@@ -287,16 +288,20 @@ static int init_submit(struct check *c, const struct raw_submit *raw, struct ups
 	return rc;
 }
 
-static int init_pauses(struct check *c, const struct raw_poll *raw, struct upstream_poll *p)
+static int init_pauses(struct check *c, const struct raw_poll *raw, bool leads, struct upstream_poll *p)
 {
 	int rc;
 
 	p->first_ms = -1;
-	p->interval_ms = 5 * SECOND;
+	p->interval_ms = leads ? MINUTE : 5 * SECOND;
 	p->max_ms = -1;
 	p->factor = 1.5;
 	p->jitter = 0.25;
-	rc = check_duration(c, "poll.interval", raw->interval, 1, &p->interval_ms);
+	/* Of a spare way that has only a slowest pace, that is the pace. */
+	if (leads && !raw->interval)
+		rc = check_duration(c, "poll.max", raw->max, 1, &p->interval_ms);
+	else
+		rc = check_duration(c, "poll.interval", raw->interval, 1, &p->interval_ms);
 	if (rc == 0)
 		rc = check_duration(c, "poll.first", raw->first, 0, &p->first_ms);
 	if (rc == 0)
@@ -325,13 +330,13 @@ static int init_poll(struct check *c, const struct raw_poll *raw, struct upstrea
 	p->failed = words_of(raw->failed, raw->failed_count);
 	p->state = slice_str("/status");
 	p->state_by_http = raw->state && strcmp(raw->state, "http") == 0;
-	if (!raw->path && u->submit.status_url.size == 0)
+	if (!raw->path && u->submit.status_url.size == 0 && !u->hook.leads)
 		return check_fail(c, "poll.path", "it is missing, and there is no submit.urls.status either");
 	if (raw->ok_count == 0)
 		return check_fail(c, "poll.ok", "it is missing: the states that mean success");
 	rc = check_path(c, "poll.path", raw->path, true);
 	if (rc == 0)
-		rc = init_pauses(c, raw, p);
+		rc = init_pauses(c, raw, u->hook.leads, p);
 	if (rc == 0 && !p->state_by_http)
 		rc = check_pointer(c, "poll.state", raw->state, &p->state, NULL);
 	if (rc == 0)
@@ -439,6 +444,8 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 		rc = init_result(c, &raw->result, u);
 	if (rc == 0)
 		rc = init_error(c, &raw->error, &u->error);
+	if (rc == 0)
+		rc = hook_config_init(c, &raw->webhook_in, u);
 	return rc;
 }
 
@@ -468,6 +475,7 @@ void upstream_done(struct upstream *u)
 	free(u->auth.password);
 	free(u->headers);
 	json_decref(u->submit.body);
+	hook_config_done(&u->hook);
 	*u = (struct upstream){ 0 };
 }
 

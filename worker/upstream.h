@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "proto/base/slice.h"
+#include "signature.h"
 #include "url.h"
 
 struct issue;
@@ -24,6 +25,7 @@ enum auth_kind { AUTH_NONE, AUTH_HEADER, AUTH_BASIC };
 enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
 enum idempotency { IDEMPOTENCY_NONE, IDEMPOTENCY_HEADER, IDEMPOTENCY_PATH, IDEMPOTENCY_BODY };
 enum result_from { RESULT_BODY, RESULT_POINTER, RESULT_GET };
+enum hook_inject { HOOK_INJECT_NONE, HOOK_INJECT_BODY, HOOK_INJECT_QUERY, HOOK_INJECT_HEADER };
 enum retry_after_unit { RETRY_AFTER_SECONDS, RETRY_AFTER_MS, RETRY_AFTER_NONE };
 
 struct words {
@@ -104,6 +106,21 @@ struct upstream_error {
 	int64_t cap_ms;
 };
 
+/* What the API reports by itself, to the job's hook URL. Without a word in the file a hook is an alarm: it is not
+ * believed, and the API is polled at once. */
+struct upstream_hook {
+	bool leads; /* mode webhook: the call waits for hooks, and polls now and then in case one is lost */
+	enum hook_inject inject;
+	const char *inject_arg; /* where the submit names the URL: the pointer, or the name */
+	enum signature_kind verify;
+	char *header; /* of hmac_t_v1, in lower case */
+	struct signature_key *keys;
+	size_t key_count;
+	char *keys_url;	 /* of fal_ed25519: where the keys are published */
+	bool is_report;	 /* confirm none: a hook that is proved is taken for the API's answer to a poll */
+	struct slice id; /* in a hook's body, where it is a report */
+};
+
 struct upstream {
 	const char *name;
 	char *base_url; /* without a final slash */
@@ -119,6 +136,7 @@ struct upstream {
 	struct upstream_poll poll;
 	struct upstream_result result;
 	struct upstream_error error;
+	struct upstream_hook hook;
 	const struct secrets *secrets;
 };
 
@@ -126,6 +144,12 @@ struct upstream {
  * and secrets must outlive it. ERR_CONFIG with issue filled; ERR_NO_MEMORY. */
 int upstream_init(const char *name, const struct raw_upstream *raw, const struct yaml_index *index,
 		  struct secrets *secrets, struct upstream *ret, struct issue *issue);
+/* Whether the file says how the API is asked; else only its hooks tell how a call fares. */
+static inline bool upstream_polls(const struct upstream *u)
+{
+	return u->poll.path || u->submit.status_url.size > 0;
+}
+
 /* Frees the content; NULL and a zeroed one are taken. */
 void upstream_done(struct upstream *u);
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes what the fuzzers of the wire begin with: every method and message of proto/message_table.h, small and full.
+"""Writes what the fuzzers begin with: of the wire every method and message of proto/message_table.h, small and full; of
+signatures one of each kind.
 
 Usage: tests/fuzz/seeds.py TARGET FOLDER   A target that is not known here gets an empty folder.
 """
@@ -105,6 +106,16 @@ HOSTILE = ["dd04000000", "ddffffffff", "940001a16d91ddffffffff", "940001a16d91df
            "940001a16ddbffffffff", "9400c1", "93" * 40, "940001a16d9182a16b01a16b01", "dc000302a16d90"]
 
 
+# Headers, an empty line and a body.
+SIGNED = [b"webhook-id:m\nwebhook-timestamp:1700000000\nwebhook-signature:v1,AAAA v1a,x v1,g0hM9SsE+OTPJTGt=\n\n{}",
+          b"svix-id:m\nsvix-timestamp:1700000000\nsvix-signature:v1,AAAA\n\n{}",
+          b"x-signature:t=1700000000,v1=" + b"0" * 64 + b", v0=1,v1\n\n{}",
+          b"x-fal-webhook-request-id:r\nx-fal-webhook-user-id:u\nx-fal-webhook-timestamp:1700000000\n"
+          b"x-fal-webhook-signature:" + b"ab" * 64 + b"\n\n{}",
+          b'\n{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}',
+          b"\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+
+
 def main():
     target, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
@@ -113,6 +124,8 @@ def main():
         seeds = [pack(e) for e in envelopes()] + [bytes.fromhex(h) for h in HOSTILE]
     if target == "fuzz_skim":
         seeds.append(b"".join(seeds[:8]))
+    if target == "fuzz_signature":
+        seeds = SIGNED
     for i, seed in enumerate(seeds):
         with open(os.path.join(folder, "seed-%03d" % i), "wb") as f:
             f.write(seed)
