@@ -736,6 +736,31 @@ class WorkersSide:
         self.reports(call)
         self.ends(marker)
 
+    def the_stand_in_reports_by_itself(self):
+        """With the upstream file that is delivered: the next poll would be a minute away."""
+        api = subprocess.Popen([os.path.join(BUILD, "render-api"), "--fake", "--no-ffmpeg"], stdout=subprocess.PIPE,
+                               text=True)
+        worker = None
+        try:
+            address = re.fullmatch(r"ready http=(\S+)\n", api.stdout.readline()).group(1)
+            worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--server", self.broker.rpc, "--config",
+                                       "worker/upstreams/render-api-webhook.yaml"], stderr=self.log,
+                                      env={**os.environ, "RENDER_API": "http://" + address})
+            id = self.broker.put("greetings", {"name": "Ada"})
+            job = self.broker.cli("wait", id)
+            equal((job["state"], job["hooks"]["count"], job["attempt"]), ("succeeded", 1, 1))
+            connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+            connection.request("GET", "/stats")
+            stats = json.loads(connection.getresponse().read())
+            equal((stats["submits"], stats["paid"]), (1, 1))
+            connection.close()
+        finally:
+            for process in (worker, api):
+                if process:
+                    process.kill()
+                    process.wait()
+            api.stdout.close()
+
     def nothing_was_paid_twice(self):
         names = [c["name"] for c in self.api.calls]
         equal(len(names), len(set(names)))
