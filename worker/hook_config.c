@@ -57,7 +57,7 @@ static int init_inject(struct check *c, const char *word, const struct upstream 
 		h->inject = HOOK_INJECT_HEADER;
 		return check_header_name(c, key, h->inject_arg);
 	}
-	if (strncmp(word, "query:", 6) == 0 && h->inject_arg[0]) {
+	if (strncmp(word, "query:", 6) == 0 && word[6]) {
 		h->inject = HOOK_INJECT_QUERY;
 		return 0;
 	}

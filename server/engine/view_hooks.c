@@ -47,10 +47,13 @@ static int is_leased_with(struct store_txn *t, const struct uuid *id, const stru
 	struct job job;
 	int rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
 
+	*ret = false;
 	if (rc == 0)
 		rc = record_read_job(bytes, &job);
-	*ret = rc == 0 && job.state == JOB_RUNNING && memcmp(job.lease.bytes, lease->bytes, sizeof(lease->bytes)) == 0;
-	return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
+	*ret = job.state == JOB_RUNNING && memcmp(job.lease.bytes, lease->bytes, sizeof(lease->bytes)) == 0;
+	return 0;
 }
 
 static int read_body(struct store_txn *t, const struct uuid *id, const struct hook_entry *entry,

@@ -197,7 +197,7 @@ bool hooks_begin(struct site *site, struct MHD_Connection *c, const char *method
 	}
 	if (rc == 0)
 		rc = post_new(site, c, &post);
-	if (rc < 0) {
+	if (!post) {
 		*ret = response_error(c, rc);
 		return true;
 	}

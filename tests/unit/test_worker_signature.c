@@ -208,6 +208,8 @@ static void test_fal(void **state)
 	}
 }
 
+#define JWK(curve, x) "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"" curve "\",\"x\":\"" x "\"}]}"
+
 static void test_sets_of_keys(void **state)
 {
 	static const char *const bad[] = {
@@ -217,8 +219,8 @@ static void test_sets_of_keys(void **state)
 		"{\"keys\":{}}",
 		"{\"keys\":[]}",
 		"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"x\"}]}",
-		"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":\"" FAL_X "\"}]}",
-		"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}",
+		JWK("X25519", FAL_X),
+		JWK("Ed25519", "AAAA"),
 		"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":7}]}",
 		"{\"keys\":[null, 3, \"x\"]}",
 	};
