@@ -172,8 +172,9 @@ struct raincheck_woken {
  * it said as RAINCHECK_NOTICE_JOB_WAKE: at once, or right after the lease where it came before. The URL is no proof of
  * who reported: a worker checks the signature in the headers, or asks the API before it believes a word.
  *
- * A hook is given again with each raincheck_extend() and to each later attempt, until the job has succeeded, was
- * canceled or has expired, or this call says that hooks up to that number are done with. So call it when what they led
+ * Hooks come in their order. One is given again with each raincheck_extend(), before each later hook and to each later
+ * attempt, until the job has succeeded, was canceled or has expired, or this call says that hooks up to that number are
+ * done with. So call it when what they led
  * to has been done, and pass over numbers that were seen. Durable when it is answered. */
 int raincheck_woken_async(struct raincheck *rc, const struct raincheck_woken *woken, raincheck_cb cb, void *user);
 int raincheck_woken(struct raincheck *rc, const struct raincheck_woken *woken);

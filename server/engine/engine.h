@@ -38,8 +38,7 @@ struct job_event {
 	bool called_back;     /* a cancel or an erase took it from from_holder, which does not know yet */
 	uint64_t from_holder; /* the session whose lease this ended or that another took over; 0: it was not leased */
 	uint64_t to_holder;   /* the session that has the lease from now on; 0: none */
-	uint64_t wakes;	      /* the session that is to be given hooks that wait; 0: none */
-	uint64_t hook;	      /* which of them; 0: all */
+	uint64_t wakes;	      /* the session that is to be given the hooks that wait; 0: none */
 	struct token lease;   /* which was called back, or is to be given them */
 	const char *damage;   /* what of the job was found damaged, a word for the log; NULL: nothing */
 };

@@ -146,10 +146,10 @@ static int enter(struct engine *e, const struct command_hook *hook, struct hooks
 	return rc < 0 ? rc : save(e, hooks);
 }
 
-/* number: of one, or 0 for all that wait. */
-static int tell_holder(struct engine *e, const struct uuid *id, const struct job *job, uint64_t number)
+/* Of all that wait, so that they are given in their order: one may have been lost on its way. */
+static int tell_holder(struct engine *e, const struct uuid *id, const struct job *job)
 {
-	struct job_event event = { .id = *id, .wakes = job->holder, .hook = number, .lease = job->lease };
+	struct job_event event = { .id = *id, .wakes = job->holder, .lease = job->lease };
 
 	return job->state == JOB_RUNNING ? event_add(e, &event) : 0;
 }
@@ -173,7 +173,7 @@ static int take_in(struct engine *e, const struct command_hook *hook, struct job
 		job->hooked = true;
 		rc = job_save(e, &hook->id, job);
 	}
-	return rc < 0 ? rc : tell_holder(e, &hook->id, job, hooks.last);
+	return rc < 0 ? rc : tell_holder(e, &hook->id, job);
 }
 
 int command_hook(struct engine *e, struct command *cmd)
@@ -209,7 +209,7 @@ int hooks_wake(struct engine *e, const struct uuid *id, const struct job *job, i
 	if (rc < 0)
 		return rc;
 	*ret_waiting = (int64_t)hooks_waiting(&hooks);
-	return *ret_waiting > 0 ? tell_holder(e, id, job, 0) : 0;
+	return *ret_waiting > 0 ? tell_holder(e, id, job) : 0;
 }
 
 int hooks_taken(struct engine *e, const struct uuid *id, const struct job *job, uint64_t up_to)

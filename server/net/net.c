@@ -18,6 +18,7 @@
 #include "server/net/upkeep.h"
 #include "server/net/uploads.h"
 #include "server/net/waits.h"
+#include "server/net/wakes.h"
 
 #define MESSAGE	    (4u << 20)
 #define DEPTH	    16
@@ -111,6 +112,7 @@ void net_free(struct net *net)
 		return;
 	request_pool_done(&net->pool);
 	waits_free(net->waits);
+	wakes_free(net->wakes);
 	notices_free(net->notices);
 	registry_free(net->registry);
 	upkeep_free(net->upkeep);
@@ -200,6 +202,9 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 	if (rc < 0)
 		return rc;
 	rc = notices_new(net, &net->notices);
+	if (rc < 0)
+		return rc;
+	rc = wakes_new(net, &net->wakes);
 	if (rc < 0)
 		return rc;
 	rc = registry_new(net, &net->registry);

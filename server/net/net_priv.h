@@ -19,6 +19,7 @@ struct session;
 struct upkeep;
 struct uploads;
 struct waits;
+struct wakes;
 
 /* One read takes at most this much. */
 #define NET_ROOM 65536
@@ -39,6 +40,7 @@ struct net {
 	struct uuid_gen blob_ids;
 	struct waits *waits;
 	struct notices *notices;
+	struct wakes *wakes;
 	struct registry *registry;
 	struct uploads *uploads;
 	struct upkeep *upkeep;

@@ -19,7 +19,6 @@ struct notice {
 	bool wake; /* hooks wait; else it was called back */
 	struct uuid id;
 	struct token lease;
-	uint64_t hook;
 };
 
 struct notices {
@@ -46,7 +45,7 @@ static struct session **bucket(struct notices *n, uint64_t id)
 	return &n->buckets[id % BUCKETS];
 }
 
-static struct session *find(struct notices *n, uint64_t id)
+struct session *notices_find(struct notices *n, uint64_t id)
 {
 	struct session *s = *bucket(n, id);
 
@@ -104,7 +103,6 @@ static void events_cb(void *user, const struct job_event *events, size_t count)
 			.wake = wake,
 			.id = events[i].id,
 			.lease = events[i].lease,
-			.hook = events[i].hook,
 		};
 	}
 	if (n->filled > 0 && !n->mailed) {
@@ -116,7 +114,7 @@ static void events_cb(void *user, const struct job_event *events, size_t count)
 
 static void tell(struct notices *n, const struct notice *notice)
 {
-	struct session *s = find(n, notice->session);
+	struct session *s;
 	struct msg_job_cancel_notice params = {
 		.has_id = true,
 		.id = notice->id,
@@ -124,9 +122,12 @@ static void tell(struct notices *n, const struct notice *notice)
 		.lease = notice->lease,
 	};
 
-	if (s && notice->wake)
-		wakes_send(s, &notice->id, &notice->lease, notice->hook);
-	else if (s)
+	if (notice->wake) {
+		wakes_send(n->net->wakes, notice->session, &notice->id, &notice->lease);
+		return;
+	}
+	s = notices_find(n, notice->session);
+	if (s)
 		(void)session_notify(s, "job.cancel", &MSG_job_cancel_notice, &params);
 }
 

@@ -11,6 +11,8 @@
 #ifndef RAINCHECK_NET_NOTICES_H
 #define RAINCHECK_NET_NOTICES_H
 
+#include <stdint.h>
+
 struct net;
 struct notices;
 struct session;
@@ -25,5 +27,7 @@ void notices_subscribe(struct notices *n);
 /* The session is to be told from now on; and no more, which may be said of any. */
 void notices_add(struct notices *n, struct session *s);
 void notices_remove(struct notices *n, struct session *s);
+/* The one of that id, if it is to be told; NULL. */
+struct session *notices_find(struct notices *n, uint64_t id);
 
 #endif

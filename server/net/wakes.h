@@ -1,18 +1,26 @@
-/* wakes.h: gives a session hooks that wait for a job it holds: the notification job.wake, one for each.
+/* wakes.h: gives sessions hooks that wait for jobs they hold: the notification job.wake, one for each.
  *
- * They are read on the pool, for they may be large, one after the other, so that a job has one in memory at a time. One
- * that the session has no room for is left out: it waits on, and is given with the next job.extend. Loop's thread only.
+ * They are read on the pool, for they may be large, and one after the other: however many come at once, no more than
+ * one is in memory beside what is being sent, and those of a job are given in their order, from the first that waits.
+ * What waits for its turn is short, and bounded. A session that has no room for one is given no later one either: they
+ * wait on in the store, and are given with the next job.extend. Loop's thread only.
  */
 #ifndef RAINCHECK_NET_WAKES_H
 #define RAINCHECK_NET_WAKES_H
 
 #include <stdint.h>
 
-struct session;
+struct net;
 struct token;
 struct uuid;
+struct wakes;
 
-/* number: of one, or 0 for all of them. */
-void wakes_send(struct session *s, const struct uuid *id, const struct token *lease, uint64_t number);
+/* ERR_NO_MEMORY. */
+int wakes_new(struct net *net, struct wakes **ret);
+/* When no session is left. NULL is taken. */
+void wakes_free(struct wakes *w);
+
+/* session: its id. */
+void wakes_send(struct wakes *w, uint64_t session, const struct uuid *id, const struct token *lease);
 
 #endif

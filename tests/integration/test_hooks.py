@@ -111,6 +111,9 @@ class Session:
         self.socket.connect(broker.rpc[len("unix:"):])
         self.unpacker = msgpack.Unpacker(raw=False, max_buffer_size=64 << 20)
         self.notices = []
+        self.seen = set()
+        self.broker = broker
+        self.marker = None
         self.id = 0
         self.call("session.hello", subscribe=subscribe)
 
@@ -142,18 +145,43 @@ class Session:
         raise AssertionError("not refused")
 
     def wake(self):
-        while not self.notices:
-            message = self.receive()
-            equal(message[0], 2)
-            self.notices.append(message)
-        notice = self.notices.pop(0)
-        equal(notice[1], "job.wake")
-        return notice[2][0]
+        """The next hook that was not seen with this lease: those that wait are given again and again."""
+        while True:
+            while not self.notices:
+                message = self.receive()
+                equal(message[0], 2)
+                self.notices.append(message)
+            notice = self.notices.pop(0)
+            equal(notice[1], "job.wake")
+            wake = notice[2][0]
+            key = (wake["id"], wake["lease"], wake["hook"])
+            if key not in self.seen:
+                self.seen.add(key)
+                return wake
+
+    def drain(self):
+        """Hooks are given in the order in which they came: whatever came before this one is told with it. Its jobs."""
+        if not self.marker:
+            queue = "marker %d" % id(self)
+            queue = queue.replace(" ", "-")
+            self.broker.put(queue, {})
+            self.marker = self.lease(queue)
+        equal(self.broker.report(self.marker["hook_url"], os.urandom(16)), 202)
+        others = []
+        wake = self.wake()
+        while wake["id"] != self.marker["id"]:
+            others.append(wake["id"])
+            wake = self.wake()
+        self.call("job.woken", hook=wake["hook"], **held(self.marker))
+        return others
 
     def nothing_more(self):
-        """As far as can be known: a hook is read on another thread than this is answered on."""
-        self.call("session.ping")
-        equal([notice[2][0]["hook"] for notice in self.notices], [])
+        equal(self.drain(), [])
+
+    def forget(self):
+        """From here on what is given again counts."""
+        self.drain()
+        self.seen.clear()
 
     def lease(self, queue, **params):
         jobs = self.call("job.lease", queues=[queue], wait_ms=20000, **params)["jobs"]
@@ -213,10 +241,12 @@ class BrokersSide:
 
     def what_is_done_with_is_not_given_again(self):
         equal(self.session.call("job.woken", hook=3, **held(self.job)), {})
+        self.session.forget()
         self.session.call("job.extend", leases=[held(self.job)])
         equal(self.session.wake()["hook"], 4)
         self.session.nothing_more()
         equal(self.session.call("job.woken", hook=4, **held(self.job)), {})
+        self.session.forget()
         self.session.call("job.extend", leases=[held(self.job)])
         self.session.nothing_more()
         hooks = self.broker.job(self.job["id"])["hooks"]
@@ -283,7 +313,7 @@ class BrokersSide:
         # Sixteen are kept, the newest, and every one is counted.
         hooks = self.broker.job(job["id"])["hooks"]
         equal((hooks["count"], hooks["waiting"]), (20, 16))
-        equal([self.session.wake()["data"] for _ in range(20)], [b"%d" % n for n in range(20)])
+        self.session.forget()
         self.session.call("job.extend", leases=[held(job)])
         equal([self.session.wake()["data"] for _ in range(16)], [b"%d" % n for n in range(4, 20)])
         equal(self.session.call("job.woken", hook=20, **held(job)), {})
@@ -318,14 +348,30 @@ class BrokersSide:
         equal(self.broker.report(job["hook_url"], {"n": 3}), 202)
         self.session.nothing_more()
 
+    def a_crowd_of_them_is_given_in_full(self):
+        ids = [self.broker.put("crowd", {}) for _ in range(40)]
+        jobs = self.session.call("job.lease", queues=["crowd"], max=40)["jobs"]
+        equal({job["id"] for job in jobs}, set(ids))
+        threads = [threading.Thread(target=self.broker.report, args=(job["hook_url"], b"c" * (200 << 10)))
+                   for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wakes = [self.session.wake() for _ in jobs]
+        equal({wake["id"] for wake in wakes}, set(ids))
+        equal({len(wake["data"]) for wake in wakes}, {200 << 10})
+        for job in jobs:
+            self.session.call("job.complete", **held(job))
+
     def who_has_not_subscribed_hears_nothing(self):
         self.broker.put("g", {})
         quiet = Session(self.broker, subscribe=False)
         job = quiet.lease("g")
         equal(self.broker.report(job["hook_url"], {"n": 1}), 202)
-        quiet.nothing_more()
+        quiet.call("session.ping")
+        equal(quiet.notices, [])
         # Another connection goes on with the lease, and is given what waits.
-        self.session.notices = []
         self.session.call("job.extend", leases=[held(job)])
         equal(self.session.wake()["data"], b'{"n": 1}')
         quiet.close()
@@ -374,6 +420,8 @@ class Api:
         self.early = None  # called with the new call before its submit is answered
         self.keys = []
         self.keys_asked = 0
+        self.fetches = 0
+        self.holding = False  # results
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -401,6 +449,7 @@ class Api:
                         api.keys_asked += 1
                     self.answer(200, json.dumps({"keys": api.keys}).encode())
                 elif kind == "result":
+                    api.fetched()
                     self.answer(200, PNG, "image/png")
                 else:
                     self.answer(200, json.dumps(api.poll(id)).encode())
@@ -421,6 +470,12 @@ class Api:
         with self.changed:
             self.changed.notify_all()
         return call
+
+    def fetched(self):
+        with self.changed:
+            self.fetches += 1
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: not self.holding, PATIENCE)
 
     def report_of(self, call):
         return {"id": call["id"], "status": call["state"], "output": [self.url + "/result/" + call["id"]]}
@@ -706,6 +761,24 @@ class WorkersSide:
         for id, name, call in zip(ids, names, calls):
             self.ends(id)
             self.api.call(name + " orphan")  # submitted once
+
+    def one_that_dies_over_what_a_hook_led_to_does_too(self):
+        """The report named the result, which was on its way: without the report nobody would know of it."""
+        id = self.put("report", "half way")
+        call = self.api.call("half way")
+        self.saved([id])
+        self.api.holding = True
+        before = self.api.fetches
+        self.api.finish(call)
+        self.signed(call)
+        self.api.wait(lambda: self.api.fetches > before)
+        self.kill_worker()
+        with self.api.changed:
+            self.api.holding = False
+            self.api.changed.notify_all()
+        self.start_worker()
+        equal(self.ends(id)["attempt"], 2)
+        self.api.call("half way")
 
     def a_broker_that_dies_keeps_what_it_took(self):
         ids = [self.put(name, name + " restart") for name in ("standard", "report")]

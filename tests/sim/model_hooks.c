@@ -50,22 +50,20 @@ void model_hooks_forget(struct model *m, const struct uuid *job)
 			remove_at(m, i);
 }
 
-/* Tells the holder of one, or of all that wait where number is 0. */
-static void wake(struct model *m, const struct model_job *job, int64_t number)
+static void wake(struct model *m, const struct model_job *job)
 {
 	struct job_event *event = &m->events[m->events_count];
 
 	model_event(m, job, false);
 	event->from_holder = 0;
 	event->wakes = job->holder;
-	event->hook = (uint64_t)number;
 	event->lease = job->lease;
 }
 
 void model_wake(struct model *m, const struct model_job *job)
 {
 	if (model_hooks_waiting(m, &job->id) > 0)
-		wake(m, job, 0);
+		wake(m, job);
 }
 
 static void make_room(struct model *m, const struct uuid *job, int64_t bytes)
@@ -134,5 +132,5 @@ void model_hook_command(struct model *m, const struct asked *asked, struct expec
 		return;
 	take_in(m, job, hook);
 	if (job->state == JOB_RUNNING)
-		wake(m, job, job->hooks);
+		wake(m, job);
 }

@@ -94,8 +94,8 @@ static void extend_as(uint64_t session)
 	assert_int_equal(rig.answer.extend.leases[0].status, EXTEND_OK);
 }
 
-/* Who was told of which in the last batch, 0 and 0 for nobody. */
-static void expect_woken(uint64_t session, uint64_t hook)
+/* Who was told in the last batch, 0 for nobody. */
+static void expect_woken(uint64_t session)
 {
 	size_t count, found = 0;
 	const struct job_event *events = engine_events(rig.engine, &count);
@@ -107,7 +107,6 @@ static void expect_woken(uint64_t session, uint64_t hook)
 		assert_memory_equal(&events[i].id, &id, sizeof(id));
 		assert_memory_equal(&events[i].lease, &leased.lease, sizeof(leased.lease));
 		assert_int_equal(events[i].wakes, session);
-		assert_int_equal(events[i].hook, hook);
 	}
 	assert_int_equal(found, session != 0);
 }
@@ -144,9 +143,9 @@ static void a_hook_is_told_to_the_holder(void **state)
 {
 	(void)state;
 	report(1, 10);
-	expect_woken(SESSION, 1);
+	expect_woken(SESSION);
 	report(2, 10);
-	expect_woken(SESSION, 2);
+	expect_woken(SESSION);
 	expect_hooks(2, 2);
 	assert_int_equal(rig_job(&rig, &id)->hooks.last_at_ms, rig.now_ms);
 }
@@ -157,11 +156,11 @@ static void the_same_again_changes_nothing(void **state)
 	report(1, 10);
 	rig_pass(&rig, 1000);
 	report(1, 10);
-	expect_woken(0, 0);
+	expect_woken(0);
 	expect_hooks(1, 1);
 	done_with(1, 0);
 	report(1, 10);
-	expect_woken(0, 0);
+	expect_woken(0);
 	expect_hooks(1, 0);
 }
 
@@ -169,19 +168,19 @@ static void each_extension_tells_again(void **state)
 {
 	(void)state;
 	extend_as(SESSION);
-	expect_woken(0, 0);
+	expect_woken(0);
 	report(1, 10);
 	report(2, 10);
 	extend_as(SESSION);
-	expect_woken(SESSION, 0);
+	expect_woken(SESSION);
 	/* And whoever takes the lease over. */
 	extend_as(SESSION + 1);
-	expect_woken(SESSION + 1, 0);
+	expect_woken(SESSION + 1);
 	report(3, 10);
-	expect_woken(SESSION + 1, 3);
+	expect_woken(SESSION + 1);
 	done_with(3, 0);
 	extend_as(SESSION + 1);
-	expect_woken(0, 0);
+	expect_woken(0);
 }
 
 static void the_next_attempt_is_given_what_waits(void **state)
@@ -194,10 +193,10 @@ static void the_next_attempt_is_given_what_waits(void **state)
 	done_with(1, 0);
 	rig_fail(&rig, &id, &leased.lease, FAIL_TIMEOUT, 0);
 	report(3, 10);
-	expect_woken(0, 0);
+	expect_woken(0);
 	rig_pass(&rig, 60000);
 	assert_true(lease_as(SESSION + 5));
-	expect_woken(SESSION + 5, 0);
+	expect_woken(SESSION + 5);
 	assert_true(leased.has_hooks);
 	assert_int_equal(leased.hooks, 2);
 	assert_int_equal(given(numbers, 4), 2);
@@ -288,7 +287,7 @@ static void nothing_waits_for_a_job_that_is_over(void **state)
 	rig_complete(&rig, &id, &leased.lease, "r");
 	expect_hooks(1, 0);
 	report(2, 10);
-	expect_woken(0, 0);
+	expect_woken(0);
 	expect_hooks(2, 0);
 }
 
