@@ -174,8 +174,8 @@ struct raincheck_woken {
  *
  * Hooks come in their order. One is given again with each raincheck_extend(), before each later hook and to each later
  * attempt, until the job has succeeded, was canceled or has expired, or this call says that hooks up to that number are
- * done with. So call it when what they led
- * to has been done, and pass over numbers that were seen. Durable when it is answered. */
+ * done with. So call it when what they led to has been done, and pass over numbers that were seen. Durable when it is
+ * answered. */
 int raincheck_woken_async(struct raincheck *rc, const struct raincheck_woken *woken, raincheck_cb cb, void *user);
 int raincheck_woken(struct raincheck *rc, const struct raincheck_woken *woken);
 

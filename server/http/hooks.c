@@ -175,10 +175,19 @@ void hook_post_free(struct hook_post *post)
 	free(post);
 }
 
+/* An answer before the body makes the library read nothing more and close the connection, and that may cost whoever is
+ * still sending the answer: so one that is not much too large is read, and told then. */
+static bool refuses_at_once(const struct site *site, struct MHD_Connection *c)
+{
+	const char *length = request_header(c, "Content-Length");
+	unsigned long long size = length ? strtoull(length, NULL, 10) : 0;
+
+	return size > PATIENCE_BYTES || (size > body_max(site) && request_header(c, "Expect"));
+}
+
 bool hooks_begin(struct site *site, struct MHD_Connection *c, const char *method, const char *path,
 		 struct hook_post **ret_post, enum MHD_Result *ret)
 {
-	const char *length = request_header(c, "Content-Length");
 	struct hook_post *post = NULL;
 	struct path parsed;
 	uint32_t attempt;
@@ -190,8 +199,7 @@ bool hooks_begin(struct site *site, struct MHD_Connection *c, const char *method
 	if (parsed.route != ROUTE_HOOK || strcmp(method, "POST") != 0)
 		return false;
 	rc = hook_read(site->settings->link_secret, slice_str(parsed.token), &job, &attempt);
-	/* An answer now makes the library read nothing more and close the connection. */
-	if (rc == 0 && length && strtoull(length, NULL, 10) > body_max(site)) {
+	if (rc == 0 && refuses_at_once(site, c)) {
 		*ret = too_large(c);
 		return true;
 	}
