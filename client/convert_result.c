@@ -155,7 +155,10 @@ static void job_parts(struct converter *c, const struct msg_job *in, struct rain
 	}
 	if (callback) {
 		callback->url = convert__text(c, true, in->callback.url);
-		callback->state = convert__text(c, in->callback.has_state, in->callback.state);
+		callback->has_delivery = in->callback.has_id && in->callback.has_state;
+		if (callback->has_delivery)
+			memcpy(callback->id, uuid_format(&in->callback.id).text, sizeof(callback->id));
+		callback->state = (enum raincheck_job_state)in->callback.state;
 		callback->attempts = in->callback.attempts;
 	}
 	for (size_t i = 0; artifacts && i < in->artifacts_count; i++) {
@@ -380,6 +383,7 @@ static const struct result_kind kinds[METHODS] = {
 	[METHOD_job_list] = KIND(list_result, list),
 	[METHOD_job_cancel] = KIND(change_result, change),
 	[METHOD_job_retry] = KIND(change_result, change),
+	[METHOD_job_redeliver] = KIND(change_result, change),
 	[METHOD_job_erase] = KIND(change_result, change),
 	[METHOD_link_rotate] = KIND(link, link_of),
 	[METHOD_artifact_put] = KIND(stored, stored),

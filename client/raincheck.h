@@ -388,9 +388,12 @@ struct raincheck_artifact {
 	const char *sha256;
 };
 
+/* Who is told when the job has ended: a webhook, which is a job of the queue "_webhooks". */
 struct raincheck_callback {
 	const char *url;
-	const char *state;
+	bool has_delivery;	    /* the job has ended, and what is below holds */
+	char id[RAINCHECK_ID_SIZE]; /* of the delivery, the webhook's id too */
+	enum raincheck_job_state state;
 	int64_t attempts;
 };
 
@@ -494,6 +497,11 @@ int raincheck_cancel(struct raincheck *rc, const char *id, struct raincheck_chan
 /* A dead job becomes ready again, its attempts counted from 0. RAINCHECK_EINVALID_STATE: it is not dead. */
 int raincheck_retry_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
 int raincheck_retry(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
+
+/* Tells the callback_url of a job that has ended once more, at once; the webhook has the same id as before. count is 0
+ * where one is on its way. RAINCHECK_EINVALID_STATE: it has not ended, or it was put without a callback_url. */
+int raincheck_redeliver_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_redeliver(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
 
 /* Takes a job in any state away, with its payload, checkpoint, artifacts, metadata and idempotency key; a running one
  * is canceled first. What remains is that it was there: its link says "gone", and so do the calls by its id. */

@@ -35,7 +35,8 @@ struct raincheck_change {
 	const char *cursor; /* of the answer before, with the same filter */
 };
 
-/* As raincheck_cancel(), _retry() and _erase() do to one. Jobs whose state does not allow it are passed over. */
+/* As raincheck_cancel(), _retry(), _redeliver() and _erase() do to one. Jobs whose state does not allow it are passed
+ * over. Jobs of the server's own queue "_webhooks" are meant only where it is named. */
 int raincheck_cancel_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
 				void *user);
 int raincheck_cancel_many(struct raincheck *rc, const struct raincheck_change *change,
@@ -44,6 +45,10 @@ int raincheck_retry_many_async(struct raincheck *rc, const struct raincheck_chan
 			       void *user);
 int raincheck_retry_many(struct raincheck *rc, const struct raincheck_change *change,
 			 struct raincheck_change_result **ret);
+int raincheck_redeliver_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
+				   void *user);
+int raincheck_redeliver_many(struct raincheck *rc, const struct raincheck_change *change,
+			     struct raincheck_change_result **ret);
 int raincheck_erase_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
 			       void *user);
 int raincheck_erase_many(struct raincheck *rc, const struct raincheck_change *change,

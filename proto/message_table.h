@@ -156,7 +156,8 @@
 
 #define FIELDS_callback(F, E, S, L, N, P, W) \
 	F(STR, url, REQUIRED, 1, 2048)       \
-	F(STR, state, NULLABLE, SHORT_TEXT)  \
+	F(UUID, id, NULLABLE, ANY)           \
+	E(state, NULLABLE, job_state_names)  \
 	F(INT, attempts, NULLABLE, COUNT)
 
 /* The job record as everybody outside sees it. */
@@ -660,6 +661,7 @@
 	X(job_cancel, "job.cancel", ROLES_P, job_change, job_change_result)                 \
 	X(job_retry, "job.retry", ROLES_P, job_change, job_change_result)                   \
 	X(job_erase, "job.erase", ROLES_P, job_change, job_change_result)                   \
+	X(job_redeliver, "job.redeliver", ROLES_P, job_change, job_change_result)           \
 	X(link_rotate, "link.rotate", ROLES_P, job_id, link_result)                         \
 	X(link_revoke, "link.revoke", ROLES_P, job_id, empty)                               \
 	X(artifact_put, "artifact.put", ROLES_PW, artifact_put, artifact_stored)            \

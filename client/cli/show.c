@@ -95,8 +95,9 @@ static json_t *callback_json(const struct raincheck_callback *callback)
 		return json_null();
 	o = json_object();
 	set_text(o, "url", callback->url);
-	set_text(o, "state", callback->state);
-	set_number(o, "attempts", true, callback->attempts);
+	set_text(o, "id", callback->has_delivery ? callback->id : NULL);
+	set_text(o, "state", callback->has_delivery ? raincheck_job_state_name(callback->state) : NULL);
+	set_number(o, "attempts", callback->has_delivery, callback->attempts);
 	return o;
 }
 
@@ -263,6 +264,21 @@ static void show_progress(struct cli *c, const struct raincheck_job *job)
 	show_line(c, "note", job->note);
 }
 
+/* What became of the webhook. */
+static void show_delivery(struct cli *c, const struct raincheck_callback *callback)
+{
+	const char *state = raincheck_job_state_name(callback->state);
+	char text[200];
+
+	if (!callback->has_delivery)
+		return;
+	if (callback->state == RAINCHECK_JOB_SUCCEEDED)
+		state = "delivered";
+	snprintf(text, sizeof(text), "%s, %lld attempt%s, job %s", state, (long long)callback->attempts,
+		 callback->attempts == 1 ? "" : "s", callback->id);
+	show_line(c, "webhook", text);
+}
+
 static void show_outcome(struct cli *c, const struct raincheck_job *job)
 {
 	char text[512];
@@ -278,9 +294,8 @@ static void show_outcome(struct cli *c, const struct raincheck_job *job)
 		show_line(c, "artifact", text);
 	}
 	if (job->callback) {
-		snprintf(text, sizeof(text), "%.300s%s%.100s%s", job->callback->url, job->callback->state ? " (" : "",
-			 job->callback->state ? job->callback->state : "", job->callback->state ? ")" : "");
-		show_line(c, "callback", text);
+		show_line(c, "callback", job->callback->url);
+		show_delivery(c, job->callback);
 	}
 	for (size_t i = 0; i < job->metadata_count; i++) {
 		snprintf(text, sizeof(text), "%.150s = %.350s", job->metadata[i].key, job->metadata[i].value);

@@ -28,6 +28,7 @@
 #include "server/engine/groups.h"
 #include "server/engine/job_due.h"
 #include "server/engine/limits.h"
+#include "server/engine/outbox.h"
 #include "server/engine/terms.h"
 #include "server/flow/estimate.h"
 #include "server/flow/fair.h"
@@ -375,7 +376,9 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 	if (to == JOB_SUCCEEDED)
 		pace_succeeded(&q->record.pace, e->now_ms - job->started_at_ms);
 	rc = event_add(e, &event);
-	return rc < 0 ? rc : enter(e, id, job, q, to, NULL);
+	if (rc == 0)
+		rc = enter(e, id, job, q, to, NULL);
+	return rc == 0 && event.final && job->has_callback ? outbox_put(e, id, job) : rc;
 }
 
 int delete_if_there(struct engine *e, enum store_table table, const struct key *key)

@@ -72,6 +72,7 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : 0,
 		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
 		.bytes = (int64_t)put->payload.size,
+		.has_callback = put->has_callback_url,
 		.created_at_ms = e->now_ms,
 		.run_at_ms = put_run_at_ms(e, put),
 		.start_deadline_at_ms = put->has_start_deadline_ms ? e->now_ms + put->start_deadline_ms : 0,

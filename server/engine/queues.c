@@ -139,7 +139,8 @@ int queues_add(struct queues *qs, struct slice name, struct queue **ret)
 	int rc;
 
 	assert(!queues_find(qs, name));
-	if (qs->count >= QUEUES_MAX)
+	/* The server's own queue is always to be had. */
+	if (qs->count >= QUEUES_MAX && ((const char *)name.data)[0] != '_')
 		return ERR_QUEUE_FULL;
 	rc = insert(qs, &record, ret);
 	if (rc == 0)

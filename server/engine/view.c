@@ -7,6 +7,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "server/engine/filter.h"
+#include "server/engine/outbox.h"
 #include "server/engine/place.h"
 #include "server/engine/terms.h"
 #include "server/flow/estimate.h"
@@ -148,6 +149,32 @@ static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+/* What became of the webhook that tells of the job's end. One that is gone, or damaged, is not shown. */
+static int fill_delivery(struct store_txn *t, const struct uuid *id, struct job_view *v)
+{
+	struct msg_callback *c = &v->job.callback;
+	struct uuid delivery;
+	struct slice bytes;
+	struct job job;
+	struct key key;
+	int rc;
+
+	if (!v->record.has_callback || !job_state_final(v->record.state))
+		return 0;
+	delivery = outbox_id(id, v->record.finished_at_ms);
+	key = key_job(&delivery);
+	rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_job(bytes, &job);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
+	c->has_id = c->has_state = c->has_attempts = true;
+	c->id = delivery;
+	c->state = job.state;
+	c->attempts = job.attempt;
+	return 0;
+}
+
 /* What is still known of a job that is gone: its link. ERR_GONE, ERR_NOT_FOUND where it never was. */
 static int load_tombstone(struct store_txn *t, const struct key *key, struct job *ret)
 {
@@ -218,7 +245,9 @@ int view_job(struct store_txn *t, const struct settings *settings, int64_t now_m
 	ret->job.queue = q.name;
 	fill_record(&ret->record, &q, &ret->job);
 	fill_input(ret);
-	rc = fill_place(t, &q, now_ms, &ret->record, &ret->job);
+	rc = fill_delivery(t, id, ret);
+	if (rc == 0)
+		rc = fill_place(t, &q, now_ms, &ret->record, &ret->job);
 	if (rc < 0)
 		return rc;
 	token = link_make(settings->link_secret, id, ret->record.link_generation);

@@ -27,6 +27,7 @@ static const struct {
 	[CHANGE_CANCEL] = { "canceled", BIT(JOB_SCHEDULED) | BIT(JOB_READY) | BIT(JOB_RUNNING) },
 	[CHANGE_RETRY] = { "retried", BIT(JOB_DEAD) },
 	[CHANGE_ERASE] = { "erased", BIT(JOB_STATES) - 1 },
+	[CHANGE_REDELIVER] = { "told of", BIT(JOB_SUCCEEDED) | BIT(JOB_DEAD) | BIT(JOB_CANCELED) | BIT(JOB_EXPIRED) },
 };
 
 /* One job or many, and nothing that belongs to the other. */
@@ -116,6 +117,11 @@ int changes_retry(struct request *req, struct error_info *info)
 int changes_erase(struct request *req, struct error_info *info)
 {
 	return change(req, CHANGE_ERASE, info);
+}
+
+int changes_redeliver(struct request *req, struct error_info *info)
+{
+	return change(req, CHANGE_REDELIVER, info);
 }
 
 /* ---- links ---- */

@@ -115,6 +115,7 @@ static const struct {
 	[METHOD_job_list] = { reads_list, 256 * KIB },
 	[METHOD_job_cancel] = { changes_cancel, 0 },
 	[METHOD_job_retry] = { changes_retry, 0 },
+	[METHOD_job_redeliver] = { changes_redeliver, 0 },
 	[METHOD_job_erase] = { changes_erase, 0 },
 	[METHOD_link_rotate] = { changes_link_rotate, KIB },
 	[METHOD_link_revoke] = { changes_link_revoke, 0 },

@@ -19,6 +19,7 @@ bool record_is_whole(struct slice bytes)
 #define JOB_HAS_PROGRESS   0x01u
 #define JOB_LINK_REVOKED   0x02u
 #define JOB_ARTIFACTS_GONE 0x04u
+#define JOB_HAS_CALLBACK   0x08u
 
 int record_write_job(struct buf *out, const struct job *j)
 {
@@ -33,7 +34,7 @@ int record_write_job(struct buf *out, const struct job *j)
 	put_number(out, j->error_kind, 1);
 	put_number(out,
 		   (j->has_progress ? JOB_HAS_PROGRESS : 0) | (j->link_revoked ? JOB_LINK_REVOKED : 0) |
-			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0),
+			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0) | (j->has_callback ? JOB_HAS_CALLBACK : 0),
 		   1);
 	put_number(out, j->link_generation, 2);
 	put_number(out, j->attempt, 4);
@@ -79,6 +80,7 @@ int record_read_job(struct slice bytes, struct job *ret)
 	ret->has_progress = flags & JOB_HAS_PROGRESS;
 	ret->link_revoked = flags & JOB_LINK_REVOKED;
 	ret->artifacts_gone = flags & JOB_ARTIFACTS_GONE;
+	ret->has_callback = flags & JOB_HAS_CALLBACK;
 	ret->link_generation = (uint16_t)get_number(&r, 2);
 	ret->attempt = (uint32_t)get_number(&r, 4);
 	ret->max_attempts = (uint32_t)get_number(&r, 4);

@@ -25,6 +25,7 @@ struct job {
 	uint8_t error_kind; /* enum failure_kind; of the last failure, where error_at_ms is set */
 	bool has_progress;
 	bool link_revoked;
+	bool has_callback;	  /* its put named a URL to be told at when it ends */
 	uint16_t link_generation; /* goes into the link's token: a new one makes the old link unknown */
 	uint32_t attempt;	  /* attempts counted, the one under way included */
 	uint32_t max_attempts;	  /* 0: the queue's */

@@ -151,6 +151,7 @@ static void compare_record(struct sim *s, const struct model_job *j, const struc
 	SAME("has_progress", j->has_progress, r->has_progress);
 	same_text(s, what, "note", j->note, r->note);
 	SAME("link_revoked", j->link_revoked, r->link_revoked);
+	SAME("has_callback", j->callback_url.size > 0, r->has_callback);
 	SAME("artifacts_gone", j->artifacts_gone, r->artifacts_gone);
 	SAME("holder", j->holder, r->holder);
 	/* One that has ended says nothing any more. */

@@ -195,6 +195,8 @@ static uint64_t draw_session(struct sim *s)
 
 struct slice draw_queue_name(struct sim *s)
 {
+	if (draw_one_in(s, 20))
+		return slice_str("_webhooks");
 	if (draw_one_in(s, 40))
 		return slice_str(draw_one_in(s, 2) ? "_internal" : "nobody-has-put-here");
 	return texts_queue((int)draw_below(s, s->profile.queues));

@@ -20,6 +20,14 @@ void model_event(struct model *m, const struct model_job *job, bool final);
  * known; used where the documents allow it. */
 void model_failed(struct model *m, struct model_job *job, int kind, struct slice message, int64_t retry_after_ms,
 		  model_run_at_cb run_at, void *user);
+/* A new one, in its place by id; pointers to others are void. */
+struct model_job *model_insert(struct model *m, const struct uuid *id);
+/* The job has just ended: whoever wants to know is told when the command is through. */
+void model_outbox_tell(struct model *m, const struct model_job *job);
+/* The command is through; pointers to jobs are void. */
+void model_outbox_flush(struct model *m);
+/* Whether something was to be done, and could be: 0, 1 or ERR_INVALID_STATE. */
+int model_redeliver(struct model *m, struct model_job *job);
 /* Only the tombstone stays. */
 void model_forget(struct model *m, struct model_job *job);
 void model_drop_artifacts(struct model *m, struct model_job *job);
