@@ -225,11 +225,12 @@ static void put_checkpoints(void)
 	struct buf record;
 
 	buf_init(&record, 100);
-	assert_int_equal(record_write_bytes(&record, slice_str("checkpoint")), 0);
 	assert_int_equal(store_begin_write(good.rig.store, &t), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
 		struct key key = key_job(&ids[i]);
 
+		buf_reset(&record);
+		assert_int_equal(record_write_checkpoint(&record, key_slice(&key), slice_str("checkpoint")), 0);
 		assert_int_equal(store_put(t, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&record)), 0);
 	}
 	assert_int_equal(store_commit(t), 0);

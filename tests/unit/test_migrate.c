@@ -84,7 +84,7 @@ static void every_job_comes_over(void **state)
 
 	(void)state;
 	old_migrate();
-	assert_non_null(strstr(old.said, "from format 1 to format 3: 12 jobs\n"));
+	assert_non_null(strstr(old.said, "from format 1 to format 4: 12 jobs\n"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct job_view *v = view(rows[i].payload);
 
@@ -328,7 +328,7 @@ static void a_reader_says_what_it_is_and_changes_nothing(void **state)
 	assert_non_null(strstr(info.message, "format 1"));
 	status = process_run(argv, old.said, sizeof(old.said));
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-	assert_non_null(strstr(old.said, "has format 1: a start of raincheckd migrates it to format 3"));
+	assert_non_null(strstr(old.said, "has format 1: a start of raincheckd migrates it to format 4"));
 	assert_int_equal(file_checksum(), before);
 }
 
@@ -418,7 +418,7 @@ static void a_newer_format_is_refused_and_left_as_it_is(void **state)
 	old_leave();
 	before = file_checksum();
 	assert_int_equal(old_open(false, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
-	assert_non_null(strstr(info.message, "has format 4, this program knows formats up to 3"));
+	assert_non_null(strstr(info.message, "has format 5, this program knows formats up to 4"));
 	assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
 	assert_int_equal(file_checksum(), before);
 	old_write_file(present, size);

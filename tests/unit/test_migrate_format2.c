@@ -42,7 +42,7 @@ static void all_comes_over(void **state)
 	struct msg_queue q;
 
 	(void)state;
-	assert_non_null(strstr(old.said, "from format 2 to format 3: 4 queues\n"));
+	assert_non_null(strstr(old.said, "from format 2 to format 4: 4 queues\n"));
 	assert_int_equal(found.jobs, 12);
 	assert_int_equal(found.artifacts, 3);
 	assert_int_equal(found.breaches, 0);
