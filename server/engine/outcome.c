@@ -324,7 +324,7 @@ int command_checkpoint(struct engine *e, struct command *cmd)
 	rc = load_leased(e, &checkpoint->id, &checkpoint->lease, &job);
 	if (rc == 0) {
 		buf_reset(&e->record);
-		rc = record_write_bytes(&e->record, checkpoint->data);
+		rc = record_write_checkpoint(&e->record, key_slice(&key), checkpoint->data);
 	}
 	if (rc == 0)
 		rc = store_put(e->txn, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&e->record));

@@ -131,7 +131,7 @@ static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job
 		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
 			break;
 		/* A damaged one is not shown; the others are. */
-		if (record_read_artifact(value, &a) < 0)
+		if (record_read_artifact(key, value, &a) < 0)
 			continue;
 		hex_encode(a.sha256, sizeof(a.sha256), v->sha256[n]);
 		v->artifacts[n] = (struct msg_artifact){
@@ -286,7 +286,7 @@ int view_artifact(struct store_txn *t, const struct uuid *job, struct slice name
 		return ERR_NOT_FOUND;
 	key = key_artifact(job, name);
 	rc = store_get(t, TABLE_ARTIFACTS, key_slice(&key), &bytes);
-	return rc < 0 ? rc : record_read_artifact(bytes, ret);
+	return rc < 0 ? rc : record_read_artifact(key_slice(&key), bytes, ret);
 }
 
 int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payload_result *ret)

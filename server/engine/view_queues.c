@@ -72,7 +72,7 @@ static int read_weights(struct store_txn *t, uint32_t number, struct group_weigh
 		if (key_read_group(key, &queue, &zero, &w->group) < 0 || queue != number)
 			break;
 		/* A damaged one is not shown, and does not count. */
-		*ret_count += record_read_weight(value, &w->weight) == 0;
+		*ret_count += record_read_weight(key, value, &w->weight) == 0;
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }

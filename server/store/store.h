@@ -27,7 +27,8 @@ struct pages_options;
 struct store;
 struct store_txn;
 
-/* Keys and values: keys.h and records.h. */
+/* Keys and values: keys.h and records.h. Of whichever key a bit flips, what stands in the tables tells (check.h): the
+ * records of jobs and queues say what keys there must be in most tables, in the others a record holds its own. */
 enum store_table {
 	TABLE_META,	   /* word → bytes */
 	TABLE_QUEUES,	   /* queue number → queue record */

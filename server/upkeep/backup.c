@@ -177,7 +177,7 @@ static int for_each_blob(struct backup *b, int (*each)(struct backup *b, const s
 	while (rc == 0) {
 		struct artifact a;
 
-		if (record_read_artifact(value, &a) == 0 && a.has_blob)
+		if (record_read_artifact(key, value, &a) == 0 && a.has_blob)
 			rc = each(b, &a);
 		if (rc < 0)
 			return rc;

@@ -1,5 +1,6 @@
 /* The phases, each with a commit: words, queues and names (for what follows reads the queues' numbers); which jobs
- * there are; the rows beside them; what the jobs' records ask for; the queues' counts.
+ * there are; what says itself where it belongs; the rows beside them; what the jobs' records ask for; the queues'
+ * counts.
  */
 #include "server/upkeep/mend.h"
 
@@ -10,16 +11,15 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
-#include "proto/base/text.h"
 #include "server/engine/queues.h"
 #include "server/store/copy.h"
 #include "server/store/layout.h"
 #include "server/store/limit_record.h"
 #include "server/upkeep/mend_priv.h"
+#include "server/upkeep/row_words.h"
 
 #define ASK_EVERY  4096	     /* rows */
 #define RECORD_MAX (1 << 20) /* of what is written anew: records of jobs and queues, never an input */
-#define KEY_SHOWN  40	     /* bytes */
 #define QUEUE_BITS 32	     /* of a queue's number in its key */
 
 /* ---- looking and writing ---- */
@@ -150,19 +150,14 @@ static void tell(struct mend *m, const char *fmt, ...)
 
 void mend_drop(struct mend *m, enum store_table table, struct slice key, const struct uuid *id, const char *why)
 {
-	size_t shown = key.size < KEY_SHOWN ? key.size : KEY_SHOWN;
-	char hex[2 * KEY_SHOWN + 1];
-
 	remove_row(m, table, key);
 	if (m->rc < 0)
 		return;
 	m->result->dropped++;
-	hex_encode(key.data, shown, hex);
-	hex[2 * shown] = '\0';
 	if (id)
 		tell(m, "%s, job %s: %s: dropped", copy_table_name(table), uuid_format(id).text, why);
 	else
-		tell(m, "%s, key %s%s: %s: dropped", copy_table_name(table), hex, shown < key.size ? "…" : "", why);
+		tell(m, "%s: %s: dropped", row_words(table, key).text, why);
 }
 
 void mend_enter_aside(struct mend *m, const struct uuid *id)
@@ -343,8 +338,6 @@ static void mend_limit(struct mend *m, struct slice key, struct slice value)
 
 	if (record_read_limit(value, &l) < 0)
 		mend_drop(m, TABLE_LIMITS, key, NULL, "is damaged");
-	else if (!slice_equal(l.name, key))
-		mend_move(m, TABLE_LIMITS, key_copy(key), key_name(l.name));
 }
 
 static bool leads_to_queue(struct mend *m, struct slice key)
@@ -361,7 +354,7 @@ static void mend_group(struct mend *m, struct slice key, struct slice value)
 {
 	uint64_t finish;
 
-	if (!leads_to_queue(m, key) || record_read_finish(value, &finish) < 0)
+	if (!leads_to_queue(m, key) || record_read_finish(key, value, &finish) < 0)
 		mend_drop(m, TABLE_GROUPS, key, NULL, "is damaged or leads to no queue");
 }
 
@@ -369,7 +362,7 @@ static void mend_weight(struct mend *m, struct slice key, struct slice value)
 {
 	uint32_t weight;
 
-	if (!leads_to_queue(m, key) || record_read_weight(value, &weight) < 0)
+	if (!leads_to_queue(m, key) || record_read_weight(key, value, &weight) < 0)
 		mend_drop(m, TABLE_WEIGHTS, key, NULL, "is damaged or leads to no queue");
 }
 
@@ -420,8 +413,8 @@ static void count_rows(struct mend *m)
 
 int mend_store(const struct mend_options *options, struct mend_result *ret)
 {
-	static void (*const all[])(struct mend * m) = { count_rows,   mend_numbers, mend_identities, mend_rows,
-							mend_demands, mend_queues,  mend_flow };
+	static void (*const all[])(struct mend * m) = { count_rows, mend_numbers, mend_identities, mend_places,
+							mend_rows,  mend_demands, mend_queues,	   mend_flow };
 	static void (*const damage_only[])(struct mend * m) = { count_rows, mend_identities, mend_find_affected,
 								mend_sum_up, count_queues };
 	_cleanup_free_ struct mend_sum *sums = calloc(QUEUES_MAX, sizeof(*sums));

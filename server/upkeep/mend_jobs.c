@@ -211,7 +211,7 @@ static void list_blob(struct mend *m, struct slice key, struct slice value)
 	struct slice name;
 	struct uuid job;
 
-	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(value, &a) < 0 || !a.has_blob ||
+	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(key, value, &a) < 0 || !a.has_blob ||
 	    mend_has(m, TABLE_BLOBS, key_job(&a.blob)))
 		return;
 	mend_put(m, TABLE_BLOBS, key_job(&a.blob), slice_of(job.bytes, sizeof(job.bytes)));

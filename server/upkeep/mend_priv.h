@@ -1,5 +1,6 @@
 /* mend_priv.h: what the files of the mender share: mend.c (the order of it all, the queues), mend_jobs.c (what a job's
- * record asks for), mend_rows.c (what stands beside the jobs). Included by them alone; one mending is one thread's.
+ * record asks for), mend_places.c (what says itself where it belongs), mend_rows.c (what stands beside the jobs).
+ * Included by them alone; one mending is one thread's.
  *
  * Each phase walks a snapshot of what the phase before left, and writes into a transaction beside it: so that a walk
  * may change the table that it walks. What is looked up is looked up in the latter. The first error ends everything:
@@ -55,7 +56,7 @@ bool mend_is_known(struct mend *m, const struct uuid *id);
 bool mend_is_set_aside(struct mend *m, const struct uuid *id);
 int64_t mend_count_artifacts(struct mend *m, const struct uuid *id);
 
-/* "TABLE, key HEX: WHY: dropped", or the job in the key's place where id is given. */
+/* "ROW: WHY: dropped", as row_words.h calls it, or "TABLE, job ID: …" where id is given. */
 void mend_drop(struct mend *m, enum store_table table, struct slice key, const struct uuid *id, const char *why);
 /* Counts and tells a row that was put right. */
 void mend_restored(struct mend *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -76,6 +77,11 @@ void mend_demands(struct mend *m);
 /* The sums alone, with which queues are affected. */
 void mend_sum_up(struct mend *m);
 void mend_find_affected(struct mend *m);
+
+/* ---- mend_places.c ---- */
+
+/* Before the rows: puts what stands under another's key where it belongs. */
+void mend_places(struct mend *m);
 
 /* ---- mend_rows.c ---- */
 

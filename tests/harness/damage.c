@@ -74,3 +74,21 @@ void damage_nodes(const struct tempdir *dir, const void *key, size_t size, size_
 
 	at_each(dir, key, size, flip_head, &flip);
 }
+
+void damage_move_row(struct store *s, enum store_table table, struct key from, struct key to)
+{
+	uint8_t bytes[8192];
+	struct store_txn *t;
+	struct slice value;
+	size_t size;
+
+	assert_int_equal(store_begin_write(s, &t), 0);
+	assert_int_equal(store_get(t, table, key_slice(&from), &value), 0);
+	size = value.size;
+	assert_in_range(size, 0, sizeof(bytes));
+	if (size > 0)
+		memcpy(bytes, value.data, size);
+	assert_int_equal(store_delete(t, table, key_slice(&from)), 0);
+	assert_int_equal(store_put(t, table, key_slice(&to), slice_of(bytes, size)), 0);
+	assert_int_equal(store_commit(t), 0);
+}

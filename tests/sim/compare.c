@@ -218,7 +218,8 @@ static void compare_jobs(struct sim *s, struct store_txn *t)
 		what = "checkpoint";
 		if (!j->has_checkpoint)
 			continue;
-		if (record_read_bytes(walk_job(&checkpoints, j), &data) < 0)
+		if (record_read_checkpoint(slice_of(j->id.bytes, sizeof(j->id.bytes)), walk_job(&checkpoints, j),
+					   &data) < 0)
 			sim_fail(s, "a checkpoint is damaged");
 		same_text(s, what, "data", j->checkpoint, data);
 	}
@@ -352,7 +353,8 @@ static void compare_artifact(struct sim *s, struct store_txn *t, const struct mo
 	struct artifact r;
 	struct slice value;
 
-	if (store_get(t, TABLE_ARTIFACTS, key_slice(&key), &value) < 0 || record_read_artifact(value, &r) < 0)
+	if (store_get(t, TABLE_ARTIFACTS, key_slice(&key), &value) < 0 ||
+	    record_read_artifact(key_slice(&key), value, &r) < 0)
 		sim_fail(s, "artifact %.*s of %s is missing", SLICE_FMT(a->name), uuid_format(&a->job).text);
 	same_text(s, what, "content_type", a->content_type, r.content_type);
 	SAME("size", a->size, r.size);

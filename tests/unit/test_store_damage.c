@@ -18,6 +18,7 @@
 #include "proto/base/clean.h"
 #include "server/store/keys.h"
 #include "server/store/pages.h"
+#include "server/store/record_bytes.h"
 #include "server/store/records.h"
 #include "server/store/store.h"
 #include "tests/harness/damage.h"
@@ -102,7 +103,9 @@ static struct slice value_of(enum store_table table, size_t record_bytes)
 		return slice_of(bytes, 4);
 	buf_done(&record);
 	buf_init(&record, LARGE + 100);
-	assert_int_equal(record_write_bytes(&record, slice_of(bytes, record_bytes)), 0);
+	begin_record(&record);
+	buf_append(&record, bytes, record_bytes);
+	assert_int_equal(end_record(&record, 0), 0);
 	return buf_slice(&record);
 }
 
@@ -247,7 +250,7 @@ static void the_size_of_an_index_entry_is_put_right(void **state)
 static void expect_unreadable(enum store_table table)
 {
 	struct key key = key_of(table, 1);
-	struct slice value, data;
+	struct slice value;
 	struct store_txn *t;
 	int rc;
 
@@ -255,7 +258,7 @@ static void expect_unreadable(enum store_table table)
 	assert_int_equal(count(t, table), ENTRIES);
 	rc = store_get(t, table, key_slice(&key), &value);
 	if (rc == 0)
-		rc = record_read_bytes(value, &data);
+		rc = record_is_whole(value) ? 0 : ERR_CORRUPT;
 	assert_int_equal(rc, ERR_CORRUPT);
 	store_abort(t);
 }
@@ -293,11 +296,11 @@ static void a_value_of_another_size_leaves_all_keys(void **state)
 	}
 	for (uint8_t i = 0; i < ENTRIES; i++) {
 		struct key key = key_of(TABLE_CHECKPOINTS, i);
-		struct slice value, data;
+		struct slice value;
 
 		assert_int_equal(store_get(t, TABLE_CHECKPOINTS, key_slice(&key), &value), 0);
-		assert_int_equal(record_read_bytes(value, &data), 0);
-		assert_int_equal(data.size, 50 + 10 * (ENTRIES + i));
+		assert_true(record_is_whole(value));
+		assert_int_equal(value.size, CHECKSUM_SIZE + 50 + 10 * (ENTRIES + i));
 	}
 	assert_int_equal(count(t, TABLE_CHECKPOINTS), ENTRIES);
 	assert_int_equal(store_commit(t), 0);
