@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,7 +142,10 @@ static int walk_trees(struct pages_walk *w, const struct page_meta *meta)
 
 	rc = pages_walk_tree(w, PAGES_MAIN, "the list of tables", &meta->main);
 	for (int i = 0; rc == 0 && i < w->table_count; i++)
-		rc = pages_walk_tree(w, PAGES_TABLE, w->tables[i].name, &w->tables[i].db);
+		if (w->lists_only && strcmp(w->tables[i].name, store__table_name(TABLE_META)) != 0)
+			pages_walk_root(w, w->tables[i].name, &w->tables[i].db);
+		else
+			rc = pages_walk_tree(w, PAGES_TABLE, w->tables[i].name, &w->tables[i].db);
 	return rc < 0 ? rc : pages_walk_tree(w, PAGES_FREE_LIST, "the list of free pages", &meta->free_list);
 }
 
@@ -151,7 +155,7 @@ static void count_pages(struct pages_walk *w)
 	struct pages_result *r = w->result;
 	uint64_t beyond = w->last_page + 1 > w->file_pages ? w->last_page + 1 - w->file_pages : 0;
 
-	if (r->breaches > 0)
+	if (r->breaches > 0 || w->lists_only)
 		return;
 	if (beyond != w->unused_beyond)
 		pages_breach(w, "the file is cut short: %" PRIu64 " pages lie behind its end, %" PRIu64 " are free",
@@ -208,10 +212,10 @@ static int check_file(struct pages_walk *w)
 	return rc < 0 || !sound ? rc : walk_commit(w, &meta, (uint64_t)st.st_size);
 }
 
-int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret)
+static int check_path(const char *path, const struct pages_options *options, bool lists_only, struct pages_result *ret)
 {
 	struct pages_result result = { .pages = 0 };
-	struct pages_walk w = { .options = options, .result = &result };
+	struct pages_walk w = { .options = options, .lists_only = lists_only, .result = &result };
 	int rc;
 
 	w.fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -225,6 +229,16 @@ int pages_check_file(const char *path, const struct pages_options *options, stru
 	tell_the_rest(&w);
 	*ret = result;
 	return 0;
+}
+
+int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret)
+{
+	return check_path(path, options, false, ret);
+}
+
+int pages_check_lists(const char *path, const struct pages_options *options, struct pages_result *ret)
+{
+	return check_path(path, options, true, ret);
 }
 
 /* ---- a store that is open ---- */

@@ -53,6 +53,11 @@ struct pages_result {
  * ERR_CANCELED. */
 int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret);
 
+/* Only what LMDB relies on from the first moment on: the meta pages, the list of tables, the tables' records, the
+ * table of the format, and the list of free pages, from which it takes what it writes to. A few pages but where much is
+ * free. The same errors; lost is not counted. */
+int pages_check_lists(const char *path, const struct pages_options *options, struct pages_result *ret);
+
 /* Of a store that is open, beside its writer: as of the commit that a read transaction of its own sees. LMDB writes no
  * page that such a transaction can reach before it has ended, and what is read here is what these pages hold on the
  * disk or in the system's cache of it, so what is found is no race. Where store_open() has proved the file and nobody

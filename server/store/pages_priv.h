@@ -17,6 +17,7 @@ struct pages_table {
 struct pages_walk {
 	int fd;
 	const struct pages_options *options;
+	bool lists_only; /* see pages_check_lists() */
 	struct pages_result *result;
 	uint32_t page_size;
 	uint64_t file_pages; /* whole ones in the file */
@@ -40,5 +41,7 @@ int pages_read(struct pages_walk *w, uint64_t at, void *ret, size_t size);
 
 /* Everything below a root, and the root's counts. The main tree's walk fills w->tables. */
 int pages_walk_tree(struct pages_walk *w, enum pages_tree kind, const char *name, const struct page_db *db);
+/* A table's record and its root's number alone. */
+void pages_walk_root(struct pages_walk *w, const char *name, const struct page_db *db);
 
 #endif

@@ -76,7 +76,7 @@ static const char *use_page(struct pages_walk *w, uint64_t page)
 	if (page < PAGE_METAS || page > w->last_page)
 		return "there is no page of that number";
 	if (page >= w->known)
-		return "lies behind the end of the file";
+		return "lies behind the end of the file, which was cut short";
 	if (bit_is_set(w->used, page))
 		return "is in use at another place too";
 	if (bit_is_set(w->unused, page))
@@ -414,4 +414,14 @@ int pages_walk_tree(struct pages_walk *w, enum pages_tree kind, const char *name
 	if (rc == 0 && kind == PAGES_FREE_LIST && !t.damaged && !is_of_commit(w, &t))
 		pages_breach(w, "%s is not of commit %" PRIu64 ", which the meta page says it is of", name, w->txn);
 	return rc;
+}
+
+void pages_walk_root(struct pages_walk *w, const char *name, const struct page_db *db)
+{
+	const char *fault = db_fault(PAGES_TABLE, db);
+
+	if (!fault && db->depth > 0)
+		fault = use_page(w, db->root);
+	if (fault)
+		pages_breach(w, "table %s, its root, page %" PRIu64 ": %s", name, db->root, fault);
 }
