@@ -153,10 +153,11 @@ static int prove(struct store *s, const struct pages_options *options, struct er
 		return error_set(info, rc, NULL, "cannot read %s: %s", path,
 				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
 	s->proved = true;
-	if (s->pages.breaches == 0)
+	s->any_number = options->for_copy;
+	if (s->pages.harm == 0)
 		return 0;
-	return error_set(info, ERR_CORRUPT, NULL, "the pages of %s have %lld breaches", path,
-			 (long long)s->pages.breaches);
+	return error_set(info, ERR_CORRUPT, NULL, "the pages of %.70s have %lld breaches: %.100s", path,
+			 (long long)s->pages.breaches, s->pages.first_harm);
 }
 
 static void note_first_cb(void *user, const char *line)

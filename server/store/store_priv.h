@@ -20,7 +20,8 @@ struct store {
 	bool uncertain;				      /* see store_uncertain() */
 	void (*notice)(void *user, const char *line); /* see store_options */
 	void *notice_user;
-	bool proved; /* the file's structure, before it was opened for reading only: pages says what was found */
+	bool any_number; /* see pages_options.for_copy */
+	bool proved;	 /* the file's structure, before it was opened for reading only: pages says what was found */
 	struct pages_result pages;
 
 	/* Where the file is mapped; NULL where that is not known. See store_guard.c. */

@@ -163,6 +163,9 @@ static const char *new_page_fault(const struct path *p, const uint8_t *page, uin
 	const char *harm;
 	int misfit;
 
+	/* A reader of a file that is only copied. */
+	if (s->any_number)
+		number = head.number;
 	harm = page_harm(page, s->page_size, number, known ? store__key_size((enum store_table)p->table) : 0, &misfit);
 	if (harm)
 		return harm;
