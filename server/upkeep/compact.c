@@ -246,7 +246,7 @@ static int put_fingerprint(struct compaction *c, struct store_txn *t, const stru
 	bits = known.size == LINK_FINGERPRINT_CHARS ? differing_bits(known, found->text) : INT_MAX;
 	if (bits > 1)
 		return error_set(c->info, ERR_CORRUPT, NULL,
-				 "%.100s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back; "
+				 "%.90s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back; "
 				 "nothing was changed",
 				 c->options->dir);
 	if (bits == 0)

@@ -131,6 +131,44 @@ static void damage_of_single_jobs_is_told_and_goes_along(void **state)
 	rig_close(&copy_rig);
 }
 
+/* A folder that is gone is no damage of single jobs. */
+static void without_the_folder_of_the_files_there_is_no_backup(void **state)
+{
+	char folder[300], aside[300];
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/blobs/%02x", good.rig.dir.path, good.blob.bytes[15]);
+	snprintf(aside, sizeof(aside), "%s/aside", good.rig.dir.path);
+	assert_int_equal(rename(folder, aside), 0);
+	assert_int_equal(backup(good_target()), ERR_IO);
+	assert_non_null(strstr(why.message, "/blobs/b1: No such file or directory; put the files"));
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+	assert_int_equal(rename(aside, folder), 0);
+	assert_int_equal(backup(good_target()), 0);
+}
+
+static void nor_where_not_one_file_is_there(void **state)
+{
+	(void)state;
+	good.rig.unchecked = true;
+	for (uint8_t i = 0; i < 8; i++) {
+		struct command_attach attach = { .id = good.ready, .name = slice_of(&"abcdefgh"[i], 1) };
+		struct uuid blob = { .bytes = { 0xc1, i } };
+
+		good_stage(&blob, "a file", 6, &attach.staged);
+		rig_run(&good.rig, COMMAND_ATTACH, &attach);
+		assert_int_equal(good.rig.code, 0);
+		assert_int_equal(blob_remove(good.rig.blobs, &blob), 0);
+	}
+	if (backup(good_target()) != 0)
+		fail_msg("%s", why.message);
+	assert_int_equal(result.damaged, 8);
+	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
+	damage[0] = '\0';
+	assert_int_equal(backup(tempdir_file(&good.dir, "other")), ERR_IO);
+	assert_non_null(strstr(why.message, "none of the 9 files of artifacts is in "));
+}
+
 /* Nobody has come upon it: the indexes and the counts still know of it. */
 static void a_damaged_record_is_set_aside_in_the_copy(void **state)
 {
@@ -369,6 +407,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_not_whole_is_no_backup),
 		T(damage_of_single_jobs_is_told_and_goes_along),
+		T(without_the_folder_of_the_files_there_is_no_backup),
+		T(nor_where_not_one_file_is_there),
 		T(a_damaged_record_is_set_aside_in_the_copy),
 		T(beside_a_damaged_record_nothing_is_mended),
 		T(a_key_out_of_order_is_named),
