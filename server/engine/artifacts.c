@@ -69,8 +69,9 @@ static int replace(struct engine *e, struct job *job, const struct key *key)
 		/* A damaged one is replaced like any other; its file stays, for the checker to name. */
 		return record_read_artifact(key_slice(key), bytes, &old) < 0 ? 0 : release_blob(e, &old);
 	}
+	/* What cannot be read cannot be replaced, and others of the command may have been. */
 	if (rc != ERR_NOT_FOUND)
-		return rc;
+		return rc == ERR_CORRUPT ? ERR_STORE_ERROR : rc;
 	if (job->artifacts >= VIEW_ARTIFACTS)
 		return ERR_TOO_LARGE;
 	job->artifacts++;

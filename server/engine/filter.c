@@ -39,7 +39,7 @@ static int of_group(struct store_txn *t, struct filter *f, const struct uuid *id
 		f->bytes += (int64_t)bytes.size;
 	if (rc == 0)
 		*ret = record_read_input(bytes, &input) == 0 && slice_equal(input.group, f->asked.group);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 }
 
 int filter_matches(struct store_txn *t, struct filter *f, const struct uuid *id, const struct job *job,

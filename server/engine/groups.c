@@ -145,6 +145,9 @@ static int find(struct groups *g, struct store_txn *t, const struct key *key, st
 			return rc;
 		e = slot_of(g, key);
 		rc = store_get(t, TABLE_GROUPS, key_slice(key), &value);
+		/* What cannot be read cannot be written either, and that is no fault of who asks. */
+		if (rc == ERR_CORRUPT)
+			rc = ERR_STORE_ERROR;
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 		if (rc == ERR_NOT_FOUND)

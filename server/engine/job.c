@@ -192,7 +192,7 @@ static int group_of(struct engine *e, const struct uuid *id, struct slice *ret)
 	*ret = slice_of(NULL, 0);
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc < 0)
-		return rc == ERR_NOT_FOUND ? 0 : rc;
+		return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 	if (record_read_input(bytes, &input) == 0)
 		*ret = input.group;
 	return 0;
@@ -416,9 +416,9 @@ static int forget_words(struct engine *e, const struct uuid *id, const struct jo
 	int rc;
 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
+	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
 		return rc;
-	if (rc == ERR_NOT_FOUND || record_read_input(bytes, &input) < 0)
+	if (rc < 0 || record_read_input(bytes, &input) < 0)
 		return forget_hidden_key(e, id);
 	key = key_idempotency(job->queue, input.idempotency_key);
 	rc = q ? groups_forget(e->groups, e->txn, q, job->priority, input.group) : 0;

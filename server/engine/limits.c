@@ -250,9 +250,9 @@ static int settle_probe(struct limit *l, struct store_txn *t)
 	if (!l->record.breaker.has_probe)
 		return 0;
 	rc = store_get(t, TABLE_JOBS, key_slice(&key), &value);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
+	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
 		return rc;
-	if (rc == ERR_NOT_FOUND || record_read_job(value, &job) < 0 || job.state != JOB_RUNNING)
+	if (rc < 0 || record_read_job(value, &job) < 0 || job.state != JOB_RUNNING)
 		l->record.breaker.has_probe = false;
 	return 0;
 }

@@ -53,6 +53,12 @@ const char *copy_table_name(enum store_table table)
 	return names[table];
 }
 
+bool copy_is_derived(enum store_table table)
+{
+	return table == TABLE_NAMES || table == TABLE_READY || table == TABLE_DUE || table == TABLE_IDEMPOTENCY ||
+	       table == TABLE_BLOBS;
+}
+
 /* Under this key. True too for a table whose values have no checksum. */
 static bool is_sound(enum store_table table, struct slice key, struct slice value)
 {
@@ -137,13 +143,6 @@ static int look_at_order(struct copier *c, enum store_table table, struct slice 
 	return 0;
 }
 
-/* Of such a row everything can be made anew from the jobs' and queues' records. */
-static bool is_derived(enum store_table table)
-{
-	return table == TABLE_NAMES || table == TABLE_READY || table == TABLE_DUE || table == TABLE_IDEMPOTENCY ||
-	       table == TABLE_BLOBS;
-}
-
 /* A row that another stands in the place of goes where it belongs, if it says where and nobody is there. */
 static int give_way(struct copier *c, enum store_table table, struct slice key, struct slice value)
 {
@@ -176,7 +175,7 @@ static int choose(struct copier *c, enum store_table table, struct slice key, st
 	int rc;
 
 	buf_init(&away, there.size + 1);
-	if (there_sound == value_sound && !is_derived(table)) {
+	if (there_sound == value_sound && !copy_is_derived(table)) {
 		note_where(c, table, key, "two rows stand under it, and which is the right one cannot be told");
 		return ERR_CORRUPT;
 	}
@@ -258,12 +257,19 @@ static int compare_counts(struct copier *c, enum store_table table, int64_t foun
 	return ERR_CORRUPT;
 }
 
+static bool is_left_out(const struct copier *c, enum store_table table)
+{
+	return c->options->leave_out >> table & 1;
+}
+
 static int copy_table(struct copier *c, enum store_table table)
 {
 	int64_t before = c->result->entries;
 	struct slice key, value;
 	int rc;
 
+	if (is_left_out(c, table))
+		return 0;
 	c->last = c->before_last = slice_of(NULL, 0);
 	for (rc = store_seek(c->from, table, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(c->from, table, &key, &value)) {
@@ -273,6 +279,10 @@ static int copy_table(struct copier *c, enum store_table table)
 			rc = tell(c);
 		if (rc < 0)
 			return rc;
+	}
+	if (rc == ERR_STORE_ERROR && store_error_is_damage()) {
+		snprintf(c->result->where, sizeof(c->result->where), "%s: its pages are damaged", names[table]);
+		return ERR_CORRUPT;
 	}
 	return rc == ERR_NOT_FOUND ? compare_counts(c, table, c->result->entries - before) : rc;
 }
@@ -284,7 +294,8 @@ static int count_entries(struct copier *c)
 	for (int table = 0; rc == 0 && table < STORE_TABLES; table++) {
 		int64_t n = 0;
 
-		rc = store_count(c->from, (enum store_table)table, &n);
+		if (!is_left_out(c, (enum store_table)table))
+			rc = store_count(c->from, (enum store_table)table, &n);
 		c->total += n;
 	}
 	return rc;

@@ -30,6 +30,7 @@ struct copy_options {
 	 * because another stands under its key already: "TABLE, key HEX: …". NULL: the copy ends there. */
 	void (*misplaced)(void *user, const char *line);
 	void *user;
+	uint32_t leave_out; /* tables, a bit for each by enum store_table: they are damaged, and made anew afterwards */
 };
 
 struct copy_result {
@@ -41,6 +42,9 @@ struct copy_result {
 
 /* What the table is called in front of an operator. */
 const char *copy_table_name(enum store_table table);
+
+/* Whether all that stands in the table can be made anew from the jobs', queues' and artifacts' records (mend.h). */
+bool copy_is_derived(enum store_table table);
 
 struct error_info;
 

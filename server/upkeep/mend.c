@@ -138,6 +138,20 @@ void mend_restored(struct mend *m, const char *fmt, ...)
 	va_end(args);
 }
 
+void mend_made_anew(struct mend *m, enum store_table table, struct key key, struct slice value, const char *what,
+		    const char *which)
+{
+	mend_put(m, table, key, value);
+	if (m->rc < 0)
+		return;
+	if (m->options->lost >> table & 1) {
+		m->made_anew[table]++;
+		m->result->restored++;
+	} else {
+		mend_restored(m, "%s, %s %s: was missing: made anew", copy_table_name(table), what, which);
+	}
+}
+
 static void tell(struct mend *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void tell(struct mend *m, const char *fmt, ...)
 {
@@ -290,14 +304,15 @@ static void mend_name(struct mend *m, struct slice key, struct slice value)
 
 static void list_name(struct mend *m, struct slice key, struct slice value)
 {
+	char name[KEY_MAX + 1];
 	struct queue_record q;
 	uint32_t number;
 
 	if (key_read_queue(key, &number) < 0 || record_read_queue(value, &q) < 0 || q.name.size == 0 ||
 	    q.name.size > KEY_MAX || mend_has(m, TABLE_NAMES, key_name(q.name)))
 		return;
-	mend_put(m, TABLE_NAMES, key_name(q.name), key);
-	mend_restored(m, "names, queue %.*s: was missing: made anew", SLICE_FMT(q.name));
+	snprintf(name, sizeof(name), "%.*s", SLICE_FMT(q.name));
+	mend_made_anew(m, TABLE_NAMES, key_name(q.name), key, "queue", name);
 }
 
 static void set_counts(struct mend *m, struct slice key, struct slice value)
@@ -386,6 +401,14 @@ static void mend_queues(struct mend *m)
 
 /* ---- the whole ---- */
 
+static void tell_made_anew(struct mend *m)
+{
+	for (int table = 0; m->rc == 0 && table < STORE_TABLES; table++)
+		if (m->made_anew[table] > 0)
+			tell(m, "%s: %lld rows made anew from the records", copy_table_name((enum store_table)table),
+			     (long long)m->made_anew[table]);
+}
+
 static void run_phase(struct mend *m, void (*phase)(struct mend *m))
 {
 	if (m->rc == 0)
@@ -428,6 +451,7 @@ int mend_store(const struct mend_options *options, struct mend_result *ret)
 	buf_init(&m.record, RECORD_MAX);
 	for (size_t i = 0; i < count; i++)
 		run_phase(&m, phases[i]);
+	tell_made_anew(&m);
 	buf_done(&m.record);
 	return m.rc;
 }

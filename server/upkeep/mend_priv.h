@@ -32,10 +32,11 @@ struct mend {
 	struct mend_result *result;
 	struct store_txn *before; /* the snapshot that is walked: its values hold until the phase ends */
 	struct store_txn *now;
-	struct mend_sum *sums; /* by queue number, QUEUES_MAX of them */
-	struct buf record;     /* for encoding */
-	int64_t steps, total;  /* rows looked at, of about how many */
-	int rc;		       /* the first error */
+	struct mend_sum *sums;		 /* by queue number, QUEUES_MAX of them */
+	struct buf record;		 /* for encoding */
+	int64_t steps, total;		 /* rows looked at, of about how many */
+	int rc;				 /* the first error */
+	int64_t made_anew[STORE_TABLES]; /* rows of tables that are lost */
 };
 
 /* Calls entry for each row of the table, as it was when the phase began. */
@@ -58,6 +59,9 @@ int64_t mend_count_artifacts(struct mend *m, const struct uuid *id);
 
 /* "ROW: WHY: dropped", as row_words.h calls it, or "TABLE, job ID: …" where id is given. */
 void mend_drop(struct mend *m, enum store_table table, struct slice key, const struct uuid *id, const char *why);
+/* The same for a row that was missing and is put there now, "job …" or the like by what. */
+void mend_made_anew(struct mend *m, enum store_table table, struct key key, struct slice value, const char *what,
+		    const char *which);
 /* Counts and tells a row that was put right. */
 void mend_restored(struct mend *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void mend_set_aside(struct mend *m, const struct uuid *id, const char *why);

@@ -86,8 +86,8 @@ static void mend_tombstone(struct mend *m, struct slice key, struct slice value)
 	else if (record_read_tombstone(value, &stone) < 0)
 		mend_drop(m, TABLE_TOMBSTONES, key, &id, "is damaged");
 	else if (!mend_has(m, TABLE_DUE, key_due(stone.until_ms, &id))) {
-		mend_put(m, TABLE_DUE, key_due(stone.until_ms, &id), slice_of(NULL, 0));
-		mend_restored(m, "the due index, tombstone of job %s: was missing: made anew", uuid_format(&id).text);
+		mend_made_anew(m, TABLE_DUE, key_due(stone.until_ms, &id), slice_of(NULL, 0), "tombstone of job",
+			       uuid_format(&id).text);
 	}
 }
 

@@ -14,6 +14,11 @@ struct tempdir;
  * test where there is none. */
 void damage_pages(const struct tempdir *dir, const char *needle);
 
+/* Flips bits in the head of the root of a table, by its name in the file, as of the last commit; NULL: of the list of
+ * free pages. Of a small one the root is its only leaf. byte: 0 to 7 are the page's number, 10 and 11 its kind, 12 to
+ * 15 its bounds. Fails the test where it is empty. */
+void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
+
 /* Flips bits in the head of every node with this key: the byte of its eight, counted from the head's beginning. Of the
  * size of its data the first two bytes are the lower half, the next two the upper. Fails the test where there is none.
  */

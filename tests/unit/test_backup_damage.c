@@ -131,6 +131,44 @@ static void damage_of_single_jobs_is_told_and_goes_along(void **state)
 	rig_close(&copy_rig);
 }
 
+/* A folder that is gone is no damage of single jobs. */
+static void without_the_folder_of_the_files_there_is_no_backup(void **state)
+{
+	char folder[300], aside[300];
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/blobs/%02x", good.rig.dir.path, good.blob.bytes[15]);
+	snprintf(aside, sizeof(aside), "%s/aside", good.rig.dir.path);
+	assert_int_equal(rename(folder, aside), 0);
+	assert_int_equal(backup(good_target()), ERR_IO);
+	assert_non_null(strstr(why.message, "/blobs/b1: No such file or directory; put the files"));
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+	assert_int_equal(rename(aside, folder), 0);
+	assert_int_equal(backup(good_target()), 0);
+}
+
+static void nor_where_not_one_file_is_there(void **state)
+{
+	(void)state;
+	good.rig.unchecked = true;
+	for (uint8_t i = 0; i < 8; i++) {
+		struct command_attach attach = { .id = good.ready, .name = slice_of(&"abcdefgh"[i], 1) };
+		struct uuid blob = { .bytes = { 0xc1, i } };
+
+		good_stage(&blob, "a file", 6, &attach.staged);
+		rig_run(&good.rig, COMMAND_ATTACH, &attach);
+		assert_int_equal(good.rig.code, 0);
+		assert_int_equal(blob_remove(good.rig.blobs, &blob), 0);
+	}
+	if (backup(good_target()) != 0)
+		fail_msg("%s", why.message);
+	assert_int_equal(result.damaged, 8);
+	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
+	damage[0] = '\0';
+	assert_int_equal(backup(tempdir_file(&good.dir, "other")), ERR_IO);
+	assert_non_null(strstr(why.message, "none of the 9 files of artifacts is in "));
+}
+
 /* Nobody has come upon it: the indexes and the counts still know of it. */
 static void a_damaged_record_is_set_aside_in_the_copy(void **state)
 {
@@ -311,16 +349,30 @@ static void damaged_pages_are_told_before_they_are_walked(void **state)
 	rig_resume(&good.rig);
 }
 
-/* Whoever reads such a page sees a shorter list of nodes, and nothing that is wrong. */
-static void a_row_that_is_not_found_is_missed(void **state)
+static void expect_no_copy(const char *where)
 {
 	const struct store_options to = { .dir = good_target(), .max_bytes = 1 << 28 };
 	const struct copy_options options = { .canceled = NULL };
 	struct error_info info = { 0 };
-	struct store *damaged, *copy;
+	struct store *damaged = look_at_damaged(), *copy;
 	struct copy_result copied;
-	struct good_spot spot;
 	struct store_txn *t;
+
+	assert_int_equal(store_open(&to, &copy, &info), 0);
+	assert_int_equal(store_begin_read(damaged, &t), 0);
+	assert_int_equal(store_copy(t, copy, &options, &copied), ERR_CORRUPT);
+	assert_string_equal(copied.where, where);
+	store_abort(t);
+	store_close(copy);
+	store_close(damaged);
+	good_restore_file();
+	rig_resume(&good.rig);
+}
+
+/* Without the proof of all pages before: the one that is read is proved. */
+static void a_page_that_hides_rows_is_refused(void **state)
+{
+	struct good_spot spot;
 
 	(void)state;
 	put_checkpoints();
@@ -328,16 +380,19 @@ static void a_row_that_is_not_found_is_missed(void **state)
 	rig_pause(&good.rig);
 	good_save_file();
 	flip_lower(&spot, 1);
-	damaged = look_at_damaged();
-	assert_int_equal(store_open(&to, &copy, &info), 0);
-	assert_int_equal(store_begin_read(damaged, &t), 0);
-	assert_int_equal(store_copy(t, copy, &options, &copied), ERR_CORRUPT);
-	assert_string_equal(copied.where, "checkpoints: 2 rows are found, 3 are counted");
-	store_abort(t);
-	store_close(copy);
-	store_close(damaged);
-	good_restore_file();
-	rig_resume(&good.rig);
+	expect_no_copy("checkpoints: its pages are damaged");
+}
+
+#define ENTRIES_AT (8 + 11 + 32) /* in the node of the table's record, of that name: how many it counts */
+
+static void a_row_that_is_not_found_is_missed(void **state)
+{
+	(void)state;
+	put_checkpoints();
+	rig_pause(&good.rig);
+	good_save_file();
+	damage_nodes(&good.rig.dir, "checkpoints", 11, ENTRIES_AT, 1);
+	expect_no_copy("checkpoints: 3 rows are found, 2 are counted");
 }
 
 /* LMDB says of a broken transaction that it is broken; what broke it is what helps. */
@@ -366,12 +421,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_not_whole_is_no_backup),
 		T(damage_of_single_jobs_is_told_and_goes_along),
+		T(without_the_folder_of_the_files_there_is_no_backup),
+		T(nor_where_not_one_file_is_there),
 		T(a_damaged_record_is_set_aside_in_the_copy),
 		T(beside_a_damaged_record_nothing_is_mended),
 		T(a_key_out_of_order_is_named),
 		T(a_record_under_anothers_key_is_refused),
 		T(damaged_pages_are_told_before_they_are_walked),
 		T(a_row_that_is_not_found_is_missed),
+		T(a_page_that_hides_rows_is_refused),
 		T(what_broke_a_transaction_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "server/store/blob.h"
 #include "server/store/keys.h"
 #include "tests/harness/damage.h"
@@ -367,33 +368,6 @@ static void the_file_of_a_damaged_artifact_goes_with_its_job(void **state)
 	rig_check(&rig);
 }
 
-/* The batch that meets the page fails; the next one sets the job aside without looking there again. */
-static void a_damaged_page_holds_up_no_time(void **state)
-{
-	static const char needle[] = "on the page to damage";
-	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
-	struct msg_leased_job job;
-	struct command *answered;
-	struct store_txn *t;
-	uint8_t random[32] = { 0 };
-
-	(void)state;
-	put.has_attempt_timeout_ms = true;
-	put.attempt_timeout_ms = 1000;
-	rig_put_params(&rig, &put);
-	assert_true(rig_lease(&rig, "q", &job));
-	rig_pause(&rig);
-	damage_pages(&rig.dir, needle);
-	rig_resume(&rig);
-	rig.now_ms += 1000;
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
-	store_abort(t);
-	engine_aborted(rig.engine, false, &answered);
-	rig_pass(&rig, 0);
-	assert_int_equal(set_aside(), 1);
-}
-
 static struct job job_of(const struct uuid *id)
 {
 	struct key key = key_job(id);
@@ -405,6 +379,87 @@ static struct job job_of(const struct uuid *id)
 	assert_int_equal(record_read_job(bytes, &job), 0);
 	store_abort(t);
 	return job;
+}
+
+static struct msg_job_put put_marked(const char *needle)
+{
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
+
+	put.has_attempt_timeout_ms = true;
+	put.attempt_timeout_ms = 1000;
+	return put;
+}
+
+static void damage_page(const char *needle)
+{
+	rig_pause(&rig);
+	damage_pages(&rig.dir, needle);
+	rig_resume(&rig);
+}
+
+/* Nothing can be read of the job's input: nobody can work on it any more, and it says why. */
+static void a_damaged_page_holds_up_no_time(void **state)
+{
+	static const char needle[] = "on the page to damage";
+	struct msg_job_put put = put_marked(needle);
+	struct uuid id = rig_put_params(&rig, &put);
+	struct msg_leased_job job;
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	damage_page(needle);
+	rig_pass(&rig, 1000);
+	assert_int_equal(rig_state(&rig, &id), ERR_CORRUPT);
+	assert_int_equal(job_of(&id).state, JOB_DEAD);
+}
+
+/* The batch that is to change the page fails; the next one sets the job aside without looking there again. */
+static void a_page_that_cannot_be_changed_holds_up_no_time(void **state)
+{
+	static const char needle[] = "on the page to damage";
+	struct msg_job_put put = put_marked(needle);
+	struct uuid id = rig_put_params(&rig, &put);
+	struct msg_leased_job job;
+	struct command *answered;
+	struct store_txn *t;
+	uint8_t random[32] = { 0 };
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_complete(&rig, &id, &job.lease, "done");
+	rig_pass(&rig, rig.settings.result_ttl_ms);
+	damage_page(needle);
+	rig.now_ms += rig.settings.record_ttl_ms;
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
+	store_abort(t);
+	engine_aborted(rig.engine, false, &answered);
+	rig_pass(&rig, 0);
+	assert_int_equal(set_aside(), 1);
+}
+
+/* Index entries lead to jobs that a damaged page hides: each is told once, by its id, and the others are leased. */
+static void jobs_that_a_damaged_page_hides_are_set_aside(void **state)
+{
+	struct msg_leased_job job;
+	struct uuid hidden[2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		hidden[i] = rig_put(&rig, "q", "hidden");
+	rig_pause(&rig);
+	damage_root(&rig.dir, "jobs", 0, 1);
+	rig_resume(&rig);
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
+		rig_job(&rig, &hidden[i]);
+		assert_int_equal(rig.code, ERR_CORRUPT);
+	}
+	assert_false(rig_lease(&rig, "q", &job));
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		assert_true(reported(&hidden[i]));
+	assert_int_equal(set_aside(), ARRAY_SIZE(hidden));
+	assert_false(rig_lease(&rig, "q", &job));
+	assert_false(reported(&hidden[0]));
 }
 
 static void damage_size(struct key key, int bit)
@@ -475,6 +530,8 @@ int main(void)
 		T(what_is_left_of_a_lost_record_can_be_erased),
 		T(the_file_of_a_damaged_artifact_goes_with_its_job),
 		T(a_damaged_page_holds_up_no_time),
+		T(a_page_that_cannot_be_changed_holds_up_no_time),
+		T(jobs_that_a_damaged_page_hides_are_set_aside),
 		T(an_index_entry_of_a_damaged_size_holds_up_nobody),
 		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),

@@ -1,6 +1,6 @@
 /* What a store that is open makes of pages that are damaged: no value is handed out that its page does not hold, no
- * entry is removed or replaced at the cost of others, the size of an index entry is put right; and where LMDB ends the
- * process, the log says what to do. */
+ * entry is removed or replaced at the cost of others, the size of an entry is put right, a damaged page is refused
+ * before LMDB comes upon it; and where LMDB ends the process, the log says what to do. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,6 +19,7 @@
 #include "server/store/keys.h"
 #include "server/store/pages.h"
 #include "server/store/record_bytes.h"
+#include "server/store/pages_format.h"
 #include "server/store/records.h"
 #include "server/store/store.h"
 #include "tests/harness/damage.h"
@@ -201,25 +202,28 @@ static void mend_index(enum store_table table, int (*change)(struct store_txn *,
 	fill(table, 0);
 }
 
-static void expect_refused(enum store_table table, int (*change)(struct store_txn *, enum store_table, uint8_t),
-			   bool after_another)
+static void expect_damage(int rc)
 {
-	struct store_txn *t = begin();
-
-	if (after_another)
-		assert_int_equal(change(t, table, 2), 0);
-	assert_int_equal(change(t, table, 1), ERR_STORE_ERROR);
+	assert_int_equal(rc, ERR_STORE_ERROR);
 	assert_true(store_error_is_damage());
-	store_abort(t);
+}
+
+/* Nothing on the page can be changed, for LMDB might move the entry about. */
+static void expect_refused(enum store_table table)
+{
+	for (uint8_t i = 0; i < ENTRIES; i++) {
+		struct store_txn *t = begin();
+
+		expect_damage(delete_one(t, table, i));
+		expect_damage(replace_one(t, table, i));
+		store_abort(t);
+	}
 }
 
 static void refuse_index(enum store_table table, int bit)
 {
 	damage(table, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
-	for (int after = 0; after < 2; after++) {
-		expect_refused(table, delete_one, after);
-		expect_refused(table, replace_one, after);
-	}
+	expect_refused(table);
 	repair(table, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
 }
 
@@ -263,20 +267,41 @@ static void expect_unreadable(enum store_table table)
 	store_abort(t);
 }
 
-static void a_record_of_a_damaged_size_harms_no_other(void **state)
+/* A reader does not get it, for it changes nothing; with the first change of its page it is put right: its checksum
+ * tells the true size. */
+static void mend_record(size_t bit, bool after_another)
+{
+	struct key key = key_of(TABLE_CHECKPOINTS, 1);
+	struct slice value;
+	struct store_txn *t;
+
+	damage(TABLE_CHECKPOINTS, bit / 8, (uint8_t)(1 << bit % 8));
+	expect_unreadable(TABLE_CHECKPOINTS);
+	t = begin();
+	if (after_another)
+		assert_int_equal(delete_one(t, TABLE_CHECKPOINTS, 0), 0);
+	assert_int_equal(store_get(t, TABLE_CHECKPOINTS, key_slice(&key), &value), 0);
+	assert_true(record_is_whole(value));
+	assert_int_equal(value.size, value_of(TABLE_CHECKPOINTS, 60).size);
+	assert_int_equal(delete_one(t, TABLE_CHECKPOINTS, 2), 0);
+	assert_int_equal(store_commit(t), 0);
+	assert_int_equal(notices, 1);
+	notices = 0;
+	expect_sound();
+	fill(TABLE_CHECKPOINTS, 60);
+}
+
+static void a_record_of_a_damaged_size_is_put_right(void **state)
 {
 	(void)state;
 	fill(TABLE_CHECKPOINTS, 60);
 	/* The lowest bit changes nothing of the room that it takes. */
-	for (int bit = 0; bit < SIZE_BITS; bit++) {
-		damage(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
-		expect_unreadable(TABLE_CHECKPOINTS);
-		for (int after = 0; bit > 0 && after < 2; after++) {
-			expect_refused(TABLE_CHECKPOINTS, delete_one, after);
-			expect_refused(TABLE_CHECKPOINTS, replace_one, after);
-		}
-		repair(TABLE_CHECKPOINTS, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
+	for (size_t bit = 1; bit < MENDED_BITS; bit++) {
+		mend_record(bit, false);
+		mend_record(bit, true);
 	}
+	for (int bit = MENDED_BITS; bit < SIZE_BITS; bit++)
+		refuse_index(TABLE_CHECKPOINTS, bit);
 }
 
 /* On a page of the transaction's own LMDB moves the entry's key to make room. */
@@ -427,9 +452,9 @@ static void what_the_disk_cannot_read_is_not_called_damaged(void **state)
 	assert_int_equal(rc, 0);
 }
 
-/* ---- where LMDB gives up ---- */
+/* ---- pages ---- */
 
-/* A branch page with one arm is what LMDB believes to be impossible. */
+/* A branch page with one arm is what LMDB believes to be impossible: it would end the process. */
 static void cut_arms(void)
 {
 	static const uint8_t branch[] = { 1, 0 }, lower[] = { 18, 0 };
@@ -445,29 +470,107 @@ static void cut_arms(void)
 	assert_int_equal(fclose(file), 0);
 }
 
+static struct key branching_key(int i)
+{
+	struct uuid id = { .bytes = { (uint8_t)(i >> 8), (uint8_t)i } };
+
+	return key_ready(0, 0, 1, &id);
+}
+
 static void grow_branches(void)
 {
 	struct store_txn *t = begin();
 
 	for (int i = 0; i < 500; i++) {
-		struct uuid id = { .bytes = { (uint8_t)(i >> 8), (uint8_t)i } };
-		struct key key = key_ready(0, 0, 1, &id);
+		struct key key = branching_key(i);
 
 		assert_int_equal(store_put(t, TABLE_READY, key_slice(&key), slice_of(NULL, 0)), 0);
 	}
 	assert_int_equal(store_commit(t), 0);
 }
 
-static void read_in_child(int said)
+/* Whatever is done that would lead LMDB there; the other tables go on. */
+static void a_damaged_branch_is_refused(void **state)
 {
-	struct slice key, value;
+	struct key key = branching_key(250);
+	struct slice value, found;
 	struct store_txn *t;
 
+	(void)state;
+	grow_branches();
+	fill(TABLE_CHECKPOINTS, 60);
+	close_store();
+	cut_arms();
+	open_store();
+	assert_int_equal(store_begin_read(store, &t), 0);
+	assert_int_equal(store_get(t, TABLE_READY, key_slice(&key), &value), ERR_CORRUPT);
+	expect_damage(store_seek(t, TABLE_READY, key_slice(&key), &found, &value));
+	expect_damage(store_seek(t, TABLE_READY, slice_of(NULL, 0), &found, &value));
+	expect_damage(store_seek_back(t, TABLE_READY, slice_of(NULL, 0), &found, &value));
+	store_abort(t);
+	t = begin();
+	expect_damage(store_put(t, TABLE_READY, key_slice(&key), slice_of(NULL, 0)));
+	expect_damage(store_delete(t, TABLE_READY, key_slice(&key)));
+	assert_int_equal(delete_one(t, TABLE_CHECKPOINTS, 1), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+/* ---- where LMDB gives up ---- */
+
+static uint64_t word_at(FILE *file, size_t at)
+{
+	uint64_t word;
+
+	assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+	assert_int_equal(fread(&word, sizeof(word), 1, file), 1);
+	return word;
+}
+
+/* Where the longest list of free pages stands in the file. */
+static size_t find_free_list(FILE *file)
+{
+	struct page_meta metas[2];
+	uint8_t page[4096];
+	size_t longest = 0;
+	uint64_t root;
+
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(fseek(file, (long)(i * sizeof(page) + PAGE_HEAD), SEEK_SET), 0);
+		assert_int_equal(fread(&metas[i], sizeof(metas[i]), 1, file), 1);
+	}
+	root = metas[metas[1].txn > metas[0].txn].free_list.root;
+	assert_int_equal(fseek(file, (long)(root * sizeof(page)), SEEK_SET), 0);
+	assert_int_equal(fread(page, sizeof(page), 1, file), 1);
+	for (uint32_t i = 0; i < page_nodes(&(struct page_head){ .lower = page_head_of(page).lower }); i++) {
+		struct page_node n = page_node(page, i);
+		size_t at = root * sizeof(page) + (size_t)(n.data - page);
+
+		if (longest == 0 || word_at(file, at) > word_at(file, longest))
+			longest = at;
+	}
+	return longest;
+}
+
+/* Two entries of the list of free pages become the same, after it was proved. */
+static void free_a_page_twice(void)
+{
+	FILE *file = fopen(tempdir_file(&dir, "raincheck.mdb"), "r+");
+	size_t list = find_free_list(file);
+	uint64_t count = word_at(file, list), last = word_at(file, list + count * 8);
+
+	assert_true(count > 2);
+	assert_int_equal(fseek(file, (long)(list + (count - 1) * 8), SEEK_SET), 0);
+	assert_int_equal(fwrite(&last, sizeof(last), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void write_in_child(int said)
+{
 	dup2(said, STDERR_FILENO);
 	signal(SIGABRT, SIG_DFL);
 	open_store();
-	if (store_begin_read(store, &t) == 0)
-		store_seek(t, TABLE_READY, slice_str("x"), &key, &value);
+	free_a_page_twice();
+	grow_branches();
 	_exit(0);
 }
 
@@ -481,13 +584,14 @@ static void what_ends_the_process_is_logged(void **state)
 
 	(void)state;
 	grow_branches();
+	grow_branches();
+	fill(TABLE_CHECKPOINTS, 60);
 	close_store();
-	cut_arms();
 	assert_int_equal(pipe(ends), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		read_in_child(ends[1]);
+		write_in_child(ends[1]);
 	close(ends[1]);
 	while ((n = read(ends[0], line + size, sizeof(line) - 1 - size)) > 0)
 		size += (size_t)n;
@@ -502,10 +606,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_size_of_an_index_entry_is_put_right),	    T(a_record_of_a_damaged_size_harms_no_other),
-		T(a_value_of_another_size_leaves_all_keys),	    T(a_record_whose_value_is_damaged_can_go),
-		T(a_large_value_is_not_read_behind_its_end),	    T(a_key_of_a_damaged_size_harms_no_other),
-		T(what_the_disk_cannot_read_is_not_called_damaged), T(what_ends_the_process_is_logged),
+		T(the_size_of_an_index_entry_is_put_right),
+		T(a_record_of_a_damaged_size_is_put_right),
+		T(a_value_of_another_size_leaves_all_keys),
+		T(a_record_whose_value_is_damaged_can_go),
+		T(a_large_value_is_not_read_behind_its_end),
+		T(a_key_of_a_damaged_size_harms_no_other),
+		T(what_the_disk_cannot_read_is_not_called_damaged),
+		T(what_ends_the_process_is_logged),
+		T(a_damaged_branch_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
