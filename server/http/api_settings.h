@@ -25,7 +25,8 @@ struct msgpack_zone;
 int api_settings_read(struct MHD_Connection *c, const char *queue, struct msgpack_zone *arena, struct msg_job_put *ret,
 		      struct error_info *info);
 
-/* Where a field of job_put, or the first name of a path, stands in a request instead, for an error: NULL where it is one of those above. */
+/* Where a field of job_put, or the first name of a path, stands in a request instead, for an error: NULL where it is
+ * one of those above. */
 const char *api_settings_elsewhere(const char *field);
 
 /* How long "Prefer: wait=N" (RFC 7240) asks to wait, in seconds, at most most; 0 for none. */

@@ -242,8 +242,8 @@ static json_t *read_paths(void)
 	char *json = strdup(openapi_paths);
 	json_t *document;
 
-	for (char *p = json; p && (p = strchr(p, '\''));)
-		*p = '"';
+	for (char *p = json; p && *p; p++)
+		*p = *p == '\'' ? '"' : *p;
 	document = json ? json_loads(json, 0, NULL) : NULL;
 	free(json);
 	return document;

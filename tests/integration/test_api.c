@@ -43,7 +43,7 @@ static int teardown(void **state)
 
 static const char *url(const char *path)
 {
-	static char whole[1024];
+	static _Thread_local char whole[1024];
 
 	snprintf(whole, sizeof(whole), "%s%s", stack.http, path);
 	return whole;
