@@ -190,6 +190,9 @@ enum MHD_Result exchange_serve(struct exchange *x, struct guests *guests)
 void exchange_suspended(struct exchange *x, int by)
 {
 	atomic_fetch_add(&x->request.site->traffic.suspended, by);
+	if (!x->owed)
+		owed_add(&x->request.site->owed);
+	x->owed = true;
 }
 
 static void count(const struct exchange *x)
@@ -209,5 +212,7 @@ void exchange_free(struct exchange *x)
 	count(x);
 	api_call_free(x->call);
 	give_room_back(x);
+	if (x->owed)
+		owed_settle(&x->request.site->owed);
 	free(x);
 }

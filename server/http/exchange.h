@@ -28,6 +28,7 @@ struct exchange {
 	struct path path;
 	const char *method;
 	int64_t began_ns;
+	bool owed;  /* it was suspended, see owed.h */
 	bool waits; /* it asked to wait: how long it takes says nothing of us */
 
 	struct buf body;

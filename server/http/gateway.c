@@ -26,6 +26,7 @@
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
+#define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
 struct gateway {
 	struct address_text address;
@@ -103,6 +104,7 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 	if (!g)
 		return ERR_NO_MEMORY;
 	g->listener = -1;
+	owed_init(&g->site.owed);
 	rc = address_listen(address, insecure, &g->listener, info);
 	if (rc == 0)
 		rc = address_of(g->listener, &g->address);
@@ -213,11 +215,13 @@ void gateway_stop(struct gateway *g)
 		return;
 	if (g->site.waits)
 		job_waits_stop(g->site.waits);
+	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
 	guests_free(g->guests);
 	job_waits_free(g->site.waits);
 	close_listener(g);
+	owed_done(&g->site.owed);
 	openapi_release(&g->site);
 	link_page_free_fixed(&g->site);
 	free(g);

@@ -53,8 +53,8 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 /* Accepts no more connections; those there are go on, but for those that wait for a job, which are answered. /readyz
  * says no from here on. */
 void gateway_quiesce(struct gateway *g);
-/* Ends the threads, whatever they are at, and frees. Not before writer_stop(): what the writer has must have come back.
- * NULL is taken. */
+/* Ends the threads, whatever they are at but for answers to requests that were suspended, which are sent, and frees.
+ * Not before writer_stop(): what the writer has must have come back. NULL is taken. */
 void gateway_stop(struct gateway *g);
 
 #endif

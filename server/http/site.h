@@ -1,5 +1,5 @@
-/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced
- * and traffic.
+/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced,
+ * traffic and owed.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
@@ -9,6 +9,7 @@
 
 #include "server/http/guard.h"
 #include "server/http/metrics.h"
+#include "server/http/owed.h"
 #include "server/http/page_texts.h"
 #include "server/http/traffic.h"
 
@@ -40,6 +41,7 @@ struct site {
 	struct guard_hosts hosts;
 	struct job_waits *waits;
 	struct traffic traffic;
+	struct owed owed;
 	struct rpc_source rpc;
 	struct MHD_Response *openapi; /* made once */
 	const char *version;

@@ -57,9 +57,7 @@ static void every_type_is_read_from_text(void **state)
 
 	(void)state;
 	assert_int_equal(DECODE(job_put, &put, "queue=q", "payload=\xff\x01", "priority=0", "delay_ms=3153600000000",
-				"backoff.base_ms=5", "metadata.a.b=1", "backoff.factor=1.5",
-				"title=Gr\xc3\xbc\xc3\x9f"
-				"e",
+				"backoff.base_ms=5", "metadata.a.b=1", "backoff.factor=1.5", "title=Gr\xc3\xbcn",
 				"metadata.=x"),
 			 ERR_BAD_REQUEST);
 	assert_string_equal(info.field, "metadata");
