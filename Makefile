@@ -12,7 +12,8 @@ VERSION := 0.1.0
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-gnutls-dev libmsgpack-dev \
 	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
-TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps
+TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
+	prometheus $(if $(shell command -v npm),,nodejs npm)
 BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
@@ -179,6 +180,15 @@ demo: deps-demo
 test: deps
 	+@tests/all
 
+# What comes from npm, as its lock file says, where every build finds it.
+OPENAPI_CHECK := build/npm/openapi/node_modules/.package-lock.json
+$(OPENAPI_CHECK): $(wildcard tests/openapi/*)
+	@mkdir -p build/npm/openapi
+	$(call say,NPM)
+	$(Q)cp $^ build/npm/openapi/ && cd build/npm/openapi && npm ci --silent --no-audit --no-fund --ignore-scripts && \
+		touch ../../../$@
+
+test-programs: $(OPENAPI_CHECK)
 test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs

@@ -316,11 +316,14 @@ int job_create(struct engine *e, const struct uuid *id, struct job *job, struct 
 
 	assert(state == JOB_SCHEDULED || state == JOB_READY);
 	q->record.put_total++;
+	e->tally.puts++;
 	return enter(e, id, job, q, state, &group);
 }
 
-static void call_begins(struct engine *e, const struct uuid *id, struct queue *q)
+static void call_begins(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
+	e->tally.leases++;
+	histogram_add(&e->tally.waits, &tally_scale, e->now_ms - job->run_at_ms);
 	q->record.lease_total++;
 	pace_began(&q->record.pace, e->now_ms, q->record.counts[JOB_RUNNING]);
 	limits_started(q, id, e->now_ms);
@@ -329,6 +332,7 @@ static void call_begins(struct engine *e, const struct uuid *id, struct queue *q
 /* The command says how the call fared, where it does; a lease that was lost or given back says nothing. */
 static void call_ended(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
+	histogram_add(&e->tally.runs, &tally_scale, e->now_ms - job->started_at_ms);
 	if (e->report) {
 		e->report->started_at_ms = job->started_at_ms;
 		e->report->now_ms = e->now_ms;
@@ -367,10 +371,12 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 	/* Only a cancel leaves the lease that it took where it was: job.extend tells whoever held it. */
 	if (from == JOB_RUNNING && to != JOB_CANCELED)
 		job->lease = (struct token){ 0 };
+	if (job_state_final(to))
+		e->tally.ended[to]++;
 	if (from == JOB_RUNNING)
 		call_ended(e, id, job, q);
 	if (to == JOB_RUNNING)
-		call_begins(e, id, q);
+		call_begins(e, id, job, q);
 	if (from == JOB_RUNNING && (to == JOB_SUCCEEDED || to == JOB_DEAD))
 		pace_done(&q->record.pace, e->now_ms);
 	if (to == JOB_SUCCEEDED)

@@ -165,6 +165,7 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	int64_t delay;
 	int rc;
 
+	e->tally.failed[kind]++;
 	job->error_kind = (uint8_t)kind;
 	job->error_at_ms = e->now_ms;
 	job->error_message = message;

@@ -184,6 +184,7 @@ static int handle(struct request *req, const struct rpc_envelope *envelope, stru
 	rc = message_decode(m->params, envelope->params, req->arena, req->params, info);
 	if (rc < 0)
 		return rc;
+	atomic_fetch_add_explicit(&req->net->counters.requests[m->id], 1, memory_order_relaxed);
 	request_charge(req, table[m->id].reply);
 	return table[m->id].handle(req, info);
 }

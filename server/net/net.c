@@ -250,7 +250,20 @@ const char *net_address(const struct net *net, size_t i)
 
 void net_stats(const struct net *net, struct net_stats *ret)
 {
-	*ret = net->stats;
+	const struct net_counters *c = &net->counters;
+	struct registry_totals totals = registry_totals(net->registry);
+
+	*ret = (struct net_stats){
+		.connections = atomic_load(&c->connections),
+		.accepted = atomic_load(&c->accepted),
+		.refused = atomic_load(&c->refused),
+		.workers = totals.workers,
+		.slots = totals.slots,
+		.slots_free = totals.slots_free,
+		.in_hand = totals.in_hand,
+	};
+	for (size_t i = 0; i < METHODS; i++)
+		ret->requests[i] = atomic_load(&c->requests[i]);
 }
 
 /* ---- stop ---- */

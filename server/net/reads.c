@@ -510,7 +510,7 @@ int reads_stats(struct request *req, struct error_info *info)
 	result->has_now_ms = true;
 	result->now_ms = clock_wall_ms();
 	result->has_connections = true;
-	result->connections = net->stats.connections;
+	result->connections = net->counters.connections;
 	fill_workers(net->registry, result);
 	req->params = result;
 	return start(req, run_stats);

@@ -6,7 +6,7 @@
  * was never counted. What an operator asks for is a notification, which the worker obeys by itself: the registry only
  * remembers that it was told.
  *
- * Loop's thread, but for the writer's call. Handlers as dispatch.h describes them.
+ * Loop's thread, but for the writer's call and the totals. Handlers as dispatch.h describes them.
  */
 #ifndef RAINCHECK_NET_REGISTRY_H
 #define RAINCHECK_NET_REGISTRY_H
@@ -39,8 +39,10 @@ struct registry_totals {
 	int64_t workers;
 	int64_t slots;	    /* that they said they have */
 	int64_t slots_free; /* of those of workers that take jobs, without one in hand */
+	int64_t in_hand;    /* jobs that they have leased */
 };
 
+/* Any thread. */
 struct registry_totals registry_totals(struct registry *r);
 
 int registry_list(struct request *req, struct error_info *info);
