@@ -394,6 +394,16 @@ struct raincheck_callback {
 	int64_t attempts;
 };
 
+/* What keeps a job from beginning, however few are before it. */
+enum raincheck_wait_reason {
+	RAINCHECK_WAIT_PAUSED, /* an operator has paused its queue */
+	RAINCHECK_WAIT_HELD,   /* the API asked to be left alone for a while */
+	RAINCHECK_WAIT_BREAKER /* the API fails: it is let alone, then tried with one call at a time */
+};
+
+/* "paused", "held", "breaker"; "unknown" for what is none. */
+const char *raincheck_wait_reason_name(enum raincheck_wait_reason reason);
+
 struct raincheck_job {
 	char id[RAINCHECK_ID_SIZE];
 	const char *queue;
@@ -415,6 +425,10 @@ struct raincheck_job {
 	int64_t position;
 	bool has_eta;
 	struct raincheck_eta eta;
+	/* What keeps it from beginning besides its turn, of one that is scheduled or ready. */
+	bool has_waiting_for;
+	enum raincheck_wait_reason waiting_for;
+	int64_t waiting_until_at_ms;		 /* 0: nobody knows */
 	const struct raincheck_job_error *error; /* of the last failed attempt; NULL where there is none */
 	const struct raincheck_artifact *artifacts;
 	size_t artifact_count;

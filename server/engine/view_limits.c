@@ -5,6 +5,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "server/engine/view.h"
+#include "server/flow/estimate.h"
 #include "server/flow/limit.h"
 #include "server/store/keys.h"
 
@@ -27,7 +29,11 @@ int limit_uses_add(struct limit_uses *u, const struct queue_record *q)
 		u->capacity = capacity;
 	}
 	u->items[u->count++] = (struct limit_use){
-		.limit = q->limit, .queue = q->name, .running = q->counts[JOB_RUNNING], .ready = q->counts[JOB_READY]
+		.limit = q->limit,
+		.queue = q->name,
+		.running = q->counts[JOB_RUNNING],
+		.ready = q->counts[JOB_READY],
+		.pace = q->pace,
 	};
 	return 0;
 }
@@ -143,16 +149,19 @@ void view_limit(const struct limit_record *l, const struct limit_use *uses, size
 		struct msg_limit_spell *spells, struct msg_limit *ret)
 {
 	int64_t running = 0, ready = 0;
+	struct run_mix runs = { 0 };
 
 	for (size_t i = 0; i < count; i++) {
 		running += uses[i].running;
 		ready += uses[i].ready;
+		run_mix_add(&runs, &uses[i].pace, now_ms);
 	}
 	*ret = (struct msg_limit){ .has_limit = true, .limit = l->name, .has_queues = true, .queues_count = count };
 	fill_settings(&l->settings, ret);
 	fill_schedule(&l->settings, spells, ret);
 	ret->has_now = true;
 	ret->now = now_of(l, running, ready, now_ms);
+	view_run_time(&runs, &ret->now.has_run_ms, &ret->now.run_ms);
 }
 
 /* ---- from the store ---- */

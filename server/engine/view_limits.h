@@ -17,6 +17,7 @@ struct limit_use {
 	struct slice queue;
 	int64_t running;
 	int64_t ready;
+	struct pace pace;
 };
 
 /* Begins zeroed. */
