@@ -179,6 +179,7 @@ enum raincheck_notice {
 	RAINCHECK_NOTICE_WORKER_QUIET,	  /* lease no more jobs, finish those under way */
 	RAINCHECK_NOTICE_WORKER_STOP,	  /* finish or release, then end */
 	RAINCHECK_NOTICE_SERVER_SHUTDOWN, /* the broker is going; the connection will break and be remade */
+	RAINCHECK_NOTICE_WORKER_WARM,	  /* soon more calls begin at once: open connections for them */
 };
 
 /* A message that the broker sent without being asked. Fields that do not apply are "" or NULL. */
@@ -188,6 +189,13 @@ struct raincheck_notification {
 	char lease[RAINCHECK_TOKEN_SIZE];
 	const char *content_type;
 	struct raincheck_bytes data;
+	/* WORKER_WARM: from at_ms by the broker's clock on this worker may have so many calls of these queues at once,
+	 * as limit lets it. */
+	const char *limit;
+	const char *const *queues;
+	size_t queue_count;
+	int64_t concurrency;
+	int64_t at_ms;
 };
 
 typedef void (*raincheck_notification_cb)(struct raincheck *rc, const struct raincheck_notification *n, void *user);

@@ -335,6 +335,13 @@
 
 /* ---- artifacts ---- */
 
+/* Of worker.warm: how many calls at once the worker may have from then on, of the limit's queues that it named. */
+#define FIELDS_warm_notice(F, E, S, L, N, P, W)   \
+	F(NAME, limit, REQUIRED, 1, 128)          \
+	N(queues, REQUIRED, 1, MAX_QUEUES)        \
+	F(INT, concurrency, REQUIRED, 1, 1000000) \
+	F(INT, at_ms, REQUIRED, MOMENT)
+
 #define FIELDS_artifact_put(F, E, S, L, N, P, W)       \
 	F(UUID, id, REQUIRED, ANY)                     \
 	F(TOKEN, lease, OPTIONAL, ANY)                 \
@@ -617,6 +624,7 @@
 	X(job_release)           \
 	X(job_release_result)    \
 	X(job_cancel_notice)     \
+	X(warm_notice)           \
 	X(artifact_put)          \
 	X(artifact_stored)       \
 	X(artifact_begin)        \

@@ -33,6 +33,7 @@ int limit_uses_add(struct limit_uses *u, const struct queue_record *q)
 		.queue = q->name,
 		.running = q->counts[JOB_RUNNING],
 		.ready = q->counts[JOB_READY],
+		.paused = q->paused,
 		.pace = q->pace,
 	};
 	return 0;
@@ -59,6 +60,49 @@ void limit_uses_done(struct limit_uses *u)
 	free(u->items);
 	free(u->names);
 	*u = (struct limit_uses){ 0 };
+}
+
+int limit_uses_gather(struct store_txn *t, struct limit_uses *uses)
+{
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
+		struct queue_record q;
+
+		/* A damaged one is not shown; the others are. */
+		if (record_read_queue(value, &q) == 0 && limit_uses_add(uses, &q) < 0)
+			return ERR_NO_MEMORY;
+	}
+	limit_uses_sort(uses);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Of the limit; where the next would be that has any. */
+static size_t first_use(const struct limit_uses *u, struct slice limit)
+{
+	size_t low = 0, high = u->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (slice_compare(u->items[middle].limit, limit) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+size_t limit_uses_of(const struct limit_uses *u, struct slice limit, const struct limit_use **ret)
+{
+	size_t first = first_use(u, limit), count = 0;
+
+	while (first + count < u->count && slice_equal(u->items[first + count].limit, limit))
+		count++;
+	*ret = u->items ? u->items + first : NULL;
+	return count;
 }
 
 /* ---- one limit ---- */
@@ -166,48 +210,14 @@ void view_limit(const struct limit_record *l, const struct limit_use *uses, size
 
 /* ---- from the store ---- */
 
-static int gather_uses(struct store_txn *t, struct limit_uses *uses)
-{
-	struct slice key, value;
-	int rc;
-
-	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
-	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
-		struct queue_record q;
-
-		/* A damaged one is not shown; the others are. */
-		if (record_read_queue(value, &q) == 0 && limit_uses_add(uses, &q) < 0)
-			return ERR_NO_MEMORY;
-	}
-	limit_uses_sort(uses);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
-/* Of the limit; where the next would be that has any. */
-static size_t first_use(const struct limit_uses *u, struct slice limit)
-{
-	size_t low = 0, high = u->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (slice_compare(u->items[middle].limit, limit) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 static void add_one(struct limits_view *v, const struct limit_record *l, int64_t now_ms)
 {
 	struct msg_limit *ret = &v->items[v->count];
-	size_t first = first_use(&v->uses, l->name), count = 0;
+	const struct limit_use *uses;
+	size_t count = limit_uses_of(&v->uses, l->name, &uses);
 
-	while (first + count < v->uses.count && slice_equal(v->uses.items[first + count].limit, l->name))
-		count++;
-	view_limit(l, v->uses.items + first, count, now_ms, v->spells + v->count * LIMIT_SCHEDULE_MAX, ret);
-	ret->queues = v->uses.names + first;
+	view_limit(l, uses, count, now_ms, v->spells + v->count * LIMIT_SCHEDULE_MAX, ret);
+	ret->queues = count > 0 ? v->uses.names + (uses - v->uses.items) : NULL;
 	v->count++;
 }
 
@@ -251,7 +261,7 @@ int view_limits(struct store_txn *t, int64_t now_ms, const struct slice *name, s
 	if (!name)
 		rc = store_count(t, TABLE_LIMITS, &total);
 	if (rc == 0)
-		rc = gather_uses(t, &v.uses);
+		rc = limit_uses_gather(t, &v.uses);
 	if (rc < 0)
 		return rc;
 	v.items = calloc((size_t)total + 1, sizeof(*v.items));
