@@ -165,6 +165,9 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	int64_t delay;
 	int rc;
 
+	/* However long it is, the API is asked again after this, as a limit does. */
+	if (retry_after_ms > LIMIT_HOLD_MAX_MS)
+		retry_after_ms = LIMIT_HOLD_MAX_MS;
 	job->error_kind = (uint8_t)kind;
 	job->error_at_ms = e->now_ms;
 	job->error_message = message;

@@ -225,6 +225,8 @@ void model_failed(struct model *m, struct model_job *job, int kind, struct slice
 {
 	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
 
+	if (retry_after_ms > 600000)
+		retry_after_ms = 600000; /* more is not believed */
 	job->error_kind = kind;
 	job->error_at_ms = m->now_ms;
 	job->error_message = message;
