@@ -272,8 +272,6 @@ static void plan(struct warmer *w, const struct raincheck_notification *n, const
 {
 	struct plan *p = find(w, n, u->name);
 
-	if (p && calls <= p->calls)
-		return;
 	if (!p && w->count < PLANS_MAX)
 		p = plan_new(w, n, u);
 	if (!p)

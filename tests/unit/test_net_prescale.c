@@ -265,7 +265,8 @@ static void a_restarted_broker_knows_it(void **state)
 static void who_takes_no_jobs_or_does_not_listen_is_left_out(void **state)
 {
 	struct msg_hello deaf = hello_of("deaf", "q", 10), quiet = hello_of("quiet", "q", 10);
-	struct peer one, two, three;
+	struct msg_hello vague = hello_of("vague", "q", 0);
+	struct peer one, two, three, four;
 
 	(void)state;
 	deaf.subscribe = false;
@@ -273,15 +274,19 @@ static void who_takes_no_jobs_or_does_not_listen_is_left_out(void **state)
 	greet(&one, &deaf);
 	quiet.worker.has_quiet = quiet.worker.quiet = true;
 	greet(&two, &quiet);
+	vague.worker.has_slots = false;
+	greet(&four, &vague);
 	open_worker(&three, "three", "q", 10);
 	set_limit("api", 2, SOON, 20);
 	/* The deaf one takes its part all the same. */
 	expect_warm(&three, "api", "q", 10);
 	expect_nothing(&one);
 	expect_nothing(&two);
+	expect_nothing(&four);
 	peer_close(&one);
 	peer_close(&two);
 	peer_close(&three);
+	peer_close(&four);
 }
 
 static void a_paused_queue_wants_nothing(void **state)
