@@ -39,7 +39,7 @@ struct text_age text_age(int64_t ms);
 
 /* "350ms", "2.4s", "38s", "3.5m", "12m", "1.5h": how long something takes, in two digits or more. Negative: "0ms". */
 struct text_span {
-	char text[24];
+	char text[48];
 };
 
 struct text_span text_span(int64_t ms);

@@ -65,7 +65,7 @@ static void start_worker(const char *warm, const char *queues)
 	assert_non_null(f);
 	fprintf(f, "server: %s\nslots: 20\nqueues: { %s }\nupstreams:\n", stack.server, queues);
 	fprintf(f, "  api:\n    base_url: %s\n%s    %s\n", stack.api_url, shape, warm);
-	fprintf(f, "  dead:\n    base_url: http://127.0.0.1:1\n%s", shape);
+	fprintf(f, "  dead:\n    base_url: http://127.0.0.1:1\n%s    %s\n", shape, warm);
 	fclose(f);
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	process_start_heard(&stack.worker, argv);
