@@ -140,6 +140,9 @@ static void job_times(const struct msg_job *in, struct raincheck_job *out)
 	out->position = in->position;
 	out->has_eta = in->has_eta_ms;
 	out->eta = eta(&in->eta_ms);
+	out->has_waiting_for = in->has_waiting_for;
+	out->waiting_for = (enum raincheck_wait_reason)in->waiting_for.reason;
+	out->waiting_until_at_ms = in->waiting_for.until_at_ms;
 }
 
 static void job_parts(struct converter *c, const struct msg_job *in, struct raincheck_job *out)

@@ -229,7 +229,7 @@ static bool which_notice(struct slice method, enum raincheck_notice *ret)
 	static const char *const names[] = {
 		[RAINCHECK_NOTICE_JOB_CANCEL] = "job.cancel",		[RAINCHECK_NOTICE_JOB_WAKE] = "job.wake",
 		[RAINCHECK_NOTICE_WORKER_QUIET] = "worker.quiet",	[RAINCHECK_NOTICE_WORKER_STOP] = "worker.stop",
-		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown",
+		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown", [RAINCHECK_NOTICE_WORKER_WARM] = "worker.warm",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -271,6 +271,42 @@ static int read_job_notice(struct raincheck *rc, const struct rpc_envelope *e, s
 	return 0;
 }
 
+static int read_warm_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
+{
+	struct msg_warm_notice warm;
+	const char **queues;
+
+	if (message_decode(&MSG_warm_notice, e->params, rc->zone, &warm, NULL) < 0)
+		return ERR_PROTOCOL;
+	queues = msgpack_zone_malloc(rc->zone, warm.queues_count * sizeof(*queues));
+	ret->limit = zone_text(rc->zone, warm.limit);
+	if (!queues || !ret->limit)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < warm.queues_count; i++) {
+		queues[i] = zone_text(rc->zone, warm.queues[i]);
+		if (!queues[i])
+			return ERR_NO_MEMORY;
+	}
+	ret->queues = queues;
+	ret->queue_count = warm.queues_count;
+	ret->concurrency = warm.concurrency;
+	ret->at_ms = warm.at_ms;
+	return 0;
+}
+
+static int read_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
+{
+	switch (ret->notice) {
+	case RAINCHECK_NOTICE_JOB_CANCEL:
+	case RAINCHECK_NOTICE_JOB_WAKE:
+		return read_job_notice(rc, e, ret);
+	case RAINCHECK_NOTICE_WORKER_WARM:
+		return read_warm_notice(rc, e, ret);
+	default:
+		return 0;
+	}
+}
+
 /* One that is unknown or makes no sense is passed over: a later broker may know more of them. */
 static void notified(struct raincheck *rc, const struct rpc_envelope *e)
 {
@@ -278,8 +314,7 @@ static void notified(struct raincheck *rc, const struct rpc_envelope *e)
 
 	if (!rc->settings.on_notification || !which_notice(e->method, &n.notice))
 		return;
-	if ((n.notice == RAINCHECK_NOTICE_JOB_CANCEL || n.notice == RAINCHECK_NOTICE_JOB_WAKE) &&
-	    read_job_notice(rc, e, &n) < 0)
+	if (read_notice(rc, e, &n) < 0)
 		return;
 	rc->settings.on_notification(rc, &n, rc->settings.user);
 }

@@ -179,6 +179,7 @@ enum raincheck_notice {
 	RAINCHECK_NOTICE_WORKER_QUIET,	  /* lease no more jobs, finish those under way */
 	RAINCHECK_NOTICE_WORKER_STOP,	  /* finish or release, then end */
 	RAINCHECK_NOTICE_SERVER_SHUTDOWN, /* the broker is going; the connection will break and be remade */
+	RAINCHECK_NOTICE_WORKER_WARM,	  /* soon more calls begin at once: open connections for them */
 };
 
 /* A message that the broker sent without being asked. Fields that do not apply are "" or NULL. */
@@ -188,6 +189,13 @@ struct raincheck_notification {
 	char lease[RAINCHECK_TOKEN_SIZE];
 	const char *content_type;
 	struct raincheck_bytes data;
+	/* WORKER_WARM: from at_ms by the broker's clock on this worker may have so many calls of these queues at once,
+	 * as limit lets it. */
+	const char *limit;
+	const char *const *queues;
+	size_t queue_count;
+	int64_t concurrency;
+	int64_t at_ms;
 };
 
 typedef void (*raincheck_notification_cb)(struct raincheck *rc, const struct raincheck_notification *n, void *user);
@@ -397,6 +405,16 @@ struct raincheck_callback {
 	int64_t attempts;
 };
 
+/* What keeps a job from beginning, however few are before it. */
+enum raincheck_wait_reason {
+	RAINCHECK_WAIT_PAUSED, /* an operator has paused its queue */
+	RAINCHECK_WAIT_HELD,   /* the API asked to be left alone for a while */
+	RAINCHECK_WAIT_BREAKER /* the API fails: it is let alone, then tried with one call at a time */
+};
+
+/* "paused", "held", "breaker"; "unknown" for what is none. */
+const char *raincheck_wait_reason_name(enum raincheck_wait_reason reason);
+
 struct raincheck_job {
 	char id[RAINCHECK_ID_SIZE];
 	const char *queue;
@@ -418,6 +436,10 @@ struct raincheck_job {
 	int64_t position;
 	bool has_eta;
 	struct raincheck_eta eta;
+	/* What keeps it from beginning besides its turn, of one that is scheduled or ready. */
+	bool has_waiting_for;
+	enum raincheck_wait_reason waiting_for;
+	int64_t waiting_until_at_ms;		 /* 0: nobody knows */
 	const struct raincheck_job_error *error; /* of the last failed attempt; NULL where there is none */
 	const struct raincheck_artifact *artifacts;
 	size_t artifact_count;

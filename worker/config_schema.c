@@ -116,21 +116,38 @@ static const cyaml_schema_field_t error_fields[] = {
 	WORD(raw_error, cap),
 	CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t warm_fields[] = {
+	WORD(raw_warm, method),
+	WORD(raw_warm, path),
+	WORD(raw_warm, ahead),
+	CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t log_fields[] = {
 	WORD(raw_log, level),
 	WORD(raw_log, format),
 	CYAML_FIELD_END,
 };
 
-/* The headers' table is put in where HEADERS_FIELD is, for each upstream. */
+/* The headers' table is put in where HEADERS_FIELD is, for each upstream; and warm_word where WARM_FIELD is, in one
+ * whose warm is a word. */
 #define HEADERS_FIELD 0
+#define WARM_FIELD    1
+static const cyaml_schema_field_t warm_word_field =
+	CYAML_FIELD_STRING_PTR("warm", POINTER, struct raw_upstream, warm_word, 0, CYAML_UNLIMITED);
 static const cyaml_schema_field_t upstream_fields[] = {
-	CYAML_FIELD_IGNORE("headers", OPTIONAL),	 WORD(raw_upstream, base_url),
-	CHOICE(raw_upstream, mode, mode_words),		 NESTED(raw_upstream, auth, auth_fields),
-	LIST(raw_upstream, allow_hosts, string_entry),	 CHOICE(raw_upstream, allow_private, bool_words),
-	NESTED(raw_upstream, timeouts, timeouts_fields), NESTED(raw_upstream, submit, submit_fields),
-	NESTED(raw_upstream, poll, poll_fields),	 NESTED(raw_upstream, result, result_fields),
-	NESTED(raw_upstream, error, error_fields),	 CYAML_FIELD_END,
+	CYAML_FIELD_IGNORE("headers", OPTIONAL),
+	NESTED(raw_upstream, warm, warm_fields),
+	WORD(raw_upstream, base_url),
+	CHOICE(raw_upstream, mode, mode_words),
+	NESTED(raw_upstream, auth, auth_fields),
+	LIST(raw_upstream, allow_hosts, string_entry),
+	CHOICE(raw_upstream, allow_private, bool_words),
+	NESTED(raw_upstream, timeouts, timeouts_fields),
+	NESTED(raw_upstream, submit, submit_fields),
+	NESTED(raw_upstream, poll, poll_fields),
+	NESTED(raw_upstream, result, result_fields),
+	NESTED(raw_upstream, error, error_fields),
+	CYAML_FIELD_END,
 };
 
 /* Likewise for queues and upstreams. */
@@ -215,17 +232,20 @@ static cyaml_schema_field_t table_field(const char *key, size_t offset, size_t n
 
 static int make_upstream(struct raw_file *f, size_t i)
 {
-	char path[256];
+	char path[256], warm[256];
 	size_t n;
 	int rc;
 
 	snprintf(path, sizeof(path), "upstreams.%s.headers", f->upstreams[i].key);
+	snprintf(warm, sizeof(warm), "upstreams.%s.warm", f->upstreams[i].key);
 	rc = make_table(f->index, path, &n, &f->headers[i]);
 	if (rc < 0)
 		return rc;
 	memcpy(f->upstream[i], upstream_fields, sizeof(upstream_fields));
 	f->upstream[i][HEADERS_FIELD] =
 		table_field("headers", offsetof(struct raw_upstream, headers), n, f->headers[i]);
+	if (yaml_index_has(f->index, warm) && !yaml_index_child(f->index, warm, 0))
+		f->upstream[i][WARM_FIELD] = warm_word_field;
 	f->upstreams[i].value = (cyaml_schema_value_t){
 		CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_upstream, f->upstream[i]),
 	};

@@ -96,6 +96,12 @@ struct raw_error {
 	char *cap;
 };
 
+struct raw_warm {
+	char *method;
+	char *path;
+	char *ahead;
+};
+
 struct raw_upstream {
 	char *base_url;
 	int mode;
@@ -109,6 +115,8 @@ struct raw_upstream {
 	struct raw_poll poll;
 	struct raw_result result;
 	struct raw_error error;
+	struct raw_warm warm;
+	char *warm_word; /* where it is one, and no mapping */
 };
 
 struct raw_log {

@@ -128,6 +128,14 @@ void exchange_cancel(struct exchange *x)
 	dispose(x);
 }
 
+bool answer_is_shared(const struct answer *a)
+{
+	long version = 0;
+
+	curl_easy_getinfo(a->exchange->transfer.easy, CURLINFO_HTTP_VERSION, &version);
+	return version >= CURL_HTTP_VERSION_2_0;
+}
+
 const char *answer_header(const struct answer *a, const char *name)
 {
 	struct curl_header *h;
@@ -334,7 +342,11 @@ static void set_method(CURL *easy, const struct http_request *r)
 	} else {
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
+	/* Or it would wait for the body that the answer's headers tell of. */
+	if (strcmp(r->method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	else
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
 	if (r->user) {
 		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
 		curl_easy_setopt(easy, CURLOPT_USERNAME, r->user);

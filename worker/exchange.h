@@ -79,6 +79,9 @@ void exchange_cancel(struct exchange *x);
 /* Goes on after SINK_PAUSE; the sink may be called before this returns. Not from within the sink. */
 void exchange_resume(struct exchange *x);
 
+/* Whether its connection bears several exchanges at once (HTTP/2 and later). During the done callback only. */
+bool answer_is_shared(const struct answer *a);
+
 /* A header of the answer, the last of that name; NULL where there is none. During the done callback only. */
 const char *answer_header(const struct answer *a, const char *name);
 

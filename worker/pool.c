@@ -14,6 +14,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
+#include "warm.h"
 
 #define LEASE_WAIT_MS	30000
 #define LEASE_BATCH_MAX 1000
@@ -41,6 +42,7 @@ struct pool {
 	int64_t running;
 	TAILQ_HEAD(calls, call_place) calls;
 	struct extender *extender;
+	struct warmer *warmer;
 	uv_timer_t tick;
 };
 
@@ -61,6 +63,7 @@ static void close_pool(struct pool *p)
 	while ((place = TAILQ_FIRST(&p->calls)))
 		call_abort(place->call, CALL_UNTOLD);
 	extender_free(TAKE_PTR(p->extender));
+	warmer_close(TAKE_PTR(p->warmer));
 	broker_link_close(TAKE_PTR(p->means.link));
 	curl_loop_close(TAKE_PTR(p->means.curl));
 	uv_close((uv_handle_t *)&p->tick, closed_cb);
@@ -314,6 +317,24 @@ static void be_quiet(struct pool *p)
 	close_if_done(p);
 }
 
+/* For the warmer: calls that are under way have their connections. */
+static int64_t lacks_cb(const char *upstream, int64_t calls, void *user)
+{
+	struct pool *p = user;
+	int64_t room = p->options.slots - p->running;
+	struct call_place *place;
+
+	if (p->state != POOL_WORKING || p->quiet)
+		return 0;
+	TAILQ_FOREACH(place, &p->calls, entry)
+	{
+		const struct upstream *u = worker_config_route(p->options.config, call_job(place->call)->queue);
+
+		calls -= u && strcmp(u->name, upstream) == 0;
+	}
+	return calls < room ? calls : room;
+}
+
 static void notice_cb(const struct raincheck_notification *n, void *user)
 {
 	struct pool *p = user;
@@ -328,6 +349,9 @@ static void notice_cb(const struct raincheck_notification *n, void *user)
 	case RAINCHECK_NOTICE_WORKER_STOP:
 		log_info("told to stop");
 		pool_drain(p);
+		break;
+	case RAINCHECK_NOTICE_WORKER_WARM:
+		warmer_told(p->warmer, p->options.config, n, broker_link_wall_ms(p->means.link));
 		break;
 	default:
 		break;
@@ -357,6 +381,19 @@ static int connect_broker(struct pool *p)
 	return rc;
 }
 
+static int prepare_warmer(struct pool *p)
+{
+	struct warmer_options options = {
+		.uv = p->options.uv,
+		.curl = p->means.curl,
+		.most = p->options.slots < IDLE_MAX ? p->options.slots : IDLE_MAX,
+		.lacks_cb = lacks_cb,
+		.user = p,
+	};
+
+	return warmer_new(&options, &p->warmer);
+}
+
 static int prepare(struct pool *p)
 {
 	const struct worker_config *config = p->options.config;
@@ -373,6 +410,8 @@ static int prepare(struct pool *p)
 		rc = connect_broker(p);
 	if (rc == 0)
 		rc = extender_new(p->means.link, config->lease_ms, lost_cb, p, &p->extender);
+	if (rc == 0)
+		rc = prepare_warmer(p);
 	return rc;
 }
 
@@ -388,6 +427,7 @@ int pool_new(const struct pool_options *options, struct pool **ret_pool)
 	TAILQ_INIT(&p->calls);
 	rc = prepare(p);
 	if (rc < 0) {
+		warmer_close(p->warmer);
 		broker_link_close(p->means.link);
 		curl_loop_close(p->means.curl);
 		free(p->queues);

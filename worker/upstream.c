@@ -16,6 +16,7 @@
 #include "proto/error.h"
 #include "secrets.h"
 #include "template.h"
+#include "upstream_warm.h"
 #include "yaml_index.h"
 
 #define SECOND 1000
@@ -439,6 +440,8 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 		rc = init_result(c, &raw->result, u);
 	if (rc == 0)
 		rc = init_error(c, &raw->error, &u->error);
+	if (rc == 0)
+		rc = upstream_warm_init(c, raw, u);
 	return rc;
 }
 

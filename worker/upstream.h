@@ -104,6 +104,13 @@ struct upstream_error {
 	int64_t cap_ms;
 };
 
+/* Connections that are opened ahead of a crowd: see warm.h. */
+struct upstream_warm {
+	const char *method; /* NULL: none are */
+	const char *path;
+	int64_t ahead_ms;
+};
+
 struct upstream {
 	const char *name;
 	char *base_url; /* without a final slash */
@@ -119,6 +126,7 @@ struct upstream {
 	struct upstream_poll poll;
 	struct upstream_result result;
 	struct upstream_error error;
+	struct upstream_warm warm;
 	const struct secrets *secrets;
 };
 

@@ -30,33 +30,52 @@ int view_read_queue(struct store_txn *t, uint32_t number, struct queue_record *r
 
 /* ---- place in line ---- */
 
+/* Of a job that is not in line yet: only what will still be there when it is. */
+static void fill_waiting(const struct hindrance *h, const struct job *r, struct msg_job *job)
+{
+	job->has_waiting_for = h->there && (r->state == JOB_READY || h->until_ms == 0 || h->until_ms > r->run_at_ms);
+	job->waiting_for = (struct msg_waiting){ .has_reason = true,
+						 .reason = (int)h->reason,
+						 .has_until_at_ms = h->until_ms != 0,
+						 .until_at_ms = h->until_ms };
+}
+
+static int fill_line(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
+		     struct msg_job *job, struct estimate *eta)
+{
+	struct hindrance h = { 0 };
+	struct place place;
+	int rc;
+
+	rc = place_hindrance(t, q, now_ms, &h);
+	/* Whoever was in line before comes back to the same place. */
+	if (rc == 0 && r->tag != 0)
+		rc = place_of_job(t, q, &job->id, r, &place);
+	else
+		place = place_of_scheduled(q, r);
+	if (rc < 0)
+		return rc;
+	fill_waiting(&h, r, job);
+	if (r->state == JOB_SCHEDULED && h.until_ms < r->run_at_ms)
+		h.until_ms = r->run_at_ms;
+	job->has_position = r->state == JOB_READY;
+	job->position = place.most;
+	job->has_eta_ms = place_eta(q, now_ms, &place, h.until_ms, eta);
+	return 0;
+}
+
 static int fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
 		      struct msg_job *job)
 {
 	struct estimate eta = { 0 };
-	int64_t until_ms = 0;
-	struct place place;
 	int rc = 0;
 
-	if (r->state == JOB_RUNNING) {
+	if (r->state == JOB_RUNNING)
 		job->has_eta_ms = estimate_running(&q->pace, now_ms, r->started_at_ms, &eta);
-	} else if (r->state == JOB_READY || r->state == JOB_SCHEDULED) {
-		rc = place_held_until(t, q, now_ms, &until_ms);
-		/* Whoever was in line before comes back to the same place. */
-		if (rc == 0 && r->tag != 0)
-			rc = place_of_job(t, q, &job->id, r, &place);
-		else
-			place = place_of_scheduled(q, r);
-		if (rc < 0)
-			return rc;
-		if (r->state == JOB_SCHEDULED && until_ms < r->run_at_ms)
-			until_ms = r->run_at_ms;
-		job->has_position = r->state == JOB_READY;
-		job->position = place.most;
-		job->has_eta_ms = place_eta(q, now_ms, &place, until_ms, &eta);
-	}
+	else if (r->state == JOB_READY || r->state == JOB_SCHEDULED)
+		rc = fill_line(t, q, now_ms, r, job, &eta);
 	job->eta_ms = (struct msg_eta){ .has_low = true, .low = eta.low_ms, .has_high = true, .high = eta.high_ms };
-	return 0;
+	return rc;
 }
 
 /* ---- jobs ---- */

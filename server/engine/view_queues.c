@@ -6,6 +6,7 @@
 #include "proto/base/clean.h"
 #include "server/engine/filter.h"
 #include "server/engine/terms.h"
+#include "server/flow/estimate.h"
 #include "server/store/keys.h"
 
 static struct msg_counts counts_of(const int64_t counts[JOB_STATES])
@@ -93,6 +94,12 @@ static struct msg_backoff backoff_of(const struct queue_record *q)
 	};
 }
 
+void view_run_time(const struct run_mix *mix, bool *ret_known, struct msg_run_time *ret)
+{
+	*ret = (struct msg_run_time){ .has_mean = true, .has_spread = true };
+	*ret_known = run_mix_tell(mix, &ret->mean, &ret->spread);
+}
+
 /* What its record says. */
 static struct msg_queue queue_of(const struct queue_record *q)
 {
@@ -135,9 +142,12 @@ static struct msg_queue queue_of(const struct queue_record *q)
 static int fill_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct group_weight *weights,
 		      size_t cap, struct msg_queue *ret)
 {
+	/* However long ago that was: there is nothing to weigh it against. */
+	struct run_mix runs = { q->pace.run_ms > 0, q->pace.run_ms, q->pace.spread_ms };
 	int rc;
 
 	*ret = queue_of(q);
+	view_run_time(&runs, &ret->has_run_ms, &ret->run_ms);
 	ret->has_weights = true;
 	ret->weights = weights;
 	rc = read_weights(t, number, weights, cap, &ret->weights_count);

@@ -8,6 +8,7 @@
 #include "server/engine/settings.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
+#include "server/net/prescale.h"
 #include "server/net/session.h"
 
 #define BIT(state) (1u << (state))
@@ -160,6 +161,8 @@ static int check_own(struct slice queue, struct error_info *info)
 static void submit_queue(struct request *req, struct command_queue *cmd, enum queue_action action)
 {
 	cmd->action = action;
+	/* Its jobs may count for another limit now, or be given out again. */
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_QUEUE, cmd);
 }
 
@@ -231,6 +234,7 @@ int changes_limit_set(struct request *req, struct error_info *info)
 	if (!cmd)
 		return no_memory(info);
 	*cmd = (struct command_limit){ .action = LIMIT_SET, .set = *params };
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_LIMIT, cmd);
 	return 0;
 }
@@ -243,6 +247,7 @@ int changes_limit_delete(struct request *req, struct error_info *info)
 	if (!cmd)
 		return no_memory(info);
 	*cmd = (struct command_limit){ .action = LIMIT_DELETE, .set = { .has_limit = true, .limit = params->limit } };
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_LIMIT, cmd);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "server/net/changes.h"
 #include "server/net/commands.h"
 #include "server/net/net_priv.h"
+#include "server/net/prescale.h"
 #include "server/net/reads.h"
 #include "server/net/registry.h"
 #include "server/net/session.h"
@@ -63,19 +64,25 @@ static int handle_hello(struct request *req, struct error_info *info)
 		.has_now_ms = true,
 		.now_ms = clock_wall_ms(),
 	};
+	struct session *s = req->session;
 	enum role role;
 	int rc;
 
-	if (req->session->greeted)
+	if (s->greeted)
 		return error_set(info, ERR_BAD_REQUEST, NULL, "session.hello was said already");
 	rc = decide_role(hello, &role, info);
 	if (rc < 0)
 		return rc;
-	if (hello->has_worker && registry_add(req->net->registry, req->session, hello) < 0)
+	if (hello->has_worker && registry_add(req->net->registry, s, hello) < 0)
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
-	session_greet(req->session, role, hello->has_subscribe && hello->subscribe);
+	session_greet(s, role, hello->has_subscribe && hello->subscribe);
 	result.role = (int)role;
+	/* What it is told comes after the answer, with which the request is over. */
+	session_hold(s);
 	request_answer(req, &MSG_hello_result, &result);
+	if (s->worker && s->subscribed)
+		prescale_greet(s->net->prescale, s);
+	session_drop(s);
 	return 0;
 }
 

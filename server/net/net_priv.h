@@ -16,6 +16,7 @@
 
 struct listener;
 struct notices;
+struct prescale;
 struct registry;
 struct session;
 struct upkeep;
@@ -48,6 +49,7 @@ struct net {
 	struct waits *waits;
 	struct notices *notices;
 	struct registry *registry;
+	struct prescale *prescale;
 	struct uploads *uploads;
 	struct upkeep *upkeep;
 	uint8_t room[NET_ROOM]; /* what a read fills; empty between callbacks */

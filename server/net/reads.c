@@ -448,6 +448,8 @@ static int fill_signals(struct store_txn *t, struct msg_server_stats_result *ret
 	ret->has_backlog_ms = ret->has_wanted_concurrency = true;
 	ret->backlog_ms = s.backlog_ms;
 	ret->wanted_concurrency = s.wanted_concurrency;
+	ret->has_run_ms = s.has_run_ms;
+	ret->run_ms = s.run_ms;
 	return 0;
 }
 

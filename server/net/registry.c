@@ -229,6 +229,13 @@ int registry_list(struct request *req, struct error_info *info)
 	return 0;
 }
 
+/* The loop alone changes the lists, and in_hand is not shown. */
+void registry_visit(struct registry *r, registry_visit_cb cb, void *user)
+{
+	FOR_EACH_WORKER(r, w)
+	cb(w->session, &w->told, user);
+}
+
 struct registry_totals registry_totals(struct registry *r)
 {
 	struct registry_totals totals = { .workers = (int64_t)atomic_load(&r->count) };

@@ -15,6 +15,7 @@
 
 struct error_info;
 struct msg_hello;
+struct msg_worker_session;
 struct net;
 struct registry;
 struct request;
@@ -33,6 +34,10 @@ int registry_add(struct registry *r, struct session *s, const struct msg_hello *
 void registry_remove(struct registry *r, struct session *s);
 /* One more or one less of its leases waits for jobs; of any session. */
 void registry_waits(struct session *s, int by);
+
+/* Goes through all workers. cb must not add or remove any; told is good during it. */
+typedef void (*registry_visit_cb)(struct session *s, const struct msg_worker_session *told, void *user);
+void registry_visit(struct registry *r, registry_visit_cb cb, void *user);
 
 /* Over all workers. */
 struct registry_totals {

@@ -289,6 +289,11 @@ enum MHD_Result api_handle(struct request *req)
 	return req->resume_cb(req);
 }
 
+void api_visited(struct api *api)
+{
+	stats_add(api->stats, STAT_CONNECTIONS);
+}
+
 void api_done(struct request *req)
 {
 	/* Here, not where it is resumed: libmicrohttpd may find the connection closed first and not run the request. */

@@ -44,6 +44,9 @@ struct api {
  * handler is to return. */
 enum MHD_Result api_handle(struct request *req);
 
+/* A new connection has come with a request that is not about the counts. */
+void api_visited(struct api *api);
+
 /* Gives back what the request holds; at its end, whatever that was. */
 void api_done(struct request *req);
 

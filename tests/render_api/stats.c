@@ -33,11 +33,12 @@ struct stats {
 };
 
 static const char *const stat_names[STATS] = {
-	[STAT_SUBMITS] = "submits",	[STAT_PAID] = "paid",		[STAT_REPLAYS] = "replays",
-	[STAT_RENDERS] = "renders",	[STAT_POLLS] = "polls",		[STAT_POLL_FAILURES] = "poll_failures",
-	[STAT_FETCHES] = "fetches",	[STAT_THROTTLED] = "throttled", [STAT_REFUSED] = "refused",
-	[STAT_FAILED] = "failed",	[STAT_CANCELLED] = "cancelled", [STAT_WASTED] = "wasted",
-	[STAT_ABANDONED] = "abandoned", [STAT_HOOKS] = "hooks",		[STAT_HOOK_FAILURES] = "hook_failures",
+	[STAT_SUBMITS] = "submits",	    [STAT_PAID] = "paid",	    [STAT_REPLAYS] = "replays",
+	[STAT_RENDERS] = "renders",	    [STAT_POLLS] = "polls",	    [STAT_POLL_FAILURES] = "poll_failures",
+	[STAT_FETCHES] = "fetches",	    [STAT_THROTTLED] = "throttled", [STAT_REFUSED] = "refused",
+	[STAT_FAILED] = "failed",	    [STAT_CANCELLED] = "cancelled", [STAT_WASTED] = "wasted",
+	[STAT_ABANDONED] = "abandoned",	    [STAT_HOOKS] = "hooks",	    [STAT_HOOK_FAILURES] = "hook_failures",
+	[STAT_CONNECTIONS] = "connections",
 };
 
 static const char *const door_names[DOORS] = {

@@ -28,6 +28,7 @@ enum stat {
 	STAT_ABANDONED,	    /* callers that left while they waited */
 	STAT_HOOKS,	    /* webhooks delivered */
 	STAT_HOOK_FAILURES, /* webhooks given up */
+	STAT_CONNECTIONS,   /* opened for anything but to ask for these counts */
 	STATS
 };
 

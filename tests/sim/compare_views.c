@@ -112,6 +112,7 @@ static struct msg_job expect_job(struct sim *s, const struct model_job *j, const
 			job.position = got->position;
 	}
 	job.has_eta_ms = model_eta(s->model, j, job.position, false, &got->eta_ms, &job.eta_ms);
+	job.has_waiting_for = model_waiting_for(s->model, j, &job.waiting_for);
 	job.has_link = !j->link_revoked;
 	job.link = j->link_known ? slice_str(j->link) : got->link;
 	return job;

@@ -379,7 +379,7 @@ static void draw_complete(struct sim *s, struct params *p)
 
 static void draw_fail(struct sim *s, struct params *p)
 {
-	static const int64_t after[] = { 0, 1, 900, 5000, 3600000 };
+	static const int64_t after[] = { 0, 1, 900, 5000, 3600000, 90000000 };
 	struct msg_job_fail *f = &p->fail;
 
 	*f = (struct msg_job_fail){ .has_id = true, .has_lease = true, .has_kind = true, .has_message = true };

@@ -243,6 +243,9 @@ void model_failed(struct model *m, struct model_job *job, int kind, struct slice
 {
 	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
 
+	/* More is not believed. */
+	if (retry_after_ms > (throttled ? 600000 : 86400000))
+		retry_after_ms = throttled ? 600000 : 86400000;
 	job->error_kind = kind;
 	job->error_at_ms = m->now_ms;
 	job->error_message = message;

@@ -259,6 +259,8 @@ int64_t model_last_position(const struct model *m, const struct model_job *job);
  * to guess from. Of each end got is taken over where it is the expected one but for what arithmetic leaves open. */
 bool model_eta(const struct model *m, const struct model_job *job, int64_t position, bool fresh,
 	       const struct msg_eta *got, struct msg_eta *ret);
+/* What keeps a job from beginning besides its turn; false for nothing. */
+bool model_waiting_for(const struct model *m, const struct model_job *job, struct msg_waiting *ret);
 /* −1 where there is none. */
 int model_find_limit(const struct model *m, struct slice name);
 /* Everything about a limit, as limit.get tells it; good until the next call. */

@@ -56,6 +56,10 @@ void model_limit_command(struct model *m, const struct asked *asked, struct expe
 struct model_job *model_first_ready(struct model *m, int queue);
 int64_t model_attempt_timeout_ms(const struct model *m, const struct model_job *job);
 struct model_backoff model_backoff_of(const struct model *m, const struct model_job *job, int queue);
+/* What a queue's attempts count where several queues are told of; and what is told of sums of what counts. False where
+ * nothing is known. */
+double model_weight(const struct model *m, int queue);
+bool model_run_time(double weight, double run, double spread, struct msg_run_time *ret);
 void model_pace_began(struct model *m, int queue);
 void model_pace_done(struct model *m, int queue);
 void model_pace_succeeded(struct model *m, int queue, int64_t run_ms);

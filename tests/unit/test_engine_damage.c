@@ -176,6 +176,57 @@ static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **st
 }
 
 /* Both of its entries are met, one after the other: it is taken out of the counts once. */
+/* By so long from now. */
+static void extend(const struct msg_leased_job *job, int64_t lease_ms)
+{
+	struct msg_extend_item item = { .has_id = true, .id = job->id, .has_lease = true, .lease = job->lease };
+	struct msg_job_extend extend = {
+		.has_leases = true, .leases = &item, .leases_count = 1, .has_lease_ms = true, .lease_ms = lease_ms
+	};
+
+	rig_run(&rig, COMMAND_EXTEND, &extend);
+	assert_int_equal(rig.code, 0);
+}
+
+/* Nobody will ever tell how the call ended that was to say whether the API is back: another one may. */
+static void a_probe_that_is_set_aside_is_followed_by_another(void **state)
+{
+	struct msg_leased_job job, probe;
+	struct uuid id;
+
+	(void)state;
+	rig_limit_set(&rig, "api",
+		      (struct msg_limit_set){ .has_breaker = true,
+					      .breaker = { .has_min_calls = true,
+							   .min_calls = 1,
+							   .has_failure_ratio = true,
+							   .failure_ratio = 1,
+							   .has_open_ms = true,
+							   .open_ms = 1000 } });
+	rig_queue_limit(&rig, "q", "api");
+	rig_queue_limit(&rig, "other", "api");
+	id = rig_put(&rig, "q", "fails");
+	assert_true(rig_lease(&rig, "q", &job));
+	/* Something else goes on all the while. */
+	rig_put(&rig, "other", "long");
+	assert_true(rig_lease(&rig, "other", &probe));
+	rig_fail(&rig, &id, &job.lease, FAIL_REJECTED, 0);
+	id = rig_put(&rig, "q", "breaks");
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_fail(&rig, &id, &job.lease, FAIL_UNAVAILABLE, 3600000);
+	rig_pass(&rig, 1000);
+	id = rig_put(&rig, "q", "damaged");
+	expect_leased("damaged");
+	rig_put(&rig, "q", "sound");
+	assert_false(rig_lease(&rig, "q", &job));
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	extend(&probe, 86400000);
+	rig_pass(&rig, 30000);
+	assert_true(reported(&id));
+	assert_int_equal(rig_limit(&rig, "api")->now.in_flight, 1);
+	expect_leased("sound");
+}
+
 static void a_damaged_record_is_counted_out_once(void **state)
 {
 	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .has_payload = true };
@@ -525,6 +576,7 @@ int main(void)
 		T(entries_of_no_shape_hold_up_nobody),
 		T(a_damaged_record_is_set_aside),
 		T(a_damaged_record_of_a_running_job_is_set_aside_in_its_time),
+		T(a_probe_that_is_set_aside_is_followed_by_another),
 		T(a_damaged_record_is_counted_out_once),
 		T(a_record_that_reads_well_again_stays_set_aside),
 		T(what_is_left_of_a_lost_record_can_be_erased),

@@ -126,6 +126,51 @@ static void test_everything_given(void **state)
 	assert_int_equal(u->error.cap_ms, 60000);
 }
 
+#define WITH_KEY "submit: { path: /x, idempotency: header:K }, result: { from: body }"
+#define WARM(words) \
+	"queues: { q: u }\nupstreams:\n  u: { base_url: http://x.example, mode: sync, " WITH_KEY words " }\n"
+
+static void test_warm(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *method;
+		const char *path;
+		int64_t ahead_ms;
+	} rows[] = {
+		{ WARM(""), "HEAD", "/", 5000 },
+		{ WARM(", warm: none"), NULL, NULL, 0 },
+		{ WARM(", warm: { method: OPTIONS }"), "OPTIONS", "/", 5000 },
+		{ WARM(", warm: { method: GET, path: /health, ahead: 30s }"), "GET", "/health", 30000 },
+		/* Submits that take a connection of their own have no use for open ones. */
+		{ "queues: { q: u }\nupstreams:\n  u: { base_url: http://x.example, mode: sync, submit: { path: /x } "
+		  "}\n",
+		  NULL, NULL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(worker_config_freep) struct worker_config *c = good(rows[i].text);
+		const struct upstream_warm *w = &c->upstreams[0].warm;
+
+		if (!rows[i].method) {
+			assert_null(w->method);
+			continue;
+		}
+		assert_string_equal(w->method, rows[i].method);
+		assert_string_equal(w->path, rows[i].path);
+		assert_int_equal(w->ahead_ms, rows[i].ahead_ms);
+	}
+	assert_bad(WARM(", warm: some"), 3, "upstreams.u.warm", "neither none nor");
+	assert_bad(WARM(", warm: { method: POST }"), 3, "upstreams.u.warm.method", "none of HEAD, OPTIONS and GET");
+	assert_bad(WARM(", warm: { path: health }"), 3, "upstreams.u.warm.path", "begin with a slash");
+	assert_bad(WARM(", warm: { path: \"/{job.id}\" }"), 3, "upstreams.u.warm.path", "placeholder");
+	assert_bad(WARM(", warm: { ahead: soon }"), 3, "upstreams.u.warm.ahead", "duration");
+	assert_bad(WARM(", warm: { ahead: 31s }"), 3, "upstreams.u.warm.ahead", "more than 30s");
+	assert_bad(WARM(", warm: { when: 31s }"), 3, "upstreams.u.warm.when", "no such key");
+	assert_bad(SYNC "    warm: { path: /x }\n", 7, "upstreams.up.warm", "of no use without submit.idempotency");
+}
+
 static void test_unknown_keys(void **state)
 {
 	(void)state;
@@ -236,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything_given),
+		cmocka_unit_test(test_warm),
 		cmocka_unit_test(test_unknown_keys),
 		cmocka_unit_test(test_wrong_kinds_of_values),
 		cmocka_unit_test(test_not_yaml),
