@@ -13,10 +13,11 @@
 
 #include "proto/base/clean.h"
 
-const struct calls_shape calls_by_sync = { .mode = "sync" };
+const struct calls_shape calls_by_sync = { .mode = "sync", .submit = ", on_unknown: retry" };
 const struct calls_shape calls_by_sync_url = {
 	.mode = "sync",
 	.path = "/sync/json",
+	.submit = ", on_unknown: retry",
 	.result = "from: pointer, media: /output/0, preview: /poster",
 };
 const struct calls_shape calls_by_poll = { .mode = "poll" };

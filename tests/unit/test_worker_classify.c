@@ -151,7 +151,7 @@ static struct verdict report(const struct upstream_error *e, const char *body)
 	json_t *root = json_loads(body, 0, NULL);
 	struct verdict v;
 
-	classify_report(e, root, "it failed", &v);
+	classify_report(e, root, NULL, "it failed", &v);
 	json_decref(root);
 	return v;
 }

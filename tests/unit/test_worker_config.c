@@ -210,11 +210,7 @@ static void test_what_comes_later_is_refused_by_name(void **state)
 {
 	(void)state;
 	assert_bad(HEAD "    mode: webhook\n", 5, "upstreams.up.mode", "not supported by this version");
-	assert_bad(SYNC "    auth: { kind: jwt_hs256 }\n", 7, "upstreams.up.auth.kind", "not supported");
-	assert_bad(SYNC "    cancel: { method: DELETE }\n", 7, "upstreams.up.cancel", "not supported");
 	assert_bad(SYNC "    webhook_in: { verify: none }\n", 7, "upstreams.up.webhook_in", "not supported");
-	assert_bad(HEAD "    mode: sync\n    submit: { path: /x, on_unknown: lookup }\n", 6,
-		   "upstreams.up.submit.on_unknown", "not supported");
 }
 
 static void test_formatting(void **state)
