@@ -245,6 +245,15 @@ static enum raincheck_failure kind_of_status(const struct upstream_error *e, lon
 	return status == 408 || status == 504 ? RAINCHECK_FAIL_TIMEOUT : RAINCHECK_FAIL_UNAVAILABLE;
 }
 
+/* " (CODE)" behind the words; nothing for the code that means "no error". */
+static void append_code(struct verdict *v, const char *code)
+{
+	size_t used = strlen(v->message);
+
+	if (code[0] && strcmp(code, "0") != 0)
+		snprintf(v->message + used, sizeof(v->message) - used, " (%s)", code);
+}
+
 static void set_details(const struct upstream_error *e, const char *code, struct verdict *v)
 {
 	v->code_listed = words_have(&e->retry_codes, code);
@@ -258,8 +267,9 @@ void classify_status(const struct upstream_error *e, long status, const struct r
 
 	words_of_error(e, body, words);
 	code_of_error(e, body, h->code, code);
-	verdict_set(ret, kind_of_status(e, status, code), "%s was answered with HTTP %ld%s%s%s%s%s", what, status,
-		    words[0] ? ": " : "", words, code[0] ? " (" : "", code, code[0] ? ")" : "");
+	verdict_set(ret, kind_of_status(e, status, code), "%s was answered with HTTP %ld%s%s", what, status,
+		    words[0] ? ": " : "", words);
+	append_code(ret, code);
 	set_details(e, code, ret);
 	if (ret->kind != RAINCHECK_FAIL_REJECTED)
 		ret->retry_after_ms = classify_retry_after(e, h, now_ms);
@@ -279,7 +289,7 @@ void classify_report(const struct upstream_error *e, json_t *body, const char *h
 		kind = RAINCHECK_FAIL_THROTTLED;
 	else if (words_have(&e->retry_codes, code))
 		kind = RAINCHECK_FAIL_UNAVAILABLE;
-	verdict_set(ret, kind, "%s%s%s%s%s%s", what, words[0] ? ": " : "", words, code[0] ? " (" : "", code,
-		    code[0] ? ")" : "");
+	verdict_set(ret, kind, "%s%s%s", what, words[0] ? ": " : "", words);
+	append_code(ret, code);
 	set_details(e, code, ret);
 }

@@ -143,6 +143,14 @@ static void render_fail(struct render *r, int http, const char *code, const char
 
 /* --- the work ----------------------------------------------------------------------------------------------------- */
 
+void renders__go_on(struct render *r)
+{
+	r->held = false;
+	r->refs++;
+	r->owner->task_count++;
+	pool_add(r->owner->pool, &r->task, r->work_ms, false);
+}
+
 static void after_still(struct render *r, int rc)
 {
 	if (rc < 0) {
@@ -151,9 +159,9 @@ static void after_still(struct render *r, int rc)
 	}
 	r->has_still = true;
 	renders__move(r, RENDER_RUNNING);
-	r->refs++;
-	r->owner->task_count++;
-	pool_add(r->owner->pool, &r->task, r->work_ms, false);
+	r->held = r->in->behave.hold;
+	if (!r->held)
+		renders__go_on(r);
 }
 
 static void after_video(struct render *r, int rc)
