@@ -244,8 +244,7 @@ static void send_submit(struct call *c)
 	if (u->mode == UPSTREAM_SYNC && u->result.from == RESULT_BODY)
 		rc = call__fetch_request(c, c->request, what, true, patience, status_is_ok, result_cb);
 	else
-		rc = call__exchange(c, c->request, patience, ANSWER_MAX, u->submit.idempotency == IDEMPOTENCY_NONE,
-				    answered);
+		rc = call__exchange(c, c->request, patience, ANSWER_MAX, upstream_submits_once(u), answered);
 	if (rc < 0)
 		call__fail_code(c, rc, what);
 	else

@@ -512,6 +512,11 @@ void upstream_done(struct upstream *u)
 	*u = (struct upstream){ 0 };
 }
 
+bool upstream_submits_once(const struct upstream *u)
+{
+	return u->submit.idempotency == IDEMPOTENCY_NONE || u->submit.on_unknown != ON_UNKNOWN_RETRY;
+}
+
 bool upstream_may_fetch(const struct upstream *u, const struct origin *origin)
 {
 	if (origin_equal(&u->origin, origin))

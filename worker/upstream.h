@@ -190,6 +190,9 @@ void upstream_done(struct upstream *u);
 /* Whether a result may be fetched from there: base_url's own origin, or a host allowed. */
 bool upstream_may_fetch(const struct upstream *u, const struct origin *origin);
 
+/* Whether a submit must not go out a second time by itself, as on a connection that turns out to be dead. */
+bool upstream_submits_once(const struct upstream *u);
+
 bool words_have(const struct words *words, const char *word);
 
 #endif

@@ -4,8 +4,8 @@
  *   POST   /sync/json         200 {"output":[url],"poster":url}, when it is made
  *   POST   /v1/renders        201 {"id","status":"PENDING","urls":{"get","cancel","result"}}; "webhook" in the body
  *                             is called with the status when the render has ended
- *   GET    /v1/renders/ID     {"id","status","progress","output":[url],"poster":url,"failure","failureCode"};
- *                             the last four only when there is something to say
+ *   GET    /v1/renders/ID     {"id","status","progress","position","output":[url],"poster":url,"failure",
+ *                             "failureCode"}; the last five only when there is something to say
  *   DELETE /v1/renders/ID     cancels; answers the status
  *   GET    /v1/results/ID     the video itself; 404 until it is there
  *   GET    /v1/outputs/ID     what /sync/json answers; 404 until it is there

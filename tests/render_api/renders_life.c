@@ -55,6 +55,21 @@ static double progress(const struct render *r)
 	return done > 0.95 ? 0.95 : done;
 }
 
+/* How many of those that are not done came before it. */
+static json_int_t position(const struct render *r)
+{
+	const struct render *one;
+	json_int_t n = 0;
+
+	TAILQ_FOREACH(one, &r->owner->live, link)
+	{
+		if (one == r)
+			break;
+		n++;
+	}
+	return n;
+}
+
 json_t *renders__status(const struct render *r)
 {
 	const struct renders_config *config = &r->owner->config;
@@ -68,6 +83,8 @@ json_t *renders__status(const struct render *r)
 				    json_pack("[o]", output_of(config->clips, config->base_url, r->id, r->in)));
 	if (r->has_still)
 		json_object_set_new(status, "poster", json_sprintf("%s/files/%s.jpg", config->base_url, r->id));
+	if (!renders__is_final(r))
+		json_object_set_new(status, "position", json_integer(position(r)));
 	if (r->state == RENDER_FAILED) {
 		json_object_set_new(status, "failure", json_string(r->failure.message));
 		json_object_set_new(status, "failureCode", json_string(r->failure.code));
