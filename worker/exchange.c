@@ -85,8 +85,10 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return EXCHANGE_FAILED;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		/* Also what it says of an answer that is not HTTP. */
+		return sent ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
 	case CURLE_OPERATION_TIMEDOUT:
 		return sent ? EXCHANGE_SILENT : EXCHANGE_NOT_CONNECTED;
 	default:
