@@ -42,6 +42,16 @@ static void append_name(struct buf *out, const char *key, const char *name)
 	buf_append_str(out, "\"");
 }
 
+/* What a payload says of its type must not begin a line of its own. */
+static int check_type(const struct upstream_part *p, const char *type, struct error_info *info)
+{
+	for (const char *c = type; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return error_set(info, ERR_BAD_REQUEST, p->name,
+					 "the type of the file of the part \"%s\" holds control characters", p->name);
+	return 0;
+}
+
 static void append_head(struct buf *out, const struct boundary *b, const struct upstream_part *p, const char *type)
 {
 	buf_printf(out, "--%s\r\nContent-Disposition: form-data", b->text);
@@ -95,10 +105,13 @@ static int parse_file(const struct upstream_part *p, const char *text, struct da
 }
 
 static int append_payload(struct buf *out, const struct boundary *b, const struct upstream_part *p,
-			  const struct template_values *v, const char *content_type)
+			  const struct template_values *v, const char *content_type, struct error_info *info)
 {
 	const char *type = p->type ? p->type : content_type ? content_type : "application/octet-stream";
+	int rc = check_type(p, type, info);
 
+	if (rc < 0)
+		return rc;
 	append_head(out, b, p, type);
 	if (v->mask_secrets)
 		buf_printf(out, "(%zu bytes)", v->payload.size);
@@ -111,14 +124,20 @@ static int append_file(struct buf *out, const struct boundary *b, const struct u
 		       bool masked, struct error_info *info)
 {
 	struct data_url *data = NULL;
+	const char *type;
 	int rc = parse_file(p, text, &data, info);
 
 	if (rc < 0)
 		return rc;
-	append_head(out, b, p, p->type ? p->type : data_url_type(data));
-	append_data(out, data, masked);
+	type = p->type ? p->type : data_url_type(data);
+	rc = check_type(p, type, info);
+	if (rc == 0) {
+		append_head(out, b, p, type);
+		append_data(out, data, masked);
+		rc = buf_append_str(out, "\r\n");
+	}
 	data_url_free(data);
-	return buf_append_str(out, "\r\n");
+	return rc;
 }
 
 static int append_part(struct buf *out, const struct boundary *b, const struct upstream_part *p,
@@ -130,7 +149,7 @@ static int append_part(struct buf *out, const struct boundary *b, const struct u
 
 	buf_init(&text, VALUE_MAX);
 	if (p->file && strcmp(p->file, "{payload}") == 0)
-		return append_payload(out, b, p, v, content_type);
+		return append_payload(out, b, p, v, content_type, info);
 	rc = template_fill(slice_str(p->value ? p->value : p->file), v, TEMPLATE_TEXT, &text, &missing);
 	if (rc == ERR_NOT_FOUND && p->optional)
 		return 0;
