@@ -21,7 +21,7 @@
 struct raw_server {
 	int listener;
 	unsigned port;
-	int keep_body;
+	enum raw_reading reading;
 	void (*serve)(const struct raw_request *r);
 	void *user;
 	pthread_t thread;
@@ -96,10 +96,10 @@ static void *serve_thread(void *user)
 {
 	struct served *one = user;
 	struct raw_server *s = one->server;
-	char head[HEAD_MAX];
+	char head[HEAD_MAX] = "";
 
-	if (read_head(one->request.fd, head)) {
-		if (!s->keep_body)
+	if (s->reading == RAW_NOTHING || read_head(one->request.fd, head)) {
+		if (s->reading == RAW_WHOLE)
 			skip_body(one->request.fd, head);
 		one->request.head = head;
 		s->serve(&one->request);
@@ -137,14 +137,14 @@ static void *accept_thread(void *user)
 	return NULL;
 }
 
-struct raw_server *raw_server_start(void (*serve)(const struct raw_request *r), void *user, int keep_body)
+struct raw_server *raw_server_start(void (*serve)(const struct raw_request *r), void *user, enum raw_reading reading)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct raw_server *s = calloc(1, sizeof(*s));
 	socklen_t size = sizeof(address);
 
 	assert_non_null(s);
-	*s = (struct raw_server){ .serve = serve, .user = user, .keep_body = keep_body };
+	*s = (struct raw_server){ .serve = serve, .user = user, .reading = reading };
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->ended, NULL);
 	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

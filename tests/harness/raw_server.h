@@ -10,15 +10,17 @@
 
 struct raw_request {
 	int fd;			 /* to answer on; closed afterwards */
-	const char *head;	 /* up to the empty line; a body was read and thrown away unless keep_body */
+	const char *head;	 /* up to the empty line; "" where nothing is read */
 	struct sockaddr_in peer; /* who asks */
 	void *user;
 };
 
 struct raw_server;
 
-/* keep_body: what follows the head is left to be read from fd. */
-struct raw_server *raw_server_start(void (*serve)(const struct raw_request *r), void *user, int keep_body);
+/* How much of the request is read before serve is called: a body that is read is thrown away. */
+enum raw_reading { RAW_NOTHING, RAW_HEAD, RAW_WHOLE };
+
+struct raw_server *raw_server_start(void (*serve)(const struct raw_request *r), void *user, enum raw_reading reading);
 unsigned raw_server_port(const struct raw_server *s);
 /* Serving threads are expected to end by themselves once their peers are gone. */
 void raw_server_stop(struct raw_server *s);

@@ -3,8 +3,11 @@
  *
  *   POST /STAGE/FAULT/submit ──▶ {"id"}    GET /STAGE/FAULT/poll ──▶ {"status","output"}    GET /STAGE/FAULT/file
  */
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -154,7 +157,7 @@ static int setup(void **state)
 {
 	(void)state;
 	calls_open(&calls);
-	server = raw_server_start(serve, NULL, 0);
+	server = raw_server_start(serve, NULL, RAW_WHOLE);
 	return 0;
 }
 
@@ -285,7 +288,7 @@ static void a_refused_connection_is_told(void **state)
 	snprintf(base, sizeof(base), "http://127.0.0.1:%u", raw_server_port(server));
 	raw_server_stop(server);
 	expect_unreachable(base, "connect");
-	server = raw_server_start(serve, NULL, 0);
+	server = raw_server_start(serve, NULL, RAW_WHOLE);
 }
 
 static void a_name_that_is_nowhere_is_told(void **state)
@@ -303,6 +306,73 @@ static void a_peer_that_speaks_no_tls_is_told(void **state)
 	expect_unreachable(base, "");
 }
 
+/* ---- a certificate that nobody vouches for ---- */
+
+struct impostor {
+	gnutls_certificate_credentials_t credentials;
+	gnutls_x509_privkey_t key;
+	gnutls_x509_crt_t certificate;
+	atomic_int connections;
+	atomic_int told; /* got something to read */
+};
+
+static void sign_oneself(struct impostor *i)
+{
+	time_t now = time(NULL);
+
+	assert_int_equal(gnutls_x509_privkey_init(&i->key), 0);
+	assert_int_equal(gnutls_x509_privkey_generate(i->key, GNUTLS_PK_ECDSA,
+						      GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+			 0);
+	assert_int_equal(gnutls_x509_crt_init(&i->certificate), 0);
+	gnutls_x509_crt_set_version(i->certificate, 3);
+	gnutls_x509_crt_set_serial(i->certificate, "\1", 1);
+	gnutls_x509_crt_set_activation_time(i->certificate, now - 3600);
+	gnutls_x509_crt_set_expiration_time(i->certificate, now + 3600);
+	gnutls_x509_crt_set_key(i->certificate, i->key);
+	gnutls_x509_crt_set_subject_alt_name(i->certificate, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET);
+	assert_int_equal(gnutls_x509_crt_sign2(i->certificate, i->certificate, i->key, GNUTLS_DIG_SHA256, 0), 0);
+	assert_int_equal(gnutls_certificate_allocate_credentials(&i->credentials), 0);
+	assert_int_equal(gnutls_certificate_set_x509_key(i->credentials, &i->certificate, 1, i->key), 0);
+}
+
+static void pretend(const struct raw_request *r)
+{
+	struct impostor *i = r->user;
+	gnutls_session_t session;
+	char byte;
+
+	i->connections++;
+	if (gnutls_init(&session, GNUTLS_SERVER) < 0)
+		return;
+	gnutls_set_default_priority(session);
+	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, i->credentials);
+	gnutls_transport_set_int(session, r->fd);
+	if (gnutls_handshake(session) == 0 && gnutls_record_recv(session, &byte, 1) > 0)
+		i->told++;
+	gnutls_deinit(session);
+}
+
+static void a_certificate_that_nobody_vouches_for_is_told(void **state)
+{
+	struct impostor i = { .connections = 0 };
+	struct raw_server *tls;
+	char base[64];
+
+	(void)state;
+	sign_oneself(&i);
+	tls = raw_server_start(pretend, &i, RAW_NOTHING);
+	snprintf(base, sizeof(base), "https://localhost:%u", raw_server_port(tls));
+	expect_unreachable(base, "certificate");
+	process_stop(&calls.stack.worker);
+	raw_server_stop(tls);
+	assert_true(i.connections > 0);
+	assert_int_equal(i.told, 0);
+	gnutls_certificate_free_credentials(i.credentials);
+	gnutls_x509_crt_deinit(i.certificate);
+	gnutls_x509_privkey_deinit(i.key);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -311,6 +381,7 @@ int main(void)
 		T(a_refused_connection_is_told),
 		T(a_name_that_is_nowhere_is_told),
 		T(a_peer_that_speaks_no_tls_is_told),
+		T(a_certificate_that_nobody_vouches_for_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

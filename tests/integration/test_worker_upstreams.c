@@ -403,7 +403,7 @@ static void start_with_proxy(struct proxy *p, struct raw_server **ret_server, co
 	struct calls_shape s = { .base = base, .lines = lines, .is_public = is_public };
 
 	*p = (struct proxy){ .target = (unsigned)strtoul(strrchr(calls.stack.api_url, ':') + 1, NULL, 10) };
-	*ret_server = raw_server_start(pass_on, p, 1);
+	*ret_server = raw_server_start(pass_on, p, RAW_HEAD);
 	snprintf(lines, sizeof(lines),
 		 "    proxy: \"http://ada:{env.TEST_PROXY_PASSWORD}@127.0.0.1:%u\"\n    allow_hosts: [127.0.0.1]\n%s",
 		 raw_server_port(*ret_server), more);
