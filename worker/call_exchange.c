@@ -3,9 +3,21 @@
  */
 #include "call_priv.h"
 
+#include <stdio.h>
+
 #include "exchange.h"
 #include "proto/base/clock.h"
 #include "upstream.h"
+
+/* Beside a body that reports a failure the code may be here. */
+static void take_header_code(struct call *c, const struct answer *a)
+{
+	struct retry_headers headers = { .code = NULL };
+
+	if (a->end == EXCHANGE_ANSWERED)
+		classify_headers(&c->upstream->error, a, &headers);
+	snprintf(c->header_code, sizeof(c->header_code), "%s", headers.code ? headers.code : "");
+}
 
 static void answered_cb(struct exchange *x, const struct answer *a, void *user)
 {
@@ -14,6 +26,7 @@ static void answered_cb(struct exchange *x, const struct answer *a, void *user)
 	(void)x;
 	c->exchange = NULL;
 	c->status = a->status;
+	take_header_code(c, a);
 	c->answered(c, a);
 }
 

@@ -169,7 +169,7 @@ void call__reported(struct call *c, json_t *body, const struct verdict *by_statu
 	if (by_status)
 		v = *by_status;
 	else
-		classify_report(&c->upstream->error, body, NULL, "the API reports that the call failed", &v);
+		classify_report(&c->upstream->error, body, c->header_code, "the API reports that the call failed", &v);
 	checkpoint_give_up(&c->checkpoint);
 	call__fail(c, &v);
 }
@@ -244,8 +244,9 @@ static void take_body(struct call *c, long status, json_t *body, const struct ve
 	}
 	/* "" where there is none: an API may say nothing until it is done, and the lists may name that. */
 	scalar_text(pointer_find(body, c->upstream->poll.state), state, sizeof(state));
-	if (!state[0] && classify_has_listed_code(&c->upstream->error, body, NULL)) {
-		classify_report(&c->upstream->error, body, NULL, "the poll was answered with an error", &senseless);
+	if (!state[0] && classify_has_listed_code(&c->upstream->error, body, c->header_code)) {
+		classify_report(&c->upstream->error, body, c->header_code, "the poll was answered with an error",
+				&senseless);
 		if (senseless.final)
 			call__reported(c, NULL, &senseless);
 		else

@@ -116,6 +116,8 @@ struct call {
 	void (*answered)(struct call *c, const struct answer *a); /* when the exchange is over */
 	struct verdict verdict;					  /* of FORGETTING and FAILING */
 
+	char header_code[64]; /* error.code of the last answer, where a header has it; "": none */
+
 	/* for the log */
 	long status;
 	int64_t bytes;

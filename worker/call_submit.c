@@ -138,7 +138,7 @@ static void senseless(struct call *c, json_t *body, const char *missing)
 	struct verdict v;
 
 	if (body && classify_has_error(&c->upstream->error, body)) {
-		classify_report(&c->upstream->error, body, NULL, "the submit was refused", &v);
+		classify_report(&c->upstream->error, body, c->header_code, "the submit was refused", &v);
 		refused(c, &v);
 		return;
 	}
@@ -161,7 +161,7 @@ static void take_answer(struct call *c, json_t *body)
 			senseless(c, body, "no result");
 		return;
 	}
-	if (classify_has_listed_code(&c->upstream->error, body, NULL)) {
+	if (classify_has_listed_code(&c->upstream->error, body, c->header_code)) {
 		senseless(c, body, "an error");
 		return;
 	}

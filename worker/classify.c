@@ -174,7 +174,7 @@ static void code_of_error(const struct upstream_error *e, json_t *body, const ch
 			  char ret[static CODE_SIZE])
 {
 	ret[0] = '\0';
-	if (e->code_header && header_code)
+	if (e->code_header && header_code && header_code[0])
 		snprintf(ret, CODE_SIZE, "%s", header_code);
 	else if (body && e->code.size > 0)
 		scalar_text(pointer_find(body, e->code), ret, CODE_SIZE);
@@ -242,6 +242,9 @@ static enum raincheck_failure kind_of_status(const struct upstream_error *e, lon
 		return RAINCHECK_FAIL_THROTTLED;
 	if (!retried(e, status) && !words_have(&e->retry_codes, code))
 		return RAINCHECK_FAIL_REJECTED;
+	/* A code made it worth another attempt where the list of statuses does not. */
+	if (e->throttle_http_count == 0 && (status == 425 || status == 429))
+		return RAINCHECK_FAIL_THROTTLED;
 	return status == 408 || status == 504 ? RAINCHECK_FAIL_TIMEOUT : RAINCHECK_FAIL_UNAVAILABLE;
 }
 

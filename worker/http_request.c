@@ -168,11 +168,6 @@ static int add_parts(struct http_request *r, const struct upstream *u, const str
 	char type[MULTIPART_TYPE_SIZE];
 	int rc = multipart_make(&u->submit, values, content_type, type, &r->body, &r->body_size, info);
 
-	/* Without the boundary nobody could read it. */
-	for (size_t i = 0; rc == 0 && i < r->header_count; i++)
-		if (strcasecmp(r->headers[i].name, "Content-Type") == 0)
-			return error_set(info, ERR_BAD_REQUEST, NULL,
-					 "headers holds a Content-Type, which multipart sets");
 	return rc < 0 ? rc : add_header(r, "Content-Type", strdup(type));
 }
 

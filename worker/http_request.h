@@ -1,4 +1,5 @@
-/* http_request.h: one HTTP request, made from an upstream and a job, before anything is sent. Any thread; no state. */
+/* http_request.h: one HTTP request, made from an upstream and a job, before anything is sent. One thread: tokens that
+ * an upstream signs are renewed on the way. */
 #ifndef RAINCHECK_WORKER_HTTP_REQUEST_H
 #define RAINCHECK_WORKER_HTTP_REQUEST_H
 

@@ -71,8 +71,9 @@ static char *encode(const void *data, size_t size)
 
 static char *encode_claims(const struct jwt *j, int64_t now_s)
 {
-	json_t *claims = json_pack("{s:s, s:I, s:I, s:I}", "iss", j->access_key, "iat", (json_int_t)now_s - EARLIER_S,
-				   "nbf", (json_int_t)now_s - EARLIER_S, "exp", (json_int_t)(now_s + j->ttl_ms / 1000));
+	json_int_t from = now_s - EARLIER_S, until = now_s + j->ttl_ms / 1000;
+	json_t *claims =
+		json_pack("{s:s, s:I, s:I, s:I}", "iss", j->access_key, "iat", from, "nbf", from, "exp", until);
 	_cleanup_free_ char *text = claims ? json_dumps(claims, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(claims);

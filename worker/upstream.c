@@ -439,7 +439,7 @@ static int init_way_out(struct check *c, const struct raw_upstream *raw, struct 
 	int rc;
 
 	/* It may hold a password. */
-	rc = check_expand(c, "proxy", raw->proxy, raw->proxy && strchr(raw->proxy, '@'), &u->proxy);
+	rc = check_expand(c, "proxy", raw->proxy, raw->proxy && strpbrk(raw->proxy, "@{"), &u->proxy);
 	for (size_t i = 0; rc == 0 && u->proxy && i < ARRAY_SIZE(schemes); i++)
 		known |= strncmp(u->proxy, schemes[i], strlen(schemes[i])) == 0 && u->proxy[strlen(schemes[i])];
 	if (rc == 0 && (!known || (u->proxy && strpbrk(u->proxy, " \t\r\n"))))
@@ -465,6 +465,9 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 		rc = init_timeouts(c, &raw->timeouts, &u->timeouts);
 	if (rc == 0)
 		rc = upstream__init_submit(c, &raw->submit, u);
+	for (size_t i = 0; rc == 0 && u->submit.part_count > 0 && i < u->header_count; i++)
+		if (strcasecmp(u->headers[i].name, "Content-Type") == 0)
+			return check_fail(c, "headers", "submit.multipart sets it, with its boundary");
 	if (rc == 0 && u->mode == UPSTREAM_POLL)
 		rc = init_poll(c, &raw->poll, u);
 	if (rc == 0)

@@ -3,6 +3,7 @@
  *
  *   POST /STAGE/FAULT/submit ──▶ {"id"}    GET /STAGE/FAULT/poll ──▶ {"status","output"}    GET /STAGE/FAULT/file
  */
+#include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <poll.h>
@@ -51,6 +52,15 @@ static void send_json(int fd, const char *body, long more)
 	raw_send(fd, body);
 }
 
+static unsigned port_of(int fd)
+{
+	struct sockaddr_in address = { .sin_port = 0 };
+	socklen_t size = sizeof(address);
+
+	getsockname(fd, (struct sockaddr *)&address, &size);
+	return ntohs(address.sin_port);
+}
+
 /* What each step answers when nothing goes wrong. */
 static void answer_well(int fd, const char *where, const char *step)
 {
@@ -60,7 +70,7 @@ static void answer_well(int fd, const char *where, const char *step)
 		send_json(fd, "{\"id\":\"x\"}", 0);
 	} else if (strcmp(step, "poll") == 0) {
 		snprintf(body, sizeof(body), "{\"status\":\"DONE\",\"output\":\"http://127.0.0.1:%u%s/file\"}",
-			 raw_server_port(server), where);
+			 port_of(fd), where);
 		send_json(fd, body, 0);
 	} else {
 		raw_send(fd, video);
@@ -169,12 +179,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void start_worker(const char *base)
+static void start_worker(const char *base, const char *timeouts)
 {
 	struct calls_shape s = {
 		.base = base,
 		.top = "slots: 64\nlease: 5s\n",
-		.lines = "    timeouts: { connect: 1s, stall: 1s, attempt: 60s }\n",
+		.lines = timeouts,
 		.path = "\"/{input/stage}/{input/fault}/submit\"",
 		.submit = ", on_unknown: retry",
 		.poll = ", path: \"/{input/stage}/{input/fault}/poll\", ok: [DONE], failed: [FAILED]",
@@ -253,7 +263,7 @@ static void what_goes_wrong_is_told_and_harms_no_other(void **state)
 
 	(void)state;
 	snprintf(base, sizeof(base), "http://127.0.0.1:%u", raw_server_port(server));
-	start_worker(base);
+	start_worker(base, "    timeouts: { connect: 1s, stall: 1s, attempt: 60s }\n");
 	expect_well();
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		put(faults[i].stage, faults[i].fault, ids[i]);
@@ -273,7 +283,7 @@ static void expect_unreachable(const char *base, const char *words)
 {
 	char id[RAINCHECK_ID_SIZE];
 
-	start_worker(base);
+	start_worker(base, "    timeouts: { connect: 40s }\n");
 	put("none", "none", id);
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_UNAVAILABLE, "the submit could not be sent");
 	if (!strstr(calls.job->error->message, words))
@@ -297,13 +307,22 @@ static void a_name_that_is_nowhere_is_told(void **state)
 	expect_unreachable("http://api.invalid", "api.invalid");
 }
 
+static void answer_plainly(const struct raw_request *r)
+{
+	raw_send(r->fd, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+	raw_wait_gone(r->fd);
+}
+
 static void a_peer_that_speaks_no_tls_is_told(void **state)
 {
+	struct raw_server *plain = raw_server_start(answer_plainly, NULL, RAW_NOTHING);
 	char base[64];
 
 	(void)state;
-	snprintf(base, sizeof(base), "https://127.0.0.1:%u", raw_server_port(server));
-	expect_unreachable(base, "");
+	snprintf(base, sizeof(base), "https://127.0.0.1:%u", raw_server_port(plain));
+	expect_unreachable(base, "handshake");
+	process_stop(&calls.stack.worker);
+	raw_server_stop(plain);
 }
 
 /* ---- a certificate that nobody vouches for ---- */

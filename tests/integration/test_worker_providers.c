@@ -267,7 +267,8 @@ static void expect_failure(size_t i, enum raincheck_failure kind, const char *wo
 static void every_provider_brings_its_video(void **state)
 {
 	(void)state;
-	put_all("{\"delay_ms\":60}");
+	/* Long enough for stills that are named too early to be asked for too often. */
+	put_all("{\"delay_ms\":300}");
 	for (size_t i = 0; i < PROVIDERS; i++) {
 		expect_video(i);
 		if (providers[i].previews && !calls_artifact(&calls, "preview"))

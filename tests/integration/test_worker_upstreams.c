@@ -3,6 +3,7 @@
  */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -326,7 +327,8 @@ struct proxy {
 	unsigned target; /* port */
 	atomic_int passed;
 	atomic_int refused;
-	char authorization[128]; /* of the last; read after the server is stopped */
+	pthread_mutex_t lock; /* of the next two: of the last; read after the server is stopped */
+	char authorization[128];
 	struct in_addr peer;
 };
 
@@ -379,8 +381,10 @@ static void pass_on(const struct raw_request *r)
 	char line[2048];
 	int fd;
 
+	pthread_mutex_lock(&p->lock);
 	p->peer = r->peer.sin_addr;
 	note_authorization(p, r->head);
+	pthread_mutex_unlock(&p->lock);
 	if (strncmp(r->head, "CONNECT ", 8) == 0) {
 		p->refused++;
 		raw_send(r->fd, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
@@ -403,6 +407,7 @@ static void start_with_proxy(struct proxy *p, struct raw_server **ret_server, co
 	struct calls_shape s = { .base = base, .lines = lines, .is_public = is_public };
 
 	*p = (struct proxy){ .target = (unsigned)strtoul(strrchr(calls.stack.api_url, ':') + 1, NULL, 10) };
+	pthread_mutex_init(&p->lock, NULL);
 	*ret_server = raw_server_start(pass_on, p, RAW_HEAD);
 	snprintf(lines, sizeof(lines),
 		 "    proxy: \"http://ada:{env.TEST_PROXY_PASSWORD}@127.0.0.1:%u\"\n    allow_hosts: [127.0.0.1]\n%s",

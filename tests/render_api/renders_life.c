@@ -58,15 +58,10 @@ static double progress(const struct render *r)
 /* How many of those that are not done came before it. */
 static json_int_t position(const struct render *r)
 {
-	const struct render *one;
 	json_int_t n = 0;
 
-	TAILQ_FOREACH(one, &r->owner->live, link)
-	{
-		if (one == r)
-			break;
+	for (const struct render *one = TAILQ_FIRST(&r->owner->live); one != r; one = TAILQ_NEXT(one, link))
 		n++;
-	}
 	return n;
 }
 

@@ -74,6 +74,7 @@ static const struct {
 	{ SYNC "    auth: { kind: jwt_hs256, access_key: a, secret_key: b, ttl: 1s }\n", 7, ".auth.ttl", "at least" },
 	{ SYNC "    auth: { kind: header, value: a, ttl: 1h }\n", 7, ".auth.kind", "jwt_hs256" },
 	{ SYNC "    headers: { Host: x }\n", 7, ".headers.Host", "cannot be set" },
+	{ PART("name: x, value: y") "    headers: { content-type: text/plain }\n", 11, ".headers", "boundary" },
 	{ SYNC "    allow_hosts: { a: b }\n", 7, ".allow_hosts", "SEQUENCE" },
 	{ SYNC "    allow_private: maybe\n", 7, ".allow_private", "maybe" },
 	{ SYNC "    timeouts: { connect: x }\n", 7, ".timeouts.connect", "duration" },
