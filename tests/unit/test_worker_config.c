@@ -1,4 +1,5 @@
 /* The configuration file: what it means, and that what is wrong is named with its line and key. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -206,6 +207,55 @@ static void test_secrets_that_are_missing(void **state)
 		   "upstreams.up.auth.password", "{file./none/at/all} is not there");
 }
 
+/* Loads a file, giving a value to each variable that it wants. */
+static void assert_loads(const char *path)
+{
+	struct worker_config *config = NULL;
+	struct issue issue = { .line = 0 };
+	char name[64];
+
+	while (worker_config_load(path, &config, &issue) < 0) {
+		if (sscanf(issue.message, "{env.%63[A-Z_]} is not there", name) != 1)
+			fail_msg("%s:%d: %s: %s", path, issue.line, issue.key, issue.message);
+		setenv(name, strcmp(name, "RENDER_API") == 0 ? "http://127.0.0.1:1" : "word", 1);
+	}
+	worker_config_free(config);
+}
+
+static bool text_has(const char *path, const char *words)
+{
+	static char text[1 << 16];
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+	fclose(f);
+	return strstr(text, words);
+}
+
+static void test_every_ready_file_loads_and_is_listed(void **state)
+{
+	DIR *dir = opendir("worker/upstreams");
+	struct dirent *entry;
+	char path[400];
+	int files = 0;
+
+	(void)state;
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "upstreams/%s", entry->d_name);
+		if (!text_has("worker/UPSTREAMS.md", path))
+			fail_msg("worker/UPSTREAMS.md does not list %s", path);
+		snprintf(path, sizeof(path), "worker/upstreams/%s", entry->d_name);
+		assert_loads(path);
+		files++;
+	}
+	closedir(dir);
+	assert_true(files >= 15);
+}
+
 static void test_what_comes_later_is_refused_by_name(void **state)
 {
 	(void)state;
@@ -237,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_not_yaml),
 		cmocka_unit_test(test_what_belongs_together),
 		cmocka_unit_test(test_secrets_that_are_missing),
+		cmocka_unit_test(test_every_ready_file_loads_and_is_listed),
 		cmocka_unit_test(test_what_comes_later_is_refused_by_name),
 		cmocka_unit_test(test_formatting),
 	};
