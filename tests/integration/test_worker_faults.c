@@ -263,7 +263,7 @@ static void what_goes_wrong_is_told_and_harms_no_other(void **state)
 
 	(void)state;
 	snprintf(base, sizeof(base), "http://127.0.0.1:%u", raw_server_port(server));
-	start_worker(base, "    timeouts: { connect: 1s, stall: 1s, attempt: 60s }\n");
+	start_worker(base, "    timeouts: { connect: 2s, stall: 2s, attempt: 60s }\n");
 	expect_well();
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		put(faults[i].stage, faults[i].fault, ids[i]);

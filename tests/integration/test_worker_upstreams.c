@@ -152,13 +152,15 @@ static void an_expired_jobs_call_is_ended(void **state)
 		.queue = "q",
 		.content_type = "application/json",
 		.payload = { payload, sizeof(payload) - 1 },
-		.deadline_ms = 1500,
+		.deadline_ms = 3000,
 	};
 	struct raincheck_put_result *result;
 	char id[RAINCHECK_ID_SIZE];
 
 	(void)state;
 	calls_start_worker(&calls, &cancels);
+	/* So that the deadline does not pass before the worker is there. */
+	calls_expect_video(&calls, calls_put(&calls, 1, "b", ""), "b", 0);
 	assert_int_equal(raincheck_put(calls.rc, &put, &result), 0);
 	memcpy(id, result->id, sizeof(id));
 	raincheck_free(result);
@@ -174,7 +176,7 @@ static void a_dead_jobs_call_is_left_alone_and_taken_up(void **state)
 	char id[RAINCHECK_ID_SIZE];
 
 	(void)state;
-	hasty.lines = "    cancel: { method: DELETE, path: \"/v1/renders/{id}\" }\n    timeouts: { attempt: 200ms }\n";
+	hasty.lines = "    cancel: { method: DELETE, path: \"/v1/renders/{id}\" }\n    timeouts: { attempt: 2s }\n";
 	calls_start_worker(&calls, &hasty);
 	snprintf(id, sizeof(id), "%s", calls_put(&calls, 1, "a", "\"hold\":true"));
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_TIMEOUT, "took too long");
