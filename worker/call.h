@@ -39,7 +39,9 @@ struct call_spec {
 /* job becomes the call's on success. ERR_NO_MEMORY. */
 int call_start(const struct call_spec *spec, struct leased *job, struct call **ret_call);
 
-/* Ends the call without a word to the broker: the lease is lost or the job canceled. The callback comes from within. */
+/* Ends the call without a word to the broker: the lease is lost or the job canceled. The callback comes from within,
+ * unless the job is over for good and the API is to be told first (cancel in the file): then a few seconds later at
+ * most, or from within a further call_abort() with CALL_UNTOLD. */
 void call_abort(struct call *c, enum call_outcome outcome);
 
 /* Gives the job back with its checkpoint, unless its end is being written already. The callback comes later. */
@@ -51,6 +53,9 @@ const struct leased *call_job(const struct call *c);
 bool call_has_news(const struct call *c);
 /* False where no progress is known; else sets ret_progress, from 0 to 1. */
 bool call_take_progress(struct call *c, double *ret_progress);
+
+/* What is to be shown beside the progress; NULL: nothing new was ever said. As long as the call. */
+const char *call_note(const struct call *c);
 
 /* For whoever keeps the calls: a place in a list, and when the lease was last prolonged (clock_mono_ms()). */
 struct call_place {

@@ -38,6 +38,7 @@ struct exchange {
 	bool to_sink;
 	bool paused;
 	bool forbidden;
+	bool ready; /* connected to the peer: through the proxy, TLS and all; from here on the request goes out */
 	bool too_large;
 	bool stopped;
 	CURLcode resume_code;
@@ -84,8 +85,10 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return EXCHANGE_FAILED;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		/* Also what it says of an answer that is not HTTP. */
+		return sent ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
 	case CURLE_OPERATION_TIMEDOUT:
 		return sent ? EXCHANGE_SILENT : EXCHANGE_NOT_CONNECTED;
 	default:
@@ -104,7 +107,8 @@ static void finish(struct exchange *x, CURLcode code)
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a.status);
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
 	curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &redirect);
-	a.sent = request_bytes > 0;
+	/* What a proxy was asked to connect to counts as bytes of a request, too. */
+	a.sent = x->ready && request_bytes > 0;
 	a.body_began = x->bytes > 0;
 	a.content_type = type;
 	a.redirect = redirect;
@@ -293,8 +297,10 @@ static int prerequest_cb(void *user, char *ip, char *local_ip, int port, int loc
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
-	if (address_text_is_public(ip))
+	if (!x->spec.public_only || x->request->proxy || address_text_is_public(ip)) {
+		x->ready = true;
 		return CURL_PREREQFUNC_OK;
+	}
 	x->forbidden = true;
 	return CURL_PREREQFUNC_ABORT;
 }
@@ -361,7 +367,9 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->detail);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_PROXY, x->request->proxy ? x->request->proxy : "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(easy, CURLOPT_INTERFACE, x->request->interface);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, RECEIVE_BYTES);
@@ -374,11 +382,11 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_cb);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
-	if (x->spec.public_only) {
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, prerequest_cb);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
+	if (x->spec.public_only && !x->request->proxy) {
 		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
 		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, x);
-		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, prerequest_cb);
-		curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
 	}
 }
 

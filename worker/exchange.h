@@ -2,8 +2,11 @@
  *
  * An exchange belongs to the loop's thread. It ends with its done callback, once, never from within exchange_start(),
  * and is freed after that callback; or by exchange_cancel(), after which no callback comes. Redirects are not followed
- * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used; TLS
- * certificates are always verified.
+ * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used, only
+ * the request's own proxy and interface; TLS certificates are always verified.
+ *
+ * Through a proxy it is the proxy that resolves names and connects, so public_only can only judge an address that the
+ * URL itself names: what else its users may reach is the proxy's to say.
  */
 #ifndef RAINCHECK_WORKER_EXCHANGE_H
 #define RAINCHECK_WORKER_EXCHANGE_H

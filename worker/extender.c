@@ -104,6 +104,7 @@ void extender_send(struct extender *e, int64_t now_ms)
 		leases[i] = (struct raincheck_extend_item){
 			.id = e->items[i].id,
 			.lease = e->items[i].lease,
+			.note = call_note(e->items[i].place->call),
 			.has_progress = e->items[i].has_progress,
 			.progress = e->items[i].progress,
 		};

@@ -51,8 +51,9 @@ struct fetch_spec {
 	const struct template_values *values; /* for credentials; copied */
 	const char *job;		      /* these three live as long as the fetch */
 	const char *lease;
-	const char *name; /* of the artifact */
-	bool is_result;	  /* types and max_bytes apply; a small one is handed over */
+	const char *name;  /* of the artifact */
+	bool is_result;	   /* types and max_bytes apply; a small one is handed over */
+	int64_t max_bytes; /* of what is not the result; 0: 64 MiB */
 	int64_t give_up_at_ms;
 
 	/* for fetch_start_request() */

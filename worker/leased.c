@@ -56,6 +56,7 @@ static int copy(const struct raincheck_leased_job *leased, struct leased *j)
 	memcpy(j->lease, leased->lease, sizeof(j->lease));
 	j->attempt = leased->attempt;
 	j->attempt_deadline_at_ms = leased->attempt_deadline_at_ms;
+	j->deadline_at_ms = leased->deadline_at_ms;
 	j->payload_size = leased->payload.size;
 	rc = copy_text(leased->queue, &j->queue);
 	if (rc == 0)

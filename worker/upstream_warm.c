@@ -15,29 +15,16 @@ static bool is_given(const struct raw_upstream *raw)
 	return raw->warm_word || raw->warm.method || raw->warm.path || raw->warm.ahead;
 }
 
-/* Only what asks for nothing to be done; as text of ours, which lives for ever. */
-static int check_method(struct check *c, const char *word, const char **ret)
-{
-	static const char *const methods[] = { "HEAD", "OPTIONS", "GET" };
-
-	for (size_t i = 0; word && i < ARRAY_SIZE(methods); i++) {
-		if (strcmp(word, methods[i]) == 0) {
-			*ret = methods[i];
-			return 0;
-		}
-	}
-	return word ? check_fail(c, "warm.method", "\"%s\" is none of HEAD, OPTIONS and GET", word) : 0;
-}
-
 static int check_warm_path(struct check *c, const char *word)
 {
 	if (word && strchr(word, '{'))
 		return check_fail(c, "warm.path", "it holds a placeholder, and there is no job to fill it");
-	return check_path(c, "warm.path", word, false);
+	return check_path(c, "warm.path", word, 0);
 }
 
 int upstream_warm_init(struct check *c, const struct raw_upstream *raw, struct upstream *u)
 {
+	static const char *const methods[] = { "HEAD", "OPTIONS", "GET", NULL };
 	struct upstream_warm *w = &u->warm;
 	/* Such a submit takes a connection of its own, or libcurl might send it again: open ones are of no use to it.
 	 */
@@ -55,7 +42,8 @@ int upstream_warm_init(struct check *c, const struct raw_upstream *raw, struct u
 	w->path = raw->warm.path ? raw->warm.path : "/";
 	w->ahead_ms = AHEAD_MS;
 	w->method = "HEAD";
-	rc = check_method(c, raw->warm.method, &w->method);
+	/* Only what asks for nothing to be done. */
+	rc = check_method(c, "warm.method", raw->warm.method, methods, &w->method);
 	if (rc == 0)
 		rc = check_warm_path(c, raw->warm.path);
 	if (rc == 0)

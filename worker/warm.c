@@ -42,6 +42,8 @@ struct plan {
 	char *limit;
 	char *upstream;
 	char *url;
+	char *proxy; /* these two may be NULL, see upstream.h */
+	char *interface;
 	const char *method;
 	int64_t connect_ms;
 	int64_t stall_ms;
@@ -73,6 +75,8 @@ static void closed_cb(uv_handle_t *handle)
 	free(p->limit);
 	free(p->upstream);
 	free(p->url);
+	free(p->proxy);
+	free(p->interface);
 	free(p->openings);
 	free(p);
 }
@@ -143,10 +147,12 @@ static int open_one(struct plan *p, struct opening *o)
 		.done_cb = done_cb,
 		.user = o,
 	};
+	/* The configuration that it came from may be another by now. */
+	const struct upstream way = { .proxy = p->proxy, .interface = p->interface };
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
 	int rc;
 
-	rc = http_request_plain(p->url, &r);
+	rc = http_request_plain(&way, p->url, &r);
 	if (rc < 0)
 		return rc;
 	r->method = p->method;
@@ -223,6 +229,13 @@ static struct plan *find(struct warmer *w, const struct raincheck_notification *
 	return NULL;
 }
 
+/* A copy of text, which may be NULL. False where there is no memory. */
+static bool copy_of(const char *text, char **ret)
+{
+	*ret = text ? strdup(text) : NULL;
+	return !text || *ret;
+}
+
 static struct plan *plan_new(struct warmer *w, const struct raincheck_notification *n, const struct upstream *u)
 {
 	struct plan *p = calloc(1, sizeof(*p));
@@ -231,9 +244,12 @@ static struct plan *plan_new(struct warmer *w, const struct raincheck_notificati
 		return NULL;
 	p->limit = strdup(n->limit);
 	p->upstream = strdup(u->name);
-	if (!p->limit || !p->upstream || asprintf(&p->url, "%s%s", u->base_url, u->warm.path) < 0) {
+	if (!p->limit || !p->upstream || !copy_of(u->proxy, &p->proxy) || !copy_of(u->interface, &p->interface) ||
+	    asprintf(&p->url, "%s%s", u->base_url, u->warm.path) < 0) {
 		free(p->limit);
 		free(p->upstream);
+		free(p->proxy);
+		free(p->interface);
 		free(p);
 		return NULL;
 	}

@@ -13,10 +13,11 @@
 
 #include "proto/base/clean.h"
 
-const struct calls_shape calls_by_sync = { .mode = "sync" };
+const struct calls_shape calls_by_sync = { .mode = "sync", .submit = ", on_unknown: retry" };
 const struct calls_shape calls_by_sync_url = {
 	.mode = "sync",
 	.path = "/sync/json",
+	.submit = ", on_unknown: retry",
 	.result = "from: pointer, media: /output/0, preview: /poster",
 };
 const struct calls_shape calls_by_poll = { .mode = "poll" };
@@ -59,8 +60,9 @@ static void configure(struct calls *c, const struct calls_shape *s)
 	f = fopen(c->stack.worker_config, "w");
 	assert_non_null(f);
 	fprintf(f, "server: %s\n%squeues: { %s }\nupstreams:\n  api:\n    base_url: %s\n    mode: %s\n%s%s",
-		c->stack.server, either(s->top, "slots: 4\nlease: 5s\n"), either(s->queues, "q: api"), c->stack.api_url,
-		either(s->mode, "poll"), s->is_public ? "" : "    allow_private: true\n", either(s->lines, ""));
+		c->stack.server, either(s->top, "slots: 4\nlease: 5s\n"), either(s->queues, "q: api"),
+		either(s->base, c->stack.api_url), either(s->mode, "poll"),
+		s->is_public ? "" : "    allow_private: true\n", either(s->lines, ""));
 	fprintf(f, "    submit: { path: %s%s%s }\n", either(s->path, sync ? "/sync/render" : "/v1/renders"),
 		sync ? "" : ", id: /id", either(s->submit, ""));
 	if (!sync)

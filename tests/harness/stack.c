@@ -69,7 +69,7 @@ void stack_configure_worker(struct stack *s, const char *settings)
 		"    base_url: %s\n"
 		"    mode: sync\n"
 		"    allow_private: true\n"
-		"    submit: { method: POST, path: /sync/render }\n"
+		"    submit: { method: POST, path: /sync/render, on_unknown: retry }\n"
 		"    result: { from: body, types: [video/mp4] }\n"
 		"  poll:\n"
 		"    base_url: %s\n"
