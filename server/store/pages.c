@@ -34,8 +34,7 @@ void pages_breach(struct pages_walk *w, const char *fmt, ...)
 	va_end(args);
 	if (w->options->for_copy && w->blame.kind == PAGES_FREE_LIST)
 		r->free_list = true;
-	else if (w->options->for_copy && w->blame.table < STORE_TABLES &&
-		 copy_is_derived((enum store_table)w->blame.table))
+	else if (w->options->for_copy && w->blame.table < STORE_TABLES && copy_is_derived(w->blame.table))
 		r->damaged |= UINT32_C(1) << w->blame.table;
 	else if (r->harm++ == 0)
 		snprintf(r->first_harm, sizeof(r->first_harm), "%.159s", line);

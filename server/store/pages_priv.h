@@ -20,7 +20,7 @@ enum pages_tree { PAGES_FREE_LIST, PAGES_MAIN, PAGES_TABLE };
 /* What it would mean that something is wrong. */
 struct pages_blame {
 	enum pages_tree kind;
-	int table; /* STORE_TABLES: none */
+	enum store_table table; /* STORE_TABLES: none */
 };
 
 struct pages_walk {

@@ -299,6 +299,9 @@ static bool owns_pages(struct store *s, enum store_table table, MDB_val key, MDB
 
 bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size)
 {
+	/* Where nothing is known of the map it is not looked at what they say either. */
+	if (!s->map)
+		return false;
 	return !is_beside(key, value) && (size > UINT32_MAX || value.mv_size > UINT32_MAX ||
 					  page_overflow_pages((uint32_t)size, s->page_size) !=
 						  page_overflow_pages((uint32_t)value.mv_size, s->page_size));

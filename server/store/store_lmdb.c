@@ -238,8 +238,9 @@ static int begin_ways(struct store *s, unsigned flags, struct store_txn **ret)
 	int rc;
 
 	do {
+		t = NULL;
 		rc = begin_once(s, flags, &t);
-		if (rc < 0)
+		if (!t)
 			return rc;
 		rc = store__ways_begin(s, mdb_txn_id(t->txn), t->writes, &t->ways);
 		if (rc == 0)

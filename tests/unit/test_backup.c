@@ -418,31 +418,6 @@ static void the_secret_must_be_that_of_the_links(void **state)
 	assert_int_equal(good_entries_of(good.dir.path), 0);
 }
 
-/* Whether it is the file or the records that are wrong, and what to do, is said where the broker does not start. */
-static void a_start_with_another_secret_says_what_to_do(void **state)
-{
-	uint8_t secret[LINK_SECRET_BYTES];
-	struct error_info info = { 0 };
-	char key[256];
-	int fd;
-
-	(void)state;
-	good_flip(TABLE_META, key_word(META_LINK_SECRET));
-	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CORRUPT);
-	assert_non_null(
-		strstr(info.message, "flipped in the records: look with raincheckd --check, mend with --compact"));
-	good_flip(TABLE_META, key_word(META_LINK_SECRET));
-	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), 0);
-	snprintf(key, sizeof(key), "%s", tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY));
-	fd = open(key, O_WRONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "xyz", 3), 3);
-	close(fd);
-	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CONFIG);
-	assert_non_null(strstr(info.message, "put the right one back; if it is the right one the records are damaged"));
-	assert_non_null(strstr(info.message, "raincheckd --check"));
-}
-
 /* ---- no room: a file system of one MiB, where the system lets us mount one ---- */
 
 static int fill_small_disk(void)
@@ -610,7 +585,6 @@ int main(void)
 		T(a_killed_one_stands_under_another_name),
 		T(a_job_set_aside_goes_along),
 		T(the_secret_must_be_that_of_the_links),
-		T(a_start_with_another_secret_says_what_to_do),
 		T(a_full_disk_says_how_much_is_missing),
 		T(a_file_that_goes_meanwhile_is_checked),
 		T(a_file_that_goes_meanwhile_is_in_the_backup),

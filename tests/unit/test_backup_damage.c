@@ -1,16 +1,20 @@
 /* Backups of a store that is not whole: what is one job's own damage goes along and is told, what is more is refused
  * and named. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
+#include "server/broker_secret.h"
 #include "server/store/blob.h"
 #include "server/store/copy.h"
+#include "server/store/layout.h"
 #include "server/store/pages_format.h"
 #include "server/upkeep/backup.h"
 #include "server/upkeep/check.h"
@@ -129,6 +133,31 @@ static void damage_of_single_jobs_is_told_and_goes_along(void **state)
 	good_open_copy(&copy_rig, good_target());
 	assert_int_equal(rig_job(&copy_rig, &good.ready)->state, JOB_READY);
 	rig_close(&copy_rig);
+}
+
+/* Whether it is the file or the records that are wrong, and what to do, is said where the broker does not start. */
+static void a_start_with_another_secret_says_what_to_do(void **state)
+{
+	uint8_t secret[LINK_SECRET_BYTES];
+	struct error_info info = { 0 };
+	char key[256];
+	int fd;
+
+	(void)state;
+	good_flip(TABLE_META, key_word(META_LINK_SECRET));
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CORRUPT);
+	assert_non_null(
+		strstr(info.message, "flipped in the records: look with raincheckd --check, mend with --compact"));
+	good_flip(TABLE_META, key_word(META_LINK_SECRET));
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), 0);
+	snprintf(key, sizeof(key), "%s", tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY));
+	fd = open(key, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "xyz", 3), 3);
+	close(fd);
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CONFIG);
+	assert_non_null(strstr(info.message, "put the right one back; if it is the right one the records are damaged"));
+	assert_non_null(strstr(info.message, "raincheckd --check"));
 }
 
 /* A folder that is gone is no damage of single jobs. */
@@ -421,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_not_whole_is_no_backup),
 		T(damage_of_single_jobs_is_told_and_goes_along),
+		T(a_start_with_another_secret_says_what_to_do),
 		T(without_the_folder_of_the_files_there_is_no_backup),
 		T(nor_where_not_one_file_is_there),
 		T(a_damaged_record_is_set_aside_in_the_copy),

@@ -4,8 +4,8 @@
  * job that was acknowledged must answer as it should, or with an error that says that something is damaged. That it is
  * not there is no answer.
  *
- *   ALIVE_HEADS=260    bits of heads, spread evenly over all; "all" for every one (minutes)
- *   ALIVE_OTHERS=140   bits of other structure
+ *   ALIVE_HEADS=130    bits of heads, spread evenly over all; "all" for every one (minutes)
+ *   ALIVE_OTHERS=60    bits of other structure
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -310,13 +310,13 @@ static void a_sound_store_lives(void **state)
 static void a_flipped_bit_of_a_head_loses_no_job_in_silence(void **state)
 {
 	(void)state;
-	live_with_many(true, "ALIVE_HEADS", 260);
+	live_with_many(true, "ALIVE_HEADS", 130);
 }
 
 static void nor_does_one_of_other_structure(void **state)
 {
 	(void)state;
-	live_with_many(false, "ALIVE_OTHERS", 140);
+	live_with_many(false, "ALIVE_OTHERS", 60);
 }
 
 int main(void)
