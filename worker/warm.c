@@ -319,6 +319,8 @@ void warmer_told(struct warmer *w, const struct worker_config *config, const str
 	forget_old(w, now_ms);
 	for (size_t i = 0; i < n->queue_count; i++)
 		upstreams += worker_config_route(config, n->queues[i]) && !seen_before(config, n, i);
+	if (upstreams == 0)
+		return;
 	for (size_t i = 0; i < n->queue_count; i++) {
 		const struct upstream *u = worker_config_route(config, n->queues[i]);
 

@@ -61,7 +61,8 @@ static struct api_call *call_new(struct exchange *x)
 static void note_suspended(struct api_call *call, bool suspended)
 {
 	if (call->suspended != suspended)
-		exchange_suspended(call->exchange, suspended ? 1 : -1);
+		exchange_suspended(call->exchange, call->stage == CALL_WAITING ? TRAFFIC_JOB : TRAFFIC_WRITE,
+				   suspended ? 1 : -1);
 	call->suspended = suspended;
 }
 

@@ -18,9 +18,9 @@
 #define THROWN_AWAY_MAX (INT64_C(1) << 20)
 /* Each so many bytes of a body have the time that a head has. */
 #define PIECE_BYTES 65536
-/* What each body may take without being counted, and all together beyond that; one is always let in. */
-#define SMALL_BODY   INT64_C(16384)
-#define BODIES_BYTES (INT64_C(64) << 20)
+/* What each body may take without being counted. Of what all take beyond that there is a bound, but one is always let
+ * in. */
+#define SMALL_BODY INT64_C(16384)
 
 /* ---- the head ---- */
 
@@ -133,7 +133,7 @@ static bool take_room(struct exchange *x, size_t size)
 		return true;
 	before = atomic_fetch_add(&t->body_bytes, more);
 	x->counted += more;
-	return before == x->counted - more || before + more <= BODIES_BYTES;
+	return before == x->counted - more || before + more <= x->request.site->body_bytes;
 }
 
 static void give_room_back(struct exchange *x)
@@ -187,9 +187,9 @@ enum MHD_Result exchange_serve(struct exchange *x, struct guests *guests)
 	return response_send(c, x->error_status, problem_new(x->error_status, &x->error));
 }
 
-void exchange_suspended(struct exchange *x, int by)
+void exchange_suspended(struct exchange *x, enum traffic_wait what, int by)
 {
-	atomic_fetch_add(&x->request.site->traffic.suspended, by);
+	atomic_fetch_add(&x->request.site->traffic.suspended[what], by);
 	if (!x->owed)
 		owed_add(&x->request.site->owed);
 	x->owed = true;

@@ -55,7 +55,7 @@ void exchange_free(struct exchange *x);
 
 /* Nothing more of it is carried out, and this is its answer. Always negative: the error's code. */
 int exchange_refuse(struct exchange *x, unsigned status, const struct error_info *info);
-/* One more or one less is suspended; for the counters. */
-void exchange_suspended(struct exchange *x, int by);
+/* One more or one less is suspended for this; for the counters. */
+void exchange_suspended(struct exchange *x, enum traffic_wait what, int by);
 
 #endif

@@ -26,6 +26,7 @@
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
+#define BODY_BYTES		(INT64_C(64) << 20)
 #define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
 struct gateway {
@@ -174,6 +175,7 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
 	g->site.writer = options->writer;
+	g->site.body_bytes = options->body_bytes ? options->body_bytes : BODY_BYTES;
 	g->site.hosts = options->hosts;
 	g->site.rpc = options->rpc;
 	g->site.version = options->version;

@@ -21,8 +21,9 @@ struct store;
 struct writer;
 
 struct gateway_options {
-	int connections; /* at once */
-	int64_t head_ms; /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
+	int connections;    /* at once */
+	int64_t head_ms;    /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
+	int64_t body_bytes; /* of memory, for all bodies on their way in beyond a small one each; 0: 64 MiB */
 	const struct settings *settings;
 	struct page_settings page;
 	struct store *store;

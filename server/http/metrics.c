@@ -7,6 +7,7 @@
 
 #include "proto/base/clean.h"
 #include "server/engine/settings.h"
+#include "server/http/health.h"
 #include "server/http/metrics_text.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
@@ -15,7 +16,6 @@
 #include "server/writer/writer.h"
 
 #define TEXT_MAX (8 << 20)
-#define PUT_ROOM 16384 /* bytes: a small job with what its entries take */
 
 /* ---- jobs and commits, since the start ---- */
 
@@ -85,20 +85,20 @@ static void write_writer(struct buf *out, const struct site *site)
 
 static int write_store(struct buf *out, const struct site *site)
 {
-	int64_t reserve = site->settings->reserve_bytes, room;
 	struct store_info info;
+	bool full;
 	int rc;
 
 	rc = store_info(site->store, &info);
 	if (rc == 0)
-		rc = store_room(site->store, reserve + PUT_ROOM, &room);
+		rc = health_store_full(site, &full);
 	if (rc < 0)
 		return rc;
 	metrics_gauge(out, "raincheck_store_used_bytes", "Of the records' file, what is in use.", info.used_bytes);
 	metrics_gauge(out, "raincheck_store_max_bytes", "What it may grow to (store.max_bytes).", info.max_bytes);
-	metrics_gauge(out, "raincheck_store_reserve_bytes", "What puts may not use (store.reserve).", reserve);
-	metrics_gauge(out, "raincheck_store_full", "1 while puts are refused for want of room.",
-		      room < reserve + PUT_ROOM);
+	metrics_gauge(out, "raincheck_store_reserve_bytes", "What puts may not use (store.reserve).",
+		      site->settings->reserve_bytes);
+	metrics_gauge(out, "raincheck_store_full", "1 while puts are refused for want of room.", full);
 	return 0;
 }
 
@@ -140,8 +140,11 @@ static void write_http(struct buf *out, struct traffic *t)
 	write_requests(out, t);
 	write_durations(out, t);
 	metrics_gauge(out, "raincheck_http_connections", "HTTP connections open.", atomic_load(&t->connections));
-	metrics_gauge(out, "raincheck_http_suspended_requests", "Requests that wait for the disk or for a job.",
-		      atomic_load(&t->suspended));
+	metrics_family(out, "raincheck_http_suspended_requests", "gauge",
+		       "Requests that wait for the disk, or for the end of a job.");
+	metrics_int(out, "raincheck_http_suspended_requests", "for=\"write\"",
+		    atomic_load(&t->suspended[TRAFFIC_WRITE]));
+	metrics_int(out, "raincheck_http_suspended_requests", "for=\"job\"", atomic_load(&t->suspended[TRAFFIC_JOB]));
 	metrics_gauge(out, "raincheck_http_body_bytes", "What large bodies on their way in take of memory.",
 		      atomic_load(&t->body_bytes));
 }

@@ -38,6 +38,7 @@ struct site {
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
 
+	int64_t body_bytes; /* see exchange.h */
 	struct guard_hosts hosts;
 	struct job_waits *waits;
 	struct traffic traffic;

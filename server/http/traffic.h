@@ -12,15 +12,18 @@
 
 #define TRAFFIC_CLASSES 5 /* of a status: 1xx to 5xx */
 
+/* What a suspended request waits for. */
+enum traffic_wait { TRAFFIC_WRITE, TRAFFIC_JOB, TRAFFIC_WAITS };
+
 /* Zeroed: nothing yet. */
 struct traffic {
 	atomic_int_fast64_t requests[ROUTES][TRAFFIC_CLASSES];
 	/* From a request's head to the end of its answer, of traffic_scale; a request that asked to wait is in none. */
 	atomic_int_fast64_t durations[ROUTES][HISTOGRAM_STEPS + 1];
 	atomic_int_fast64_t duration_sum_us[ROUTES];
-	atomic_int_fast64_t connections; /* open now */
-	atomic_int_fast64_t suspended;	 /* requests that wait for the writer or a job, without a thread */
-	atomic_int_fast64_t body_bytes;	 /* of bodies that are on their way in, see exchange.h */
+	atomic_int_fast64_t connections;	      /* open now */
+	atomic_int_fast64_t suspended[TRAFFIC_WAITS]; /* requests that wait, without a thread */
+	atomic_int_fast64_t body_bytes;		      /* of bodies that are on their way in, see exchange.h */
 };
 
 /* In microseconds. */

@@ -449,7 +449,7 @@ static void a_wait_ends_when_its_time_is_over(void **state)
 
 static void *stop_thread(void *user)
 {
-	char line[256];
+	bool waits;
 
 	(void)user;
 	/* It is there when it waits, and no earlier. */
@@ -457,9 +457,9 @@ static void *stop_thread(void *user)
 		struct http_answer metrics;
 
 		http_request(NULL, url("/metrics"), NULL, &metrics);
-		snprintf(line, sizeof(line), "%.200s", strstr(metrics.body, "\nraincheck_http_suspended_requests "));
+		waits = strstr(metrics.body, "\nraincheck_http_suspended_requests{for=\"job\"} 1\n") != NULL;
 		http_answer_done(&metrics);
-	} while (strncmp(line, "\nraincheck_http_suspended_requests 1", 36) != 0);
+	} while (!waits);
 	kill(stack.broker.pid, SIGTERM);
 	return NULL;
 }
@@ -563,6 +563,23 @@ static void what_is_erased_is_gone(void **state)
 	expect_problem(410, "gone", "");
 }
 
+/* Its record stays for longer. */
+static void a_result_whose_time_is_over_is_gone(void **state)
+{
+	(void)state;
+	put("/v1/queues/q/jobs?result_ttl_ms=1", "x", NULL);
+	expect(202);
+	note_id();
+	finish_one("text/plain", "x");
+	do
+		request(NULL, job_path("/result"), NULL);
+	while (answer.status == 200);
+	expect_problem(410, "gone", "");
+	request(NULL, job_path(""), NULL);
+	expect(200);
+	expect_state("succeeded");
+}
+
 static void queues_are_told(void **state)
 {
 	(void)state;
@@ -596,6 +613,7 @@ int main(void)
 		TEST(a_dead_job_is_retried),
 		TEST(results_are_bytes_with_ranges_and_conditions),
 		TEST(what_is_erased_is_gone),
+		TEST(a_result_whose_time_is_over_is_gone),
 		TEST(queues_are_told),
 	};
 

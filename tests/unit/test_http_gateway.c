@@ -189,14 +189,15 @@ static void large_bodies_are_bounded_together(void **state)
 
 	(void)state;
 	settings.payload_bytes = 80 << 20;
+	options.body_bytes = 1 << 20;
 	serve();
 	first = dial();
 	say(first, PUT("83886080"));
-	/* What was sent was read, but for what the system holds, which is far less than 20 MiB. */
-	send_bytes(first, 60 << 20);
+	/* What was sent was read, but for what the system holds, which is less by far. */
+	send_bytes(first, 79 << 20);
 	second = dial();
-	say(second, PUT("41943040"));
-	send_bytes(second, 40 << 20);
+	say(second, PUT("1048576"));
+	send_bytes(second, 1 << 20);
 	expect_status(second, "503");
 	say(second, "POST /v1/queues/_none/jobs?x=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi");
 	expect_status(second, "400");
