@@ -52,9 +52,11 @@ bool call_has_news(const struct call *c);
 /* False where no progress is known; else sets ret_progress, from 0 to 1. */
 bool call_take_progress(struct call *c, double *ret_progress);
 
-/* For whoever keeps the calls: a place in a list, and when the lease was last prolonged (clock_mono_ms()). */
+/* For whoever keeps the calls (call_table.h): its places there, and when the lease was last prolonged
+ * (clock_mono_ms()). */
 struct call_place {
 	TAILQ_ENTRY(call_place) entry;
+	LIST_ENTRY(call_place) in_row;
 	int64_t extended_at_ms;
 	struct call *call;
 };

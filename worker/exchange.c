@@ -63,9 +63,8 @@ static void closed_cb(uv_handle_t *handle)
 /* Lets go of libcurl's things at once, of the rest when the timer is closed. */
 static void dispose(struct exchange *x)
 {
-	curl_easy_cleanup(x->transfer.easy);
+	curl_loop_give_easy(x->spec.loop, TAKE_PTR(x->transfer.easy));
 	curl_slist_free_all(x->headers);
-	x->transfer.easy = NULL;
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
 
@@ -124,7 +123,7 @@ void exchange_cancel(struct exchange *x)
 {
 	if (!x)
 		return;
-	curl_loop_remove(x->spec.loop, &x->transfer);
+	curl_loop_remove(&x->transfer);
 	dispose(x);
 }
 
@@ -164,7 +163,7 @@ static void timer_cb(uv_timer_t *timer)
 		move(x);
 	x->uploaded = uploaded;
 	if (x->resume_code != CURLE_OK) {
-		curl_loop_remove(x->spec.loop, &x->transfer);
+		curl_loop_remove(&x->transfer);
 		finish(x, x->resume_code);
 		return;
 	}
@@ -173,7 +172,7 @@ static void timer_cb(uv_timer_t *timer)
 		set_timer(x, left);
 		return;
 	}
-	curl_loop_remove(x->spec.loop, &x->transfer);
+	curl_loop_remove(&x->transfer);
 	finish(x, CURLE_OPERATION_TIMEDOUT);
 }
 
@@ -357,6 +356,9 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	/* ".." in a path that somebody else chose is theirs to resolve, not ours to rewrite. */
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	/* Over TLS the server says whether a connection serves many at once (HTTP/2): so the first one is waited for.
+	 */
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(x->request->url, "https:", 6) == 0 ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, x->spec.fresh ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_cb);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
@@ -392,7 +394,7 @@ int exchange_start(const struct exchange_spec *spec, struct http_request *reques
 	x->spec = *spec;
 	x->request = request;
 	x->transfer.done_cb = done_cb;
-	x->transfer.easy = curl_easy_init();
+	x->transfer.easy = curl_loop_take_easy(spec->loop);
 	if (!x->transfer.easy) {
 		free(x);
 		return ERR_NO_MEMORY;

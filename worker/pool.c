@@ -6,6 +6,7 @@
 
 #include "broker_link.h"
 #include "call.h"
+#include "call_table.h"
 #include "worker_config.h"
 #include "curl_loop.h"
 #include "extender.h"
@@ -20,7 +21,6 @@
 #define RETRY_PAUSE_MS	1000
 #define RELEASE_WAIT_MS 5000
 #define TICK_MS		1000
-#define IDLE_MAX	1024 /* connections kept for reuse */
 
 enum pool_state { POOL_WORKING, POOL_DRAINING, POOL_RELEASING, POOL_CLOSED };
 
@@ -38,8 +38,7 @@ struct pool {
 	int status;
 	int64_t lease_at_ms; /* not before; clock_mono_ms() */
 	int64_t until_ms;    /* DRAINING and RELEASING: their end */
-	int64_t running;
-	TAILQ_HEAD(calls, call_place) calls;
+	struct call_table calls;
 	struct extender *extender;
 	uv_timer_t tick;
 };
@@ -58,7 +57,7 @@ static void close_pool(struct pool *p)
 	struct call_place *place;
 
 	p->state = POOL_CLOSED;
-	while ((place = TAILQ_FIRST(&p->calls)))
+	while ((place = TAILQ_FIRST(&p->calls.all)))
 		call_abort(place->call, CALL_UNTOLD);
 	extender_free(TAKE_PTR(p->extender));
 	broker_link_close(TAKE_PTR(p->means.link));
@@ -80,7 +79,7 @@ static void close_soon(struct pool *p)
 
 static void close_if_done(struct pool *p)
 {
-	if (p->running > 0)
+	if (p->calls.count > 0)
 		return;
 	/* A lease under way may still bring jobs, which must be given back: they would be held by nobody. */
 	if (p->leasing && raincheck_connected(broker_link_handle(p->means.link)))
@@ -95,9 +94,9 @@ static void release_all(struct pool *p)
 
 	p->state = POOL_RELEASING;
 	p->until_ms = clock_mono_ms() + RELEASE_WAIT_MS;
-	if (p->running > 0)
-		log_info("giving %lld jobs back", (long long)p->running);
-	for (place = TAILQ_FIRST(&p->calls); place; place = next) {
+	if (p->calls.count > 0)
+		log_info("giving %lld jobs back", (long long)p->calls.count);
+	for (place = TAILQ_FIRST(&p->calls.all); place; place = next) {
 		next = TAILQ_NEXT(place, entry);
 		call_release(place->call);
 	}
@@ -116,7 +115,7 @@ void pool_drain(struct pool *p)
 	if (p->state == POOL_WORKING) {
 		p->state = POOL_DRAINING;
 		p->until_ms = clock_mono_ms() + p->options.config->grace_ms;
-		log_info("ending: %lld calls may end within the grace time", (long long)p->running);
+		log_info("ending: %lld calls may end within the grace time", (long long)p->calls.count);
 		stop_leasing(p);
 		close_if_done(p);
 	} else if (p->state == POOL_DRAINING) {
@@ -131,27 +130,12 @@ static void call_done_cb(struct call *c, enum call_outcome outcome, void *user)
 	struct pool *p = user;
 
 	(void)outcome;
-	TAILQ_REMOVE(&p->calls, call_place(c), entry);
-	p->running--;
+	call_table_remove(&p->calls, c);
 	if (p->state == POOL_CLOSED)
 		return;
 	p->dry = false;
 	lease(p);
 	close_if_done(p);
-}
-
-static struct call *find_call(struct pool *p, const char *id, const char *lease_token)
-{
-	struct call_place *place;
-
-	TAILQ_FOREACH(place, &p->calls, entry)
-	{
-		const struct leased *job = call_job(place->call);
-
-		if (strcmp(job->id, id) == 0 && (!lease_token || strcmp(job->lease, lease_token) == 0))
-			return place->call;
-	}
-	return NULL;
 }
 
 static void accept_job(struct pool *p, const struct raincheck_leased_job *leased)
@@ -163,7 +147,7 @@ static void accept_job(struct pool *p, const struct raincheck_leased_job *leased
 		.done_cb = call_done_cb,
 		.user = p,
 	};
-	struct call *old = find_call(p, leased->id, NULL), *c;
+	struct call *old = call_table_find(&p->calls, leased->id, NULL), *c;
 	struct leased *job;
 
 	/* It was lost without our noticing, and has come back. */
@@ -175,8 +159,7 @@ static void accept_job(struct pool *p, const struct raincheck_leased_job *leased
 		leased_free(job);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&p->calls, call_place(c), entry);
-	p->running++;
+	call_table_add(&p->calls, c);
 	if (p->state >= POOL_DRAINING)
 		call_release(c);
 }
@@ -215,7 +198,7 @@ static void leased_cb(struct raincheck *rc, const struct raincheck_reply *reply,
 
 static void lease(struct pool *p)
 {
-	int64_t room = p->options.slots - p->running;
+	int64_t room = p->options.slots - (int64_t)p->calls.count;
 	struct raincheck_lease params = {
 		.queues = p->queues,
 		.queue_count = p->options.config->route_count,
@@ -236,7 +219,8 @@ static void lease(struct pool *p)
 
 static void lost_cb(const char *id, const char *lease_token, bool canceled, void *user)
 {
-	struct call *c = find_call(user, id, lease_token);
+	struct pool *p = user;
+	struct call *c = call_table_find(&p->calls, id, lease_token);
 
 	if (c)
 		call_abort(c, canceled ? CALL_CANCELED : CALL_LOST);
@@ -254,7 +238,7 @@ static void tick_cb(uv_timer_t *timer)
 	}
 	if (p->state == POOL_DRAINING && now >= p->until_ms)
 		release_all(p);
-	TAILQ_FOREACH(place, &p->calls, entry)
+	TAILQ_FOREACH(place, &p->calls.all, entry)
 	extender_offer(p->extender, place, now);
 	extender_send(p->extender, now);
 	lease(p);
@@ -274,7 +258,7 @@ static void connected_cb(void *user)
 	p->connected = true;
 	p->away = false;
 	/* Leases may have been lost meanwhile: ask at once. */
-	TAILQ_FOREACH(place, &p->calls, entry)
+	TAILQ_FOREACH(place, &p->calls.all, entry)
 	place->extended_at_ms = 0;
 	p->lease_at_ms = 0;
 	lease(p);
@@ -308,7 +292,7 @@ static void be_quiet(struct pool *p)
 	if (p->quiet || p->state != POOL_WORKING)
 		return;
 	p->quiet = true;
-	log_info("told to lease no more: %lld calls go on, and the connection stays", (long long)p->running);
+	log_info("told to lease no more: %lld calls go on, and the connection stays", (long long)p->calls.count);
 	raincheck_set_worker_quiet(broker_link_handle(p->means.link), true);
 	stop_leasing(p);
 	close_if_done(p);
@@ -367,8 +351,7 @@ static int prepare(struct pool *p)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < config->route_count; i++)
 		p->queues[i] = config->routes[i].queue;
-	rc = curl_loop_new(p->options.uv, p->options.slots < IDLE_MAX ? (long)p->options.slots : IDLE_MAX,
-			   &p->means.curl);
+	rc = curl_loop_new(p->options.uv, &p->means.curl);
 	if (rc == 0)
 		rc = connect_broker(p);
 	if (rc == 0)
@@ -385,7 +368,7 @@ int pool_new(const struct pool_options *options, struct pool **ret_pool)
 		return ERR_NO_MEMORY;
 	p->options = *options;
 	p->means.uv = options->uv;
-	TAILQ_INIT(&p->calls);
+	call_table_init(&p->calls);
 	rc = prepare(p);
 	if (rc < 0) {
 		broker_link_close(p->means.link);
