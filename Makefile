@@ -124,6 +124,9 @@ $(B)/raincheck: $(B)/obj/client/cli/main.o $(B)/libcli.a $(B)/libraincheck.a
 $(B)/render-api: $(RENDER)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_render)
+$(B)/slow-api: $(call objects,tests/slow_api/*.c)
+	$(call say,LINK)
+	$(Q)$(LINK) $(call PKG,libuv)
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libworker.a $(B)/libcli.a $(B)/libraincheck.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -179,7 +182,7 @@ demo: deps-demo
 test: deps
 	+@tests/all
 
-test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
+test-programs: all $(B)/render-api $(B)/slow-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)

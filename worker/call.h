@@ -29,9 +29,9 @@ enum call_outcome {
 extern const char *const call_outcome_names[CALL_OUTCOMES];
 
 struct call_spec {
-	const struct means *means; /* these three outlive the call */
-	const struct worker_config *config;
-	const struct upstream *upstream; /* of the job's queue */
+	const struct means *means;	 /* outlives the call */
+	struct worker_config *config;	 /* the call has a reference of its own */
+	const struct upstream *upstream; /* of the job's queue; the config's */
 	void (*done_cb)(struct call *c, enum call_outcome outcome, void *user);
 	void *user;
 };

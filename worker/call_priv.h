@@ -1,4 +1,4 @@
-/* call_priv.h: what the files of a call share. For call.c, call_submit.c, call_poll.c and call_result.c only.
+/* call_priv.h: what the files of a call share. For call.c and call_*.c only.
  *
  *            ┌──────────── taken up from a checkpoint ───────────┐
  *            │                                                    ▼
@@ -30,6 +30,7 @@
 #include "classify.h"
 #include "fetch.h"
 #include "template.h"
+#include "traffic.h"
 
 struct exchange;
 struct http_request;
@@ -96,7 +97,8 @@ struct call {
 
 	/* for the log */
 	long status;
-	int64_t bytes;
+	int64_t bytes; /* of the result */
+	struct traffic traffic;
 };
 
 /* Makes the move and takes care of the timer. */
@@ -117,6 +119,9 @@ int call__exchange(struct call *c, struct http_request *request, int64_t first_b
 /* The answer's body as JSON; NULL where it is none. */
 json_t *call__json(const struct answer *a);
 void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret);
+
+/* call_log.c */
+void call__log_end(const struct call *c, enum call_outcome outcome);
 
 /* call_submit.c: begins with the submit; and the attempt's time ran out during it. */
 void call__submit(struct call *c);

@@ -18,6 +18,7 @@
 #include "proto/base/clock.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "traffic.h"
 
 #define USER_AGENT	"raincheck-worker/" RAINCHECK_VERSION
 #define RECEIVE_BYTES	16384L /* libcurl keeps one such buffer a transfer */
@@ -58,6 +59,12 @@ static void closed_cb(uv_handle_t *handle)
 	http_request_free(x->request);
 	buf_done(&x->body);
 	free(x);
+}
+
+static void count(struct exchange *x)
+{
+	if (x->spec.traffic)
+		traffic_add(x->spec.traffic, x->transfer.easy);
 }
 
 /* Lets go of libcurl's things at once, of the rest when the timer is closed. */
@@ -110,6 +117,7 @@ static void finish(struct exchange *x, CURLcode code)
 	a.end = end_of(x, code, a.sent);
 	a.detail = x->detail[0] ? x->detail : curl_easy_strerror(code);
 	uv_timer_stop(&x->timer);
+	count(x);
 	x->spec.done_cb(x, &a, x->spec.user);
 	dispose(x);
 }
@@ -124,6 +132,7 @@ void exchange_cancel(struct exchange *x)
 	if (!x)
 		return;
 	curl_loop_remove(&x->transfer);
+	count(x);
 	dispose(x);
 }
 

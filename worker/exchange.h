@@ -17,6 +17,7 @@
 struct curl_loop;
 struct exchange;
 struct http_request;
+struct traffic;
 struct uv_loop_s;
 
 enum exchange_end {
@@ -65,6 +66,7 @@ struct exchange_spec {
 	size_t body_cap;       /* of a collected body of a 2xx answer; others are cut off, not refused */
 	bool public_only;      /* connect to public addresses alone */
 	bool fresh; /* on a connection of its own: libcurl may send a request again when a reused one breaks */
+	struct traffic *traffic; /* what it took is added to it before done_cb or in exchange_cancel(); NULL: to none */
 	struct exchange_sink sink; /* wants NULL: none */
 	void (*done_cb)(struct exchange *x, const struct answer *a, void *user);
 	void *user;

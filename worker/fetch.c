@@ -283,6 +283,7 @@ static int start_exchange(struct fetch *f, struct http_request *r)
 		.body_cap = ERROR_BODY_CAP,
 		.public_only = f->url && !u->allow_private,
 		.fresh = f->spec.keep && u->submit.idempotency == IDEMPOTENCY_NONE,
+		.traffic = f->spec.traffic,
 		.sink = { .wants = sink_wants, .data = sink_data, .user = f },
 		.done_cb = exchange_done_cb,
 		.user = f,

@@ -34,8 +34,9 @@ struct template_values {
 	int64_t attempt;
 	const struct pair *metadata;
 	size_t metadata_count;
-	const char *id;	      /* NULL before the provider gave one */
-	const char *hook_url; /* NULL where the broker gave none */
+	const char *id;		 /* NULL before the provider gave one */
+	const char *hook_url;	 /* NULL where the broker gave none */
+	const char *traceparent; /* no placeholder: a header of every request to the API; NULL: none */
 	const struct secrets *secrets;
 	bool mask_secrets; /* for showing: secrets become "***" */
 };
