@@ -124,6 +124,11 @@ $(B)/raincheck: $(B)/obj/client/cli/main.o $(B)/libcli.a $(B)/libraincheck.a
 $(B)/render-api: $(RENDER)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_render)
+# As a program of somebody else's would be built.
+$(B)/obj/tests/custom_worker/%.o: CPPFLAGS += -Iclient
+$(B)/custom-worker: $(call objects,tests/custom_worker/*.c) $(B)/libraincheck.a
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_lib)
 $(B)/slow-api: $(call objects,tests/slow_api/*.c)
 	$(call say,LINK)
 	$(Q)$(LINK) $(call PKG,libuv)
@@ -182,7 +187,7 @@ demo: deps-demo
 test: deps
 	+@tests/all
 
-test-programs: all $(B)/render-api $(B)/slow-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
+test-programs: all $(B)/render-api $(B)/slow-api $(B)/custom-worker $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
@@ -257,7 +262,7 @@ check-cppcheck:
 		--enable=warning,performance,portability $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C)))
 check-tidy:
 	@printf '%s\n' $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C))) | xargs -P$(JOBS) -n4 sh -c 'log=$$(mktemp); \
-		clang-tidy-14 --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DRAINCHECK_VERSION=\"$(VERSION)\" -I. 2>$$log || \
+		clang-tidy-14 --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DRAINCHECK_VERSION=\"$(VERSION)\" -I. -Iclient 2>$$log || \
 		{ cat $$log; rm -f $$log; exit 1; }; rm -f $$log' tidy
 format:
 	@clang-format-14 -i $(ALL_C)
@@ -272,7 +277,7 @@ install: all
 	install -m 755 $(B)/libraincheck.so $(DESTDIR)$(PREFIX)/lib/libraincheck.so.0
 	ln -sf libraincheck.so.0 $(DESTDIR)$(PREFIX)/lib/libraincheck.so
 	install -m 644 $(B)/libraincheck.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 client/raincheck.h client/raincheck_worker.h client/raincheck_admin.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 client/raincheck.h client/raincheck_worker.h client/raincheck_runner.h client/raincheck_admin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
 	$(if $(DESTDIR),,-PATH="$$PATH:/sbin:/usr/sbin" ldconfig)
