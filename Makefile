@@ -13,7 +13,9 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-
 	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps
-BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3
+# npm's package is in the way of a Node.js that brings its own.
+BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3 \
+	$(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
 
@@ -239,7 +241,14 @@ $(B)/bench/driver: $(call objects,bench/*.c tests/harness/api_model.c tests/harn
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_server)
-bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/bench/driver
+# undici, in the version that bench/worker/package-lock.json pins with its checksum.
+UNDICI := $(B)/bench/undici/node_modules/undici/package.json
+$(UNDICI): bench/worker/package.json bench/worker/package-lock.json
+	@mkdir -p $(B)/bench/undici
+	$(call say,NPM)
+	$(Q)cp $^ $(B)/bench/undici/ && cd $(B)/bench/undici && npm ci --silent --ignore-scripts --no-audit --no-fund && \
+		touch $(abspath $@)
+bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/raincheck-worker $(B)/slow-api $(B)/bench/driver $(UNDICI)
 bench: deps-build
 	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 	+@$(AGAIN) bench-programs
