@@ -125,12 +125,19 @@ static const cyaml_schema_field_t log_fields[] = {
 /* The headers' table is put in where HEADERS_FIELD is, for each upstream. */
 #define HEADERS_FIELD 0
 static const cyaml_schema_field_t upstream_fields[] = {
-	CYAML_FIELD_IGNORE("headers", OPTIONAL),	 WORD(raw_upstream, base_url),
-	CHOICE(raw_upstream, mode, mode_words),		 NESTED(raw_upstream, auth, auth_fields),
-	LIST(raw_upstream, allow_hosts, string_entry),	 CHOICE(raw_upstream, allow_private, bool_words),
-	NESTED(raw_upstream, timeouts, timeouts_fields), NESTED(raw_upstream, submit, submit_fields),
-	NESTED(raw_upstream, poll, poll_fields),	 NESTED(raw_upstream, result, result_fields),
-	NESTED(raw_upstream, error, error_fields),	 CYAML_FIELD_END,
+	CYAML_FIELD_IGNORE("headers", OPTIONAL),
+	WORD(raw_upstream, base_url),
+	CHOICE(raw_upstream, mode, mode_words),
+	NESTED(raw_upstream, auth, auth_fields),
+	LIST(raw_upstream, allow_hosts, string_entry),
+	CHOICE(raw_upstream, allow_private, bool_words),
+	NESTED(raw_upstream, timeouts, timeouts_fields),
+	NESTED(raw_upstream, submit, submit_fields),
+	NESTED(raw_upstream, poll, poll_fields),
+	NESTED(raw_upstream, result, result_fields),
+	NESTED(raw_upstream, error, error_fields),
+	WORD(raw_upstream, ca_file),
+	CYAML_FIELD_END,
 };
 
 /* Likewise for queues and upstreams. */

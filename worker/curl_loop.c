@@ -10,9 +10,11 @@
 #include <uv.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/log.h"
 #include "proto/error.h"
+#include "trust.h"
 
-#define SHARD_TRANSFERS 128
+#define SHARD_TRANSFERS 100 /* as many as nearly every HTTP/2 server takes over one connection */
 #define IDLE_EASY_MAX	256
 
 struct curl_shard {
@@ -25,6 +27,7 @@ struct curl_shard {
 struct curl_loop {
 	uv_loop_t *uv;
 	CURLSH *share;
+	struct trust *trust;
 	struct curl_shard **shards;
 	size_t shard_count;
 	CURL *idle[IDLE_EASY_MAX];
@@ -176,6 +179,7 @@ static int shard_new(uv_loop_t *uv, struct curl_shard **ret_shard)
 	/* It counts connections in use, too: with fewer than transfers, those that end would close theirs. */
 	curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, (long)SHARD_TRANSFERS);
 	curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(shard->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)SHARD_TRANSFERS);
 	*ret_shard = shard;
 	return 0;
 }
@@ -246,6 +250,11 @@ void curl_loop_give_easy(struct curl_loop *loop, CURL *easy)
 
 /* ---- the loop ---- */
 
+const struct trust *curl_loop_trust(const struct curl_loop *loop)
+{
+	return loop->trust;
+}
+
 int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
 {
 	struct curl_loop *loop = calloc(1, sizeof(*loop));
@@ -258,6 +267,8 @@ int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
 		free(loop);
 		return ERR_NO_MEMORY;
 	}
+	if (trust_new(NULL, &loop->trust) < 0)
+		log_warning("the system has no certificates: only upstreams with a ca_file can be called over TLS");
 	/* One thread: nothing has to be locked. */
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
@@ -274,6 +285,7 @@ void curl_loop_close(struct curl_loop *loop)
 	for (size_t i = 0; i < loop->shard_count; i++)
 		shard_close(loop->shards[i]);
 	curl_share_cleanup(loop->share);
+	trust_free(loop->trust);
 	free(loop->shards);
 	free(loop);
 }

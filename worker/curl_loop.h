@@ -13,6 +13,7 @@
 
 struct curl_loop;
 struct curl_shard;
+struct trust;
 struct uv_loop_s;
 
 /* To be the first member of whoever has a transfer, or found by CONTAINER_OF. */
@@ -25,6 +26,9 @@ struct transfer {
 
 /* ERR_NO_MEMORY, ERR_INTERNAL. */
 int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop);
+
+/* The system's certificates; NULL where there are none. As long as the loop. */
+const struct trust *curl_loop_trust(const struct curl_loop *loop);
 
 /* An easy handle without options, but for those that make it one of this loop's; NULL: no memory. What is given back is
  * not under way, and is used again. */

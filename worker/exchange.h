@@ -3,7 +3,7 @@
  * An exchange belongs to the loop's thread. It ends with its done callback, once, never from within exchange_start(),
  * and is freed after that callback; or by exchange_cancel(), after which no callback comes. Redirects are not followed
  * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used; TLS
- * certificates are always verified.
+ * certificates are always verified, by trust.h, before the first byte of a request.
  */
 #ifndef RAINCHECK_WORKER_EXCHANGE_H
 #define RAINCHECK_WORKER_EXCHANGE_H
@@ -18,6 +18,7 @@ struct curl_loop;
 struct exchange;
 struct http_request;
 struct traffic;
+struct trust;
 struct uv_loop_s;
 
 enum exchange_end {
@@ -66,6 +67,7 @@ struct exchange_spec {
 	size_t body_cap;       /* of a collected body of a 2xx answer; others are cut off, not refused */
 	bool public_only;      /* connect to public addresses alone */
 	bool fresh; /* on a connection of its own: libcurl may send a request again when a reused one breaks */
+	const struct trust *trust; /* what the server is judged by, over TLS; NULL: the system's certificates */
 	struct traffic *traffic; /* what it took is added to it before done_cb or in exchange_cancel(); NULL: to none */
 	struct exchange_sink sink; /* wants NULL: none */
 	void (*done_cb)(struct exchange *x, const struct answer *a, void *user);

@@ -26,11 +26,10 @@ static long version(CURL *easy)
 }
 
 /* libcurl's times all begin with the request; one that was not reached is 0. */
-void traffic_add(struct traffic *t, CURL *easy)
+void traffic_add(struct traffic *t, CURL *easy, int64_t first_byte_us)
 {
 	int64_t named = number(easy, CURLINFO_NAMELOOKUP_TIME_T), connected = number(easy, CURLINFO_CONNECT_TIME_T);
 	int64_t agreed = number(easy, CURLINFO_APPCONNECT_TIME_T);
-	int64_t answered = number(easy, CURLINFO_STARTTRANSFER_TIME_T);
 	long made = 0, http = version(easy);
 
 	curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &made);
@@ -41,7 +40,7 @@ void traffic_add(struct traffic *t, CURL *easy)
 		t->tls_us += agreed > connected ? agreed - connected : 0;
 	}
 	if (t->requests++ == 0)
-		t->first_byte_us = answered;
+		t->first_byte_us = first_byte_us;
 	t->bytes_up += number(easy, CURLINFO_SIZE_UPLOAD_T);
 	t->bytes_down += number(easy, CURLINFO_SIZE_DOWNLOAD_T);
 	if (http > 0)

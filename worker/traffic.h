@@ -19,7 +19,7 @@ struct traffic {
 	long http; /* of the last answer: 10, 11, 20; 0: none came */
 };
 
-/* Adds one request, over or broken off. */
-void traffic_add(struct traffic *t, CURL *easy);
+/* Adds one request, over or broken off, whose answer began so long after it did; 0: it did not. */
+void traffic_add(struct traffic *t, CURL *easy, int64_t first_byte_us);
 
 #endif
