@@ -43,10 +43,9 @@ void call_table_remove(struct call_table *t, struct call *c)
 
 struct call *call_table_find(struct call_table *t, const char *id, const char *lease)
 {
-	struct call_place *place;
+	struct call_place *place = LIST_FIRST(row_of(t, id));
 
-	LIST_FOREACH(place, row_of(t, id), in_row)
-	{
+	for (; place; place = LIST_NEXT(place, in_row)) {
 		const struct leased *job = call_job(place->call);
 
 		if (strcmp(job->id, id) == 0 && (!lease || strcmp(job->lease, lease) == 0))
