@@ -127,6 +127,7 @@ void pool_drain(struct pool *p)
 	} else if (p->state == POOL_DRAINING) {
 		release_all(p);
 	} else if (p->state == POOL_RELEASING) {
+		log_info("ending at once: what the broker has not taken back is its own when the leases are over");
 		close_soon(p);
 	}
 }

@@ -1,6 +1,7 @@
 /* Workers of one's own, over the real broker: a runner on a thread of the test, handlers that tell the test where they
  * are, and the example that the README shows.
  */
+#include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -8,13 +9,15 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "tests/harness/stack.h"
 
-#define LARGE (3 << 20)
+#define LARGE	   (3 << 20)
+#define HUGE_BYTES (48 << 20)
 
 static struct stack stack;
 static struct raincheck *rc;
@@ -499,6 +502,53 @@ static void a_handler_does_not_see_the_brokers_crash(void **state)
 	stop(&r);
 }
 
+static size_t uploaded_so_far(void)
+{
+	DIR *dir = opendir(tempdir_file(&stack.dir, "data/blobs/tmp"));
+	struct dirent *entry;
+	struct stat st;
+	size_t size = 0;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
+			size += (size_t)st.st_size;
+	if (dir)
+		closedir(dir);
+	return size;
+}
+
+static int store_huge(struct raincheck_work *w, void *user)
+{
+	char *data = malloc(HUGE_BYTES);
+	int code;
+
+	(void)user;
+	assert_non_null(data);
+	memset(data, 'x', HUGE_BYTES);
+	memcpy(data, "front", 5);
+	code = raincheck_work_result(w, "video/mp4", data, HUGE_BYTES);
+	free(data);
+	return code;
+}
+
+/* In the middle of it: the upload begins again from the front. */
+static void an_upload_survives_the_brokers_crash(void **state)
+{
+	struct running r;
+	char id[RAINCHECK_ID_SIZE];
+
+	(void)state;
+	start(&r, store_huge);
+	snprintf(id, sizeof(id), "%s", put("q", ""));
+	while (uploaded_so_far() < LARGE)
+		;
+	process_end(&stack.broker, SIGKILL);
+	stack_start_broker(&stack);
+	expect_end(id, RAINCHECK_JOB_SUCCEEDED, 1);
+	expect_artifact(id, "result", "video/mp4", "frontxxx", HUGE_BYTES);
+	stop(&r);
+}
+
 static void once_without_a_broker_says_so(void **state)
 {
 	struct raincheck_runner_options options = options_for(echo);
@@ -586,6 +636,7 @@ int main(void)
 		T(an_operator_stops_it),
 		T(once_ends_by_itself),
 		T(a_handler_does_not_see_the_brokers_crash),
+		T(an_upload_survives_the_brokers_crash),
 		T(once_without_a_broker_says_so),
 		T(options_are_checked),
 		T(the_example_works_and_is_the_readmes),

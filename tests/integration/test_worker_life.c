@@ -249,6 +249,7 @@ static void a_third_sigterm_ends_it(void **state)
 	kill(calls.stack.worker.pid, SIGTERM);
 	calls_wait_for_log(&calls, "giving 1 jobs back");
 	kill(calls.stack.worker.pid, SIGTERM);
+	calls_wait_for_log(&calls, "ending at once");
 	calls_wait_for_log(&calls, "outcome=\"untold\"");
 	expect_status(0);
 	stack_start_broker(&calls.stack);
