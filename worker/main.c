@@ -125,7 +125,7 @@ static void reload(struct program *program)
 	}
 	start_log(o, config);
 	if (!o->server &&
-	    strcmp(config->server ? config->server : "", program->config->server ? program->config->server : ""))
+	    strcmp(config->server ? config->server : "", program->config->server ? program->config->server : "") != 0)
 		log_warning("%s: server: another broker is taken at the next start only", o->config);
 	log_info("%s was read again: %lld slots for %zu queues", o->config, (long long)work.slots, config->route_count);
 	worker_config_free(program->config);
