@@ -1,5 +1,5 @@
 /* Workers of one's own, over the real broker: a runner on a thread of the test, handlers that tell the test where they
- * are, and the example that the README shows.
+ * are.
  */
 #include <dirent.h>
 #include <pthread.h>
@@ -549,78 +549,6 @@ static void an_upload_survives_the_brokers_crash(void **state)
 	stop(&r);
 }
 
-static void once_without_a_broker_says_so(void **state)
-{
-	struct raincheck_runner_options options = options_for(echo);
-	struct raincheck_runner *runner;
-	struct raincheck_error error = { 0 };
-
-	(void)state;
-	options.once = true;
-	options.server = "unix:/nonexistent/rpc.sock";
-	assert_int_equal(raincheck_runner_new(&options, &runner, NULL), 0);
-	assert_int_equal(raincheck_runner_run(runner, &error), RAINCHECK_ENO_CONNECTION);
-	assert_string_not_equal(error.message, "");
-	assert_int_equal(raincheck_runner_run(runner, &error), RAINCHECK_EINVALID_STATE);
-	raincheck_runner_free(runner);
-}
-
-static void options_are_checked(void **state)
-{
-	struct raincheck_runner_options good = options_for(echo), bad[5] = { good, good, good, good, good };
-	static const char *const fields[] = { "name", "queues", "handler", "threads", "server" };
-	struct raincheck_runner *runner = NULL;
-	struct raincheck_error error;
-
-	(void)state;
-	bad[0].name = "";
-	bad[1].queue_count = 0;
-	bad[2].handler = NULL;
-	bad[3].threads = RAINCHECK_MAX_THREADS + 1;
-	bad[4].server = "host:port";
-	for (size_t i = 0; i < 5; i++) {
-		assert_int_equal(raincheck_runner_new(&bad[i], &runner, &error), RAINCHECK_EBAD_REQUEST);
-		assert_string_equal(error.field, fields[i]);
-	}
-	assert_int_equal(raincheck_runner_new(&good, &runner, NULL), 0);
-	raincheck_runner_free(runner);
-	raincheck_runner_free(NULL);
-}
-
-/* ---- the example ---- */
-
-static char *read_all(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	char *text = calloc(1, 1 << 20);
-
-	assert_non_null(f);
-	assert_non_null(text);
-	assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
-	fclose(f);
-	return text;
-}
-
-static void the_example_works_and_is_the_readmes(void **state)
-{
-	char program[512], *readme = read_all("README.md"), *example = read_all("tests/custom_worker/main.c");
-	const char *argv[] = { program, stack.server, NULL };
-	char *code = strstr(example, "#include");
-	const char *id;
-
-	(void)state;
-	if (!strstr(readme, code))
-		fail_msg("README.md does not show tests/custom_worker/main.c as it is");
-	free(readme);
-	free(example);
-	snprintf(program, sizeof(program), "%s", process_program("custom-worker"));
-	process_start(&stack.worker, argv);
-	id = put("shout", "hello, world");
-	expect_end(id, RAINCHECK_JOB_SUCCEEDED, 1);
-	expect_artifact(id, "result", "text/plain", "HELLO, WORLD", 12);
-	process_stop(&stack.worker);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -637,9 +565,6 @@ int main(void)
 		T(once_ends_by_itself),
 		T(a_handler_does_not_see_the_brokers_crash),
 		T(an_upload_survives_the_brokers_crash),
-		T(once_without_a_broker_says_so),
-		T(options_are_checked),
-		T(the_example_works_and_is_the_readmes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
