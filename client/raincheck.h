@@ -1,8 +1,8 @@
 /* raincheck.h: libraincheck, the client of the Raincheck job queue, for producers, workers and tools.
  *
- * This file is for producers, and says what holds everywhere; raincheck_worker.h and raincheck_admin.h, which come with
- * it, are for workers and operators. A handle (struct raincheck) is one connection to one broker, made and remade as
- * needed. Every method of the broker comes twice:
+ * This file is for producers, and says what holds everywhere; raincheck_worker.h and raincheck_runner.h are for
+ * workers, raincheck_admin.h is for operators; they come with it. A handle (struct raincheck) is one connection to one
+ * broker, made and remade as needed. Every method of the broker comes twice:
  *
  *   int raincheck_get(rc, id, &job)              blocking: returns when the answer is there
  *   int raincheck_get_async(rc, id, cb, user)    starts the call; cb tells the answer, from the loop
@@ -547,6 +547,7 @@ int raincheck_link_revoke(struct raincheck *rc, const char *id);
 #endif
 
 #include "raincheck_worker.h"
+#include "raincheck_runner.h"
 #include "raincheck_admin.h"
 
 #endif

@@ -106,31 +106,8 @@ static void closed_cb(uv_handle_t *handle)
 	free(c->media);
 	http_request_free(c->request);
 	leased_free(c->job);
+	worker_config_free(c->spec.config);
 	free(c);
-}
-
-static void log_end(const struct call *c, enum call_outcome outcome)
-{
-	char attempt[24], status[24], ms[24], bytes[24];
-	struct log_field fields[] = {
-		{ "upstream", c->upstream->name },
-		{ "job", c->job->id },
-		{ "queue", c->job->queue },
-		{ "attempt", attempt },
-		{ "outcome", call_outcome_names[outcome] },
-		{ "kind", outcome == CALL_FAILED ? raincheck_failure_name(c->verdict.kind) : NULL },
-		{ "status", c->status ? status : NULL },
-		{ "ms", ms },
-		{ "bytes", bytes },
-		{ "error", outcome == CALL_FAILED ? c->verdict.message : NULL },
-	};
-
-	snprintf(attempt, sizeof(attempt), "%lld", (long long)c->job->attempt);
-	snprintf(status, sizeof(status), "%ld", c->status);
-	snprintf(ms, sizeof(ms), "%lld", (long long)(clock_mono_ms() - c->began_at_ms));
-	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->bytes);
-	log_event(outcome == CALL_FAILED || outcome == CALL_UNTOLD ? LOG_WARNING : LOG_INFO, fields, ARRAY_SIZE(fields),
-		  "call ended");
 }
 
 void call__over(struct call *c, enum call_outcome outcome)
@@ -138,7 +115,7 @@ void call__over(struct call *c, enum call_outcome outcome)
 	call__stop(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_OVER);
-	log_end(c, outcome);
+	call__log_end(c, outcome);
 	c->spec.done_cb(c, outcome, c->spec.user);
 	uv_close((uv_handle_t *)&c->timer, closed_cb);
 }
@@ -520,6 +497,7 @@ int call_start(const struct call_spec *spec, struct leased *job, struct call **r
 	if (!c)
 		return ERR_NO_MEMORY;
 	c->spec = *spec;
+	worker_config_ref(c->spec.config);
 	c->upstream = spec->upstream;
 	c->job = job;
 	c->place.call = c;

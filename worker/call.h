@@ -29,9 +29,9 @@ enum call_outcome {
 extern const char *const call_outcome_names[CALL_OUTCOMES];
 
 struct call_spec {
-	const struct means *means; /* these three outlive the call */
-	const struct worker_config *config;
-	const struct upstream *upstream; /* of the job's queue */
+	const struct means *means;	 /* outlives the call */
+	struct worker_config *config;	 /* the call has a reference of its own */
+	const struct upstream *upstream; /* of the job's queue; the config's */
 	void (*done_cb)(struct call *c, enum call_outcome outcome, void *user);
 	void *user;
 };
@@ -57,9 +57,11 @@ bool call_take_progress(struct call *c, double *ret_progress);
 /* What is to be shown beside the progress; NULL: nothing new was ever said. As long as the call. */
 const char *call_note(const struct call *c);
 
-/* For whoever keeps the calls: a place in a list, and when the lease was last prolonged (clock_mono_ms()). */
+/* For whoever keeps the calls (call_table.h): its places there, and when the lease was last prolonged
+ * (clock_mono_ms()). */
 struct call_place {
 	TAILQ_ENTRY(call_place) entry;
+	LIST_ENTRY(call_place) in_row;
 	int64_t extended_at_ms;
 	struct call *call;
 };

@@ -41,6 +41,8 @@ int call__exchange(struct call *c, struct http_request *request, int64_t first_b
 		.stall_ms = c->upstream->timeouts.stall_ms,
 		.body_cap = cap,
 		.fresh = fresh,
+		.trust = c->upstream->trust,
+		.traffic = &c->traffic,
 		.done_cb = answered_cb,
 		.user = c,
 	};

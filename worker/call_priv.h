@@ -34,6 +34,7 @@
 #include "classify.h"
 #include "fetch.h"
 #include "template.h"
+#include "traffic.h"
 
 #define PREVIEW_TRIES_MAX 3
 
@@ -120,7 +121,8 @@ struct call {
 
 	/* for the log */
 	long status;
-	int64_t bytes;
+	int64_t bytes; /* of the result */
+	struct traffic traffic;
 };
 
 /* Makes the move and takes care of the timer. */
@@ -156,6 +158,8 @@ void call__cancel(struct call *c, enum call_outcome outcome);
 /* call_lookup.c: asks the API whether it has the call, after a pause (first_ms) that lets it find out; and asks now. */
 void call__look_up(struct call *c, int64_t first_ms);
 void call__ask(struct call *c);
+/* call_log.c */
+void call__log_end(const struct call *c, enum call_outcome outcome);
 
 /* call_submit.c: begins with the submit; and the attempt's time ran out during it. */
 void call__submit(struct call *c);

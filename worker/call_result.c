@@ -29,6 +29,7 @@ static struct fetch_spec spec_for(struct call *c, const char *name, bool is_resu
 		.name = name,
 		.is_result = is_result,
 		.give_up_at_ms = c->deadline_at_ms + TELL_FOR_MS,
+		.traffic = &c->traffic,
 		.done_cb = done,
 		.user = c,
 	};

@@ -191,6 +191,7 @@ static const cyaml_schema_field_t upstream_fields[] = {
 	NESTED(raw_upstream, cancel, cancel_fields),
 	WORD(raw_upstream, proxy),
 	WORD(raw_upstream, interface),
+	WORD(raw_upstream, ca_file),
 	CYAML_FIELD_END,
 };
 

@@ -151,6 +151,7 @@ struct raw_upstream {
 	char **allow_hosts;
 	uint32_t allow_hosts_count;
 	int allow_private;
+	char *ca_file;
 	struct raw_timeouts timeouts;
 	struct raw_submit submit;
 	struct raw_poll poll;

@@ -273,6 +273,14 @@ static void exchange_done_cb(struct exchange *x, const struct answer *a, void *u
 	}
 }
 
+/* On base_url's own origin. */
+static bool is_at_home(const struct fetch *f)
+{
+	struct origin origin;
+
+	return !f->url || (url_origin(f->url, &origin) == 0 && origin_equal(&origin, &f->spec.upstream->origin));
+}
+
 static int start_exchange(struct fetch *f, struct http_request *r)
 {
 	const struct upstream *u = f->spec.upstream;
@@ -285,6 +293,8 @@ static int start_exchange(struct fetch *f, struct http_request *r)
 		.body_cap = ERROR_BODY_CAP,
 		.public_only = f->url && !u->allow_private,
 		.fresh = f->spec.keep && upstream_submits_once(u),
+		.trust = is_at_home(f) ? u->trust : NULL,
+		.traffic = f->spec.traffic,
 		.sink = { .wants = sink_wants, .data = sink_data, .user = f },
 		.done_cb = exchange_done_cb,
 		.user = f,

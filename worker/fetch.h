@@ -23,6 +23,7 @@ struct curl_loop;
 struct fetch;
 struct http_request;
 struct template_values;
+struct traffic;
 struct upstream;
 struct uv_loop_s;
 
@@ -55,6 +56,7 @@ struct fetch_spec {
 	bool is_result;	   /* types and max_bytes apply; a small one is handed over */
 	int64_t max_bytes; /* of what is not the result; 0: 64 MiB */
 	int64_t give_up_at_ms;
+	struct traffic *traffic; /* what its requests take is added to it; lives as long as the fetch */
 
 	/* for fetch_start_request() */
 	bool keep; /* the answer cannot be had a second time: keep it until it is stored */

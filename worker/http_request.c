@@ -99,6 +99,8 @@ static int add_ours(struct http_request *r, const struct upstream *u, const stru
 		rc = add_template(r, u->auth.name, u->auth.value, values, info);
 	if (rc == 0 && u->auth.kind == AUTH_JWT)
 		rc = add_bearer(r, u, values->mask_secrets);
+	if (rc == 0 && values->traceparent && !has_header(r, "traceparent"))
+		rc = add_header(r, "traceparent", strdup(values->traceparent));
 	if (u->auth.kind == AUTH_BASIC) {
 		r->user = u->auth.user;
 		r->password = values->mask_secrets ? SECRET_MASK : u->auth.password;

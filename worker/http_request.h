@@ -35,6 +35,8 @@ struct http_request {
 	const char *interface;
 };
 
+/* All requests to the API itself carry the job's traceparent, unless the file has a header of that name. */
+
 /* What is sent to begin a call. content_type is the payload's (NULL: not given), values->key the idempotency key.
  * ERR_NOT_FOUND and ERR_BAD_REQUEST when a placeholder has no value or one that cannot stand there, ERR_TOO_LARGE; info
  * says which. ERR_NO_MEMORY. */

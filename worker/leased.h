@@ -25,7 +25,8 @@ struct leased {
 	struct slice checkpoint;	/* ours; size 0: none */
 	struct pair *metadata;
 	size_t metadata_count;
-	char *hook_url; /* NULL: none */
+	char *hook_url;	   /* NULL: none */
+	char *traceparent; /* NULL: none, or not one to be forwarded */
 };
 
 /* ERR_NO_MEMORY. */

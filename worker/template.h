@@ -38,9 +38,10 @@ struct template_values {
 	const char *key; /* NULL: not known here */
 	const struct pair *metadata;
 	size_t metadata_count;
-	const char *id;	      /* NULL before the provider gave one */
-	json_t *answer;	      /* NULL where there is none */
-	const char *hook_url; /* NULL where the broker gave none */
+	const char *id;		 /* NULL before the provider gave one */
+	json_t *answer;		 /* NULL where there is none */
+	const char *hook_url;	 /* NULL where the broker gave none */
+	const char *traceparent; /* no placeholder: a header of every request to the API; NULL: none */
 	const struct secrets *secrets;
 	bool mask_secrets; /* for showing: secrets become "***" */
 };

@@ -3,6 +3,7 @@
  */
 #include "upstream_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "trust.h"
 #include "secrets.h"
 #include "template.h"
 #include "upstream_warm.h"
@@ -64,6 +66,21 @@ static int init_base(struct check *c, const struct raw_upstream *raw, struct ups
 	u->allow_private = raw->allow_private == RAW_TRUE;
 	u->allow_hosts = words_of(raw->allow_hosts, raw->allow_hosts_count);
 	return 0;
+}
+
+static int init_trust(struct check *c, const struct raw_upstream *raw, struct upstream *u)
+{
+	_cleanup_free_ char *path = NULL;
+	int rc = check_expand(c, "ca_file", raw->ca_file, false, &path);
+
+	if (rc < 0 || !path)
+		return rc;
+	rc = trust_new(path, &u->trust);
+	if (rc == ERR_IO)
+		return check_fail(c, "ca_file", "%s cannot be read: %s", path, strerror(errno));
+	if (rc == ERR_BAD_REQUEST)
+		return check_fail(c, "ca_file", "%s holds no certificate (PEM)", path);
+	return rc;
 }
 
 /* Masks user and password in the form in which they are sent, too: an API may repeat it. */
@@ -459,6 +476,8 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 
 	rc = init_base(c, raw, u);
 	if (rc == 0)
+		rc = init_trust(c, raw, u);
+	if (rc == 0)
 		rc = init_auth(c, u->name, &raw->auth, &u->auth);
 	if (rc == 0)
 		rc = init_headers(c, raw, u);
@@ -506,6 +525,7 @@ void upstream_done(struct upstream *u)
 	if (!u)
 		return;
 	free(u->base_url);
+	trust_free(u->trust);
 	free(u->auth.user);
 	free(u->auth.password);
 	free(u->headers);

@@ -176,6 +176,7 @@ struct upstream {
 	size_t header_count;
 	struct words allow_hosts;
 	bool allow_private;
+	struct trust *trust; /* of ca_file: what base_url's server is judged by; NULL: by the system's certificates */
 	struct upstream_timeouts timeouts;
 	struct upstream_submit submit;
 	struct upstream_poll poll;

@@ -42,8 +42,8 @@ struct plan {
 	char *limit;
 	char *upstream;
 	char *url;
-	char *proxy; /* these two may be NULL, see upstream.h */
-	char *interface;
+	struct worker_config *config; /* a reference … */
+	const struct upstream *way;   /* … and what of it the requests go by */
 	const char *method;
 	int64_t connect_ms;
 	int64_t stall_ms;
@@ -75,8 +75,7 @@ static void closed_cb(uv_handle_t *handle)
 	free(p->limit);
 	free(p->upstream);
 	free(p->url);
-	free(p->proxy);
-	free(p->interface);
+	worker_config_free(p->config);
 	free(p->openings);
 	free(p);
 }
@@ -144,15 +143,15 @@ static int open_one(struct plan *p, struct opening *o)
 		.stall_ms = p->stall_ms,
 		.body_cap = ANSWER_CAP,
 		.fresh = true,
+		.ahead = (size_t)p->begun + 1,
+		.trust = p->way->trust,
 		.done_cb = done_cb,
 		.user = o,
 	};
-	/* The configuration that it came from may be another by now. */
-	const struct upstream way = { .proxy = p->proxy, .interface = p->interface };
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
 	int rc;
 
-	rc = http_request_plain(&way, p->url, &r);
+	rc = http_request_plain(p->way, p->url, &r);
 	if (rc < 0)
 		return rc;
 	r->method = p->method;
@@ -229,14 +228,8 @@ static struct plan *find(struct warmer *w, const struct raincheck_notification *
 	return NULL;
 }
 
-/* A copy of text, which may be NULL. False where there is no memory. */
-static bool copy_of(const char *text, char **ret)
-{
-	*ret = text ? strdup(text) : NULL;
-	return !text || *ret;
-}
-
-static struct plan *plan_new(struct warmer *w, const struct raincheck_notification *n, const struct upstream *u)
+static struct plan *plan_new(struct warmer *w, struct worker_config *config, const struct raincheck_notification *n,
+			     const struct upstream *u)
 {
 	struct plan *p = calloc(1, sizeof(*p));
 
@@ -244,16 +237,15 @@ static struct plan *plan_new(struct warmer *w, const struct raincheck_notificati
 		return NULL;
 	p->limit = strdup(n->limit);
 	p->upstream = strdup(u->name);
-	if (!p->limit || !p->upstream || !copy_of(u->proxy, &p->proxy) || !copy_of(u->interface, &p->interface) ||
-	    asprintf(&p->url, "%s%s", u->base_url, u->warm.path) < 0) {
+	if (!p->limit || !p->upstream || asprintf(&p->url, "%s%s", u->base_url, u->warm.path) < 0) {
 		free(p->limit);
 		free(p->upstream);
-		free(p->proxy);
-		free(p->interface);
 		free(p);
 		return NULL;
 	}
 	p->warmer = w;
+	p->config = worker_config_ref(config);
+	p->way = u;
 	p->method = u->warm.method;
 	p->connect_ms = u->timeouts.connect_ms;
 	p->stall_ms = u->timeouts.stall_ms;
@@ -283,13 +275,13 @@ static int64_t pause_before(int64_t left_ms, int64_t ahead_ms)
 	return left_ms - early + draw_below(jitter);
 }
 
-static void plan(struct warmer *w, const struct raincheck_notification *n, const struct upstream *u, int64_t calls,
-		 int64_t left_ms)
+static void plan(struct warmer *w, struct worker_config *config, const struct raincheck_notification *n,
+		 const struct upstream *u, int64_t calls, int64_t left_ms)
 {
 	struct plan *p = find(w, n, u->name);
 
 	if (!p && w->count < PLANS_MAX)
-		p = plan_new(w, n, u);
+		p = plan_new(w, config, n, u);
 	if (!p)
 		return;
 	p->calls = calls;
@@ -311,8 +303,7 @@ static bool seen_before(const struct worker_config *config, const struct rainche
 }
 
 /* Where the queues go to several upstreams, each gets as large a part: nobody knows which queue's jobs will come. */
-void warmer_told(struct warmer *w, const struct worker_config *config, const struct raincheck_notification *n,
-		 int64_t now_ms)
+void warmer_told(struct warmer *w, struct worker_config *config, const struct raincheck_notification *n, int64_t now_ms)
 {
 	int64_t left_ms = n->at_ms > now_ms ? n->at_ms - now_ms : 0, upstreams = 0;
 
@@ -325,7 +316,7 @@ void warmer_told(struct warmer *w, const struct worker_config *config, const str
 		const struct upstream *u = worker_config_route(config, n->queues[i]);
 
 		if (u && u->warm.method && !seen_before(config, n, i))
-			plan(w, n, u, (n->concurrency + upstreams - 1) / upstreams, left_ms);
+			plan(w, config, n, u, (n->concurrency + upstreams - 1) / upstreams, left_ms);
 	}
 }
 

@@ -36,9 +36,9 @@ int warmer_new(const struct warmer_options *options, struct warmer **ret);
 /* Ends what is under way; the rest is freed while the loop runs on. Before the curl loop is closed. NULL is taken. */
 void warmer_close(struct warmer *w);
 
-/* The broker said worker.warm, at now_ms by its clock. Nothing of config or n is kept. What was told already, as after
- * a connection was lost, is not done twice. */
-void warmer_told(struct warmer *w, const struct worker_config *config, const struct raincheck_notification *n,
+/* The broker said worker.warm, at now_ms by its clock. A reference to config is kept for as long as that takes. What
+ * was told already, as after a connection was lost, is not done twice. */
+void warmer_told(struct warmer *w, struct worker_config *config, const struct raincheck_notification *n,
 		 int64_t now_ms);
 
 #endif

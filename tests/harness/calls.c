@@ -50,7 +50,7 @@ static const char *either(const char *given, const char *otherwise)
 	return given ? given : otherwise;
 }
 
-static void configure(struct calls *c, const struct calls_shape *s)
+void calls_configure_worker(struct calls *c, const struct calls_shape *s)
 {
 	bool sync = s->mode && strcmp(s->mode, "sync") == 0;
 	FILE *f;
@@ -78,7 +78,7 @@ void calls_start_worker(struct calls *c, const struct calls_shape *s)
 	char program[512];
 	const char *argv[] = { program, "--config", c->stack.worker_config, "--log-level", "info", NULL };
 
-	configure(c, s);
+	calls_configure_worker(c, s);
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	process_start_heard(&c->stack.worker, argv);
 }

@@ -170,6 +170,8 @@ static const struct {
 	{ SUBMIT("idempotency: header:K") "    warm: { method: POST }\n", 7, ".warm.method", "none of HEAD" },
 	{ SUBMIT("idempotency: header:K") "    warm: { path: x }\n", 7, ".warm.path", "slash" },
 	{ SUBMIT("idempotency: header:K") "    warm: { ahead: 31s }\n", 7, ".warm.ahead", "more than 30s" },
+	{ SYNC "    ca_file: /none/ca.pem\n", 7, ".ca_file", "cannot be read" },
+	{ SYNC "    ca_file: Makefile\n", 7, ".ca_file", "holds no certificate" },
 	{ SYNC "    interface: \"a b\"\n", 7, ".interface", "neither the name" },
 };
 
