@@ -12,7 +12,7 @@ static bool which_notice(struct slice method, enum raincheck_notice *ret)
 	static const char *const names[] = {
 		[RAINCHECK_NOTICE_JOB_CANCEL] = "job.cancel",		[RAINCHECK_NOTICE_JOB_WAKE] = "job.wake",
 		[RAINCHECK_NOTICE_WORKER_QUIET] = "worker.quiet",	[RAINCHECK_NOTICE_WORKER_STOP] = "worker.stop",
-		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown",
+		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown", [RAINCHECK_NOTICE_WORKER_WARM] = "worker.warm",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -83,6 +83,29 @@ static int read_wake(const struct rpc_envelope *e, msgpack_zone *zone, struct ra
 	return set_headers(ret, &m, zone);
 }
 
+static int read_warm(const struct rpc_envelope *e, msgpack_zone *zone, struct raincheck_notification *ret)
+{
+	struct msg_warm_notice m;
+	const char **queues;
+
+	if (message_decode(&MSG_warm_notice, e->params, zone, &m, NULL) < 0)
+		return ERR_PROTOCOL;
+	queues = msgpack_zone_malloc(zone, m.queues_count * sizeof(*queues));
+	ret->limit = text(zone, m.limit);
+	if (!queues || !ret->limit)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < m.queues_count; i++) {
+		queues[i] = text(zone, m.queues[i]);
+		if (!queues[i])
+			return ERR_NO_MEMORY;
+	}
+	ret->queues = queues;
+	ret->queue_count = m.queues_count;
+	ret->concurrency = m.concurrency;
+	ret->at_ms = m.at_ms;
+	return 0;
+}
+
 int notice_read(const struct rpc_envelope *e, msgpack_zone *zone, struct raincheck_notification *ret)
 {
 	if (!which_notice(e->method, &ret->notice))
@@ -92,6 +115,8 @@ int notice_read(const struct rpc_envelope *e, msgpack_zone *zone, struct rainche
 		return read_cancel(e, zone, ret);
 	case RAINCHECK_NOTICE_JOB_WAKE:
 		return read_wake(e, zone, ret);
+	case RAINCHECK_NOTICE_WORKER_WARM:
+		return read_warm(e, zone, ret);
 	default:
 		return 0;
 	}

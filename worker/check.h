@@ -5,6 +5,7 @@
 #ifndef RAINCHECK_WORKER_CHECK_H
 #define RAINCHECK_WORKER_CHECK_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,7 +26,6 @@ struct check {
 
 /* A complaint about prefix.key. */
 int check_fail(struct check *c, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-int check_unsupported(struct check *c, const char *key);
 
 /* At least low_ms. */
 int check_duration(struct check *c, const char *key, const char *word, int64_t low_ms, int64_t *ms);
@@ -35,10 +35,16 @@ int check_pointer(struct check *c, const char *key, const char *word, struct sli
 int check_range(struct check *c, const char *key, const double *number, double low, double high, double *value);
 int check_statuses(struct check *c, const char *key, const unsigned *list, size_t count);
 
-/* The placeholders of a text; id: {id} may be one. Loads its secrets. */
-int check_template(struct check *c, const char *key, const char *word, bool id);
+/* The placeholders of a text; known is a set of TEMPLATE_KNOWS_…. Loads its secrets. */
+int check_template(struct check *c, const char *key, const char *word, unsigned known);
+/* A JSON text whose strings are templates; NULL where word is. The caller owns the reference. */
+int check_body(struct check *c, const char *key, const char *word, unsigned known, json_t **ret_body);
+/* The method is one of these, with NULL at the end; else sets nothing. */
+int check_method(struct check *c, const char *key, const char *word, const char *const *allowed, const char **method);
 /* As check_template(), and the path begins with a slash. */
-int check_path(struct check *c, const char *key, const char *word, bool id);
+int check_path(struct check *c, const char *key, const char *word, unsigned known);
+/* As it stands, without a control character: a line break would begin a line of its own. */
+int check_plain(struct check *c, const char *key, const char *word);
 /* A header's name, and one that the caller may set. */
 int check_header_name(struct check *c, const char *key, const char *name);
 /* Expands the secrets in word to a copy, which the caller frees; NULL gives NULL. A literal in place of a secret is

@@ -36,6 +36,9 @@ static bool is_mentioned(const struct upstream *u)
 	for (size_t i = 0; i < u->header_count; i++)
 		if (strstr(u->headers[i].value, placeholder))
 			return true;
+	for (size_t i = 0; i < u->submit.part_count; i++)
+		if (u->submit.parts[i].value && strstr(u->submit.parts[i].value, placeholder))
+			return true;
 	return false;
 }
 

@@ -24,6 +24,7 @@
 struct keyset_source {
 	struct keysets *owner;
 	char *url;
+	char *proxy, *interface; /* the way out of the fetch under way, which may outlive the upstream */
 	struct keyset keys;
 	bool has_keys;
 	int64_t fetched_at_ms; /* clock_mono_ms(), as these */
@@ -123,6 +124,8 @@ void keysets_free(struct keysets *ks)
 		TAILQ_REMOVE(&ks->sources, s, entry);
 		exchange_cancel(s->exchange);
 		free(s->url);
+		free(s->proxy);
+		free(s->interface);
 		free(s);
 	}
 	free(ks);
@@ -178,6 +181,31 @@ static void fetched_cb(struct exchange *x, const struct answer *a, void *user)
 	tell(s, why[0] ? why : NULL);
 }
 
+static int copy_text(const char *text, char **copy)
+{
+	free(TAKE_PTR(*copy));
+	if (text)
+		*copy = strdup(text);
+	return text && !*copy ? ERR_NO_MEMORY : 0;
+}
+
+static int make_request(struct keyset_source *s, const struct upstream *u, struct http_request **ret)
+{
+	_cleanup_(http_request_freep) struct http_request *r = NULL;
+	int rc = http_request_plain(u, s->url, &r);
+
+	if (rc == 0)
+		rc = copy_text(u->proxy, &s->proxy);
+	if (rc == 0)
+		rc = copy_text(u->interface, &s->interface);
+	if (rc < 0)
+		return rc;
+	r->proxy = s->proxy;
+	r->interface = s->interface;
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
 static int fetch(struct keyset_source *s, const struct upstream *u)
 {
 	struct exchange_spec spec = {
@@ -196,7 +224,7 @@ static int fetch(struct keyset_source *s, const struct upstream *u)
 
 	if (s->exchange)
 		return 0;
-	rc = http_request_plain(s->url, &request);
+	rc = make_request(s, u, &request);
 	if (rc == 0) {
 		rc = exchange_start(&spec, request, &s->exchange);
 		if (rc < 0)

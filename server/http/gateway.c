@@ -12,17 +12,22 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "server/http/address.h"
+#include "server/http/exchange.h"
 #include "server/http/guests.h"
-#include "server/http/hooks.h"
+#include "server/http/job_waits.h"
 #include "server/http/link_page.h"
+#include "server/http/openapi.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
 #include "server/http/site.h"
+#include "server/writer/writer.h"
 
 #define THREADS			2
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
+#define BODY_BYTES		(INT64_C(64) << 20)
+#define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
 struct gateway {
 	struct address_text address;
@@ -32,51 +37,38 @@ struct gateway {
 	struct site site;
 };
 
-/* True where a body is announced. */
-static bool has_body(struct MHD_Connection *c)
-{
-	const char *length = request_header(c, "Content-Length");
-
-	return request_header(c, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
-}
-
-static char seen; /* what a request without a body that is waited for is known by */
-
-/* Called when the headers are there, and again when a body, if any, is over. No route but that of hooks wants a body:
- * an answer in the first call makes the library read nothing of it and close the connection; one in the second keeps
- * the connection. A hook's body comes in pieces, a call each. NOLINTNEXTLINE(readability-function-size): the library's
- * parameters */
+/* Called when the headers are there, with each piece of a body, when that is over, and after each time that the request
+ * was suspended. NOLINTNEXTLINE(readability-function-size): the library's parameters */
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {
 	struct gateway *g = user;
-	struct hook_post *post;
-	enum MHD_Result result;
+	struct exchange *x = *request;
+	size_t piece = *size;
 
 	(void)version;
-	if (*request && *request != &seen)
-		return hooks_go_on(*request, c, data, size);
-	guests_heard(g->guests, c);
-	if (!*request && hooks_begin(&g->site, c, method, path, &post, &result)) {
-		*request = post;
-		return result;
-	}
-	if (!*request && !has_body(c)) {
-		*request = &seen;
-		return MHD_YES;
-	}
 	*size = 0;
-	return router_serve(&g->site, c, method, path);
+	if (!x)
+		return exchange_begin(&g->site, g->guests, c, method, path, (struct exchange **)(void *)request);
+	return piece > 0 ? exchange_feed(x, g->guests, data, piece) : exchange_serve(x, g->guests);
 }
 
 static void completed_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how)
 {
 	struct gateway *g = user;
+	struct exchange *x = *request;
 
-	if (*request != &seen)
-		hook_post_free(*request);
 	*request = NULL;
+	exchange_free(x);
 	guests_answered_cb(g->guests, c, request, how);
+}
+
+static void connection_cb(void *user, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
+{
+	struct gateway *g = user;
+
+	atomic_fetch_add(&g->site.traffic.connections, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
+	guests_connection_cb(g->guests, c, place, what);
 }
 
 /* Paths stay as they came: the router unescapes a part at a time. */
@@ -113,6 +105,7 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 	if (!g)
 		return ERR_NO_MEMORY;
 	g->listener = -1;
+	owed_init(&g->site.owed);
 	rc = address_listen(address, insecure, &g->listener, info);
 	if (rc == 0)
 		rc = address_of(g->listener, &g->address);
@@ -129,6 +122,20 @@ const char *gateway_address(const struct gateway *g)
 	return g->address.text;
 }
 
+int gateway_check_host(const char *host)
+{
+	return guard_check_host(host);
+}
+
+int gateway_listen(struct gateway *g, struct writer *writer)
+{
+	int rc = job_waits_new(&g->site.waits);
+
+	if (rc == 0)
+		writer_subscribe(writer, job_waits_events_cb, g->site.waits);
+	return rc;
+}
+
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 {
 	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
@@ -138,8 +145,8 @@ static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 				MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL,
-				MHD_OPTION_NOTIFY_CONNECTION, guests_connection_cb, g->guests,
-				MHD_OPTION_NOTIFY_COMPLETED, completed_cb, g, MHD_OPTION_END);
+				MHD_OPTION_NOTIFY_CONNECTION, connection_cb, g, MHD_OPTION_NOTIFY_COMPLETED,
+				completed_cb, g, MHD_OPTION_END);
 }
 
 static int start_threads(struct gateway *g, const struct gateway_options *options)
@@ -151,6 +158,8 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
+	if (rc == 0 && g->site.waits)
+		rc = job_waits_start(g->site.waits);
 	if (rc == 0)
 		g->daemon = start_daemon(g, options->connections);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -166,7 +175,14 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
 	g->site.writer = options->writer;
+	g->site.body_bytes = options->body_bytes ? options->body_bytes : BODY_BYTES;
+	g->site.hosts = options->hosts;
+	g->site.rpc = options->rpc;
+	g->site.version = options->version;
+	g->site.started_at_ms = options->started_at_ms;
 	rc = link_page_make_fixed(&g->site);
+	if (rc == 0)
+		rc = openapi_prepare(&g->site);
 	if (rc < 0)
 		return error_set(info, rc, NULL, "cannot make the pages: %s", error_text(rc));
 	rc = start_threads(g, options);
@@ -186,6 +202,8 @@ static void close_listener(struct gateway *g)
 void gateway_quiesce(struct gateway *g)
 {
 	atomic_store(&g->site.quiesced, true);
+	if (g->site.waits)
+		job_waits_quiesce(g->site.waits);
 	if (g->daemon && g->listener < 0)
 		g->listener = MHD_quiesce_daemon(g->daemon);
 	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
@@ -197,10 +215,16 @@ void gateway_stop(struct gateway *g)
 {
 	if (!g)
 		return;
+	if (g->site.waits)
+		job_waits_stop(g->site.waits);
+	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
 	guests_free(g->guests);
+	job_waits_free(g->site.waits);
 	close_listener(g);
+	owed_done(&g->site.owed);
+	openapi_release(&g->site);
 	link_page_free_fixed(&g->site);
 	free(g);
 }

@@ -2,7 +2,6 @@
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,15 +12,13 @@
 #include "server/engine/command.h"
 #include "server/engine/link.h"
 #include "server/engine/settings.h"
-#include "server/http/path.h"
+#include "server/http/exchange.h"
+#include "server/http/problem.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/store/hook_record.h"
 #include "server/writer/writer.h"
 
-#define ALLOWED		   "POST, OPTIONS"
-#define RECEIVING_BYTES	   (64 << 20) /* of all hooks that are being received together */
-#define PATIENCE_BYTES	   (16 << 20) /* that are read of one, and thrown away, to tell that it is too large */
 #define CONTENT_TYPE_BYTES 255
 #define HEADER_NAME_BYTES  128
 #define HEADER_BYTES	   4096
@@ -29,26 +26,18 @@
 #define ENVELOPE_BYTES 32768
 
 struct hook_post {
-	struct site *site;
-	struct MHD_Connection *connection;
+	struct exchange *exchange;
 	struct command command;
 	struct command_hook hook;
 	struct pair headers[HOOK_HEADERS];
 	size_t headers_bytes;
 	struct buf texts; /* lower-case names of headers; sized once */
-	struct buf body;
-	size_t read;	/* bytes of the body that came */
-	size_t claimed; /* of RECEIVING_BYTES */
-	bool no_room;	/* for it */
-	bool submitted;
-	struct error_info refused; /* code < 0: by the engine */
-	int released;		   /* the writer's verdict */
+	bool submitted, suspended;
+	struct error_info error; /* code < 0: refused by the engine */
+	int released;		 /* the writer's verdict */
 };
 
-/* Bytes that hooks in receipt hold. */
-static atomic_size_t receiving;
-
-static size_t body_max(const struct site *site)
+size_t hooks_body_max(const struct site *site)
 {
 	int64_t message = site->settings->answer_bytes;
 
@@ -56,11 +45,6 @@ static size_t body_max(const struct site *site)
 	if (message > 0 && message - ENVELOPE_BYTES < HOOK_BODY_BYTES)
 		return (size_t)(message - ENVELOPE_BYTES);
 	return HOOK_BODY_BYTES;
-}
-
-static enum MHD_Result too_large(struct MHD_Connection *c)
-{
-	return response_refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "a hook's body may have 1 MiB");
 }
 
 /* ---- its head ---- */
@@ -129,14 +113,14 @@ static enum MHD_Result header_cb(void *user, enum MHD_ValueKind kind, const char
 /* The names and values stay where they are: the buffer has all its room from the beginning. */
 static int take_head(struct hook_post *post)
 {
-	const char *type = request_header(post->connection, "Content-Type");
+	const char *type = request_header(post->exchange->request.connection, "Content-Type");
 	uint8_t *room;
 	int rc;
 
 	rc = buf_reserve(&post->texts, HOOK_HEADERS_BYTES + CONTENT_TYPE_BYTES, &room);
 	if (rc < 0)
 		return rc;
-	MHD_get_connection_values(post->connection, MHD_HEADER_KIND, header_cb, post);
+	MHD_get_connection_values(post->exchange->request.connection, MHD_HEADER_KIND, header_cb, post);
 	if (type && is_printable(type, 1, CONTENT_TYPE_BYTES)) {
 		post->hook.content_type = slice_of(post->texts.data + post->texts.size, strlen(type));
 		buf_append_str(&post->texts, type);
@@ -145,101 +129,51 @@ static int take_head(struct hook_post *post)
 	return buf_error(&post->texts);
 }
 
-static int post_new(struct site *site, struct MHD_Connection *c, struct hook_post **ret)
+static int refuse(struct exchange *x, int rc)
 {
-	struct hook_post *post = calloc(1, sizeof(*post));
+	struct error_info info;
+
+	error_set(&info, rc, NULL, "%s", error_text(rc));
+	return exchange_refuse(x, 0, &info);
+}
+
+int hooks_begin(struct exchange *x)
+{
+	struct hook_post *post;
+	uint32_t attempt;
+	struct uuid job;
 	int rc;
 
+	rc = hook_read(x->request.site->settings->link_secret, slice_str(x->path.token), &job, &attempt);
+	if (rc < 0)
+		return refuse(x, rc);
+	post = calloc(1, sizeof(*post));
 	if (!post)
-		return ERR_NO_MEMORY;
-	post->site = site;
-	post->connection = c;
+		return refuse(x, ERR_NO_MEMORY);
+	x->hook = post;
+	post->exchange = x;
+	post->hook.id = job;
+	post->hook.attempt = attempt;
 	buf_init(&post->texts, HOOK_HEADERS_BYTES + CONTENT_TYPE_BYTES);
-	buf_init(&post->body, body_max(site));
 	rc = take_head(post);
-	if (rc < 0) {
-		hook_post_free(post);
-		return rc;
-	}
-	*ret = post;
-	return 0;
+	return rc < 0 ? refuse(x, rc) : 0;
+}
+
+/* For the counters: also of one whose peer had gone when it was resumed. */
+static void note_suspended(struct hook_post *post, bool suspended)
+{
+	if (post->suspended != suspended)
+		exchange_suspended(post->exchange, TRAFFIC_WRITE, suspended ? 1 : -1);
+	post->suspended = suspended;
 }
 
 void hook_post_free(struct hook_post *post)
 {
 	if (!post)
 		return;
-	atomic_fetch_sub(&receiving, post->claimed);
+	note_suspended(post, false);
 	buf_done(&post->texts);
-	buf_done(&post->body);
 	free(post);
-}
-
-/* An answer before the body makes the library read nothing more and close the connection, and that may cost whoever is
- * still sending the answer: so one that is not much too large is read, and told then. */
-static bool refuses_at_once(const struct site *site, struct MHD_Connection *c)
-{
-	const char *length = request_header(c, "Content-Length");
-	unsigned long long size = length ? strtoull(length, NULL, 10) : 0;
-
-	return size > PATIENCE_BYTES || (size > body_max(site) && request_header(c, "Expect"));
-}
-
-bool hooks_begin(struct site *site, struct MHD_Connection *c, const char *method, const char *path,
-		 struct hook_post **ret_post, enum MHD_Result *ret)
-{
-	struct hook_post *post = NULL;
-	struct path parsed;
-	uint32_t attempt;
-	struct uuid job;
-	int rc;
-
-	*ret_post = NULL;
-	path_parse(path, &parsed);
-	if (parsed.route != ROUTE_HOOK || strcmp(method, "POST") != 0)
-		return false;
-	rc = hook_read(site->settings->link_secret, slice_str(parsed.token), &job, &attempt);
-	if (rc == 0 && refuses_at_once(site, c)) {
-		*ret = too_large(c);
-		return true;
-	}
-	if (rc == 0)
-		rc = post_new(site, c, &post);
-	if (!post) {
-		*ret = response_error(c, rc);
-		return true;
-	}
-	post->hook.id = job;
-	post->hook.attempt = attempt;
-	*ret_post = post;
-	*ret = MHD_YES;
-	return true;
-}
-
-/* ---- its body ---- */
-
-static bool claim(struct hook_post *post, size_t bytes)
-{
-	if (atomic_fetch_add(&receiving, bytes) + bytes > RECEIVING_BYTES) {
-		atomic_fetch_sub(&receiving, bytes);
-		return false;
-	}
-	post->claimed += bytes;
-	return true;
-}
-
-static enum MHD_Result receive(struct hook_post *post, const char *data, size_t *size)
-{
-	size_t bytes = *size;
-
-	*size = 0;
-	post->read += bytes;
-	if (post->read > PATIENCE_BYTES)
-		return MHD_NO;
-	if (post->no_room || post->read > body_max(post->site))
-		return MHD_YES;
-	post->no_room = !claim(post, bytes) || buf_append(&post->body, data, bytes) < 0;
-	return MHD_YES;
 }
 
 /* By what a delivery that is repeated is known. */
@@ -274,7 +208,7 @@ static void answer_cb(struct command *cmd, const struct message *m, const void *
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)
 {
-	CONTAINER_OF(cmd, struct hook_post, command)->refused = *info;
+	CONTAINER_OF(cmd, struct hook_post, command)->error = *info;
 }
 
 /* From the resumption on the connection's thread may end the request. */
@@ -282,8 +216,8 @@ static void release_cb(struct command *cmd, int rc)
 {
 	struct hook_post *post = CONTAINER_OF(cmd, struct hook_post, command);
 
-	post->released = rc;
-	MHD_resume_connection(post->connection);
+	post->released = rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc;
+	MHD_resume_connection(post->exchange->request.connection);
 }
 
 static void submit(struct hook_post *post)
@@ -296,47 +230,38 @@ static void submit(struct hook_post *post)
 		.refuse = refuse_cb,
 		.release = release_cb,
 	};
-	MHD_suspend_connection(post->connection);
-	writer_submit(post->site->writer, &post->command);
+	note_suspended(post, true);
+	/* First: the writer may be done with it before this thread is out of here. */
+	MHD_suspend_connection(post->exchange->request.connection);
+	writer_submit(post->exchange->request.site->writer, &post->command);
 }
 
-static enum MHD_Result tell(struct hook_post *post, struct MHD_Connection *c)
+static enum MHD_Result tell(struct hook_post *post)
 {
+	struct MHD_Connection *c = post->exchange->request.connection;
+
+	note_suspended(post, false);
 	if (post->released < 0)
-		return response_error(c, post->released);
-	if (post->refused.code < 0)
-		return response_error(c, post->refused.code);
+		error_set(&post->error, post->released, NULL, "%s", error_text(post->released));
+	if (post->error.code < 0)
+		return problem_send(c, &post->error);
 	return response_send(c, MHD_HTTP_ACCEPTED, response_empty());
 }
 
-enum MHD_Result hooks_go_on(struct hook_post *post, struct MHD_Connection *c, const char *data, size_t *size)
+enum MHD_Result hooks_serve(struct exchange *x)
 {
+	struct hook_post *post = x->hook;
+	struct error_info info;
 	int rc;
 
-	if (*size > 0)
-		return receive(post, data, size);
 	if (post->submitted)
-		return tell(post, c);
-	if (post->read > body_max(post->site))
-		return too_large(c);
-	if (post->no_room)
-		return response_error(c, ERR_NO_MEMORY);
-	post->hook.body = buf_slice(&post->body);
+		return tell(post);
+	post->hook.body = buf_slice(&x->body);
 	rc = digest(post, post->hook.digest);
-	if (rc < 0)
-		return response_error(c, rc);
+	if (rc < 0) {
+		error_set(&info, rc, NULL, "%s", error_text(rc));
+		return problem_send(x->request.connection, &info);
+	}
 	submit(post);
 	return MHD_YES;
-}
-
-/* ---- whatever is no POST ---- */
-
-enum MHD_Result hooks_serve_method(const struct request *r, bool options)
-{
-	struct MHD_Response *response =
-		options ? response_empty()
-			: response_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "bad_request", "only " ALLOWED);
-
-	response_header(response, "Allow", ALLOWED);
-	return response_send(r->connection, options ? MHD_HTTP_NO_CONTENT : MHD_HTTP_METHOD_NOT_ALLOWED, response);
 }

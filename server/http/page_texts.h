@@ -24,6 +24,9 @@
 	X(estimate_range, "About {low} to {time} to go")                                                        \
 	X(estimate_within, "At most {time} to go")                                                              \
 	X(estimate_soon, "Ready any moment now")                                                                \
+	X(waits_paused, "It is on hold for the moment. You keep your place.")                                   \
+	X(waits_held, "We have to take a short break. You keep your place.")                                    \
+	X(waits_breaker, "The service that makes it has trouble right now. You keep your place.")               \
 	X(estimate_none, "We cannot say yet how long it will take")                                             \
 	X(seconds, "half a minute")                                                                             \
 	X(minute, "a minute")                                                                                   \

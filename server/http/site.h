@@ -1,4 +1,5 @@
-/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced.
+/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced,
+ * traffic and owed.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
@@ -6,13 +7,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/http/guard.h"
+#include "server/http/metrics.h"
+#include "server/http/owed.h"
 #include "server/http/page_texts.h"
+#include "server/http/traffic.h"
 
 struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
+struct job_waits;
 struct settings;
 struct store;
+struct uuid;
 struct writer;
 
 /* Answers that are the same for all: made once. */
@@ -30,6 +37,16 @@ struct site {
 	struct writer *writer;
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
+
+	int64_t body_bytes; /* see exchange.h */
+	struct guard_hosts hosts;
+	struct job_waits *waits;
+	struct traffic traffic;
+	struct owed owed;
+	struct rpc_source rpc;
+	struct MHD_Response *openapi; /* made once */
+	const char *version;
+	int64_t started_at_ms;
 };
 
 /* One request, on the stack of the thread that answers it. */
@@ -39,6 +56,9 @@ struct request {
 	const char *token; /* of /r/{token}/…; "" where there is none */
 	const char *name;  /* of an artifact */
 	bool head;
+	/* Of /v1/jobs/…: the job, and no token; its bytes are told with the type that they came with. NULL elsewhere.
+	 */
+	const struct uuid *job;
 };
 
 #endif

@@ -19,9 +19,10 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/writer/doubtful.h"
+#include "server/writer/meter.h"
 
 #define BATCH_MAX	4096
-#define SUBSCRIBERS_MAX 4
+#define SUBSCRIBERS_MAX 8
 #define RANDOM_BYTES	4096 /* drawn from the system at once */
 #define TOLD_MAX	20   /* damaged jobs, of one batch */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
@@ -59,6 +60,8 @@ struct writer {
 	size_t repaired;
 	size_t repaired_limits;
 	struct doubtful doubtful;
+	struct meter meter;
+	int64_t commit_us; /* what the last commit took */
 
 	struct subscribers before, after; /* the release */
 
@@ -113,6 +116,7 @@ int writer_new(const struct settings *settings, struct store *s, struct blob_sto
 		return ERR_NO_MEMORY;
 	w->store = s;
 	w->blobs = blobs;
+	meter_init(&w->meter);
 	w->tail = &w->head;
 	w->random_used = sizeof(w->random);
 	pthread_mutex_init(&w->lock, NULL);
@@ -136,6 +140,7 @@ void writer_free(struct writer *w)
 		return;
 	engine_free(w->engine);
 	doubtful_done(&w->doubtful);
+	meter_done(&w->meter);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
@@ -189,6 +194,11 @@ void writer_stats(struct writer *w, struct writer_stats *ret)
 	pthread_mutex_lock(&w->lock);
 	*ret = w->stats;
 	pthread_mutex_unlock(&w->lock);
+}
+
+void writer_totals(struct writer *w, struct writer_totals *ret)
+{
+	meter_read(&w->meter, ret);
 }
 
 /* ---- randomness and ids ---- */
@@ -455,6 +465,15 @@ static void take_back(struct writer *w, struct command **ret_answered)
 	doubtful_add(&w->doubtful, blobs, count);
 }
 
+static int commit(struct writer *w, struct store_txn *t)
+{
+	int64_t began_ns = clock_mono_ns();
+	int rc = store_commit(t);
+
+	w->commit_us = (clock_mono_ns() - began_ns) / 1000;
+	return rc;
+}
+
 /* One transaction. *ret_answered as engine_committed() gives it. *ret_reached: it came as far as the commit. */
 static int try_batch(struct writer *w, struct batch *b, struct command **ret_answered, bool *ret_reached)
 {
@@ -474,7 +493,7 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 		store_abort(t);
 	} else {
 		*ret_reached = true;
-		rc = store_commit(t);
+		rc = commit(w, t);
 	}
 	if (rc == 0)
 		engine_committed(w->engine, ret_answered);
@@ -489,6 +508,7 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 	if (rc == 0) {
 		log_damage(w);
 		tell_events(w, &w->before);
+		meter_add(&w->meter, commands, w->commit_us, engine_tally(w->engine));
 	} else {
 		log_failure(w, commands, rc);
 	}

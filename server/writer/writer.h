@@ -38,7 +38,7 @@ typedef void (*writer_event_cb)(void *user, const struct job_event *events, size
 
 /* store, blobs and settings must outlive the writer. ERR_NO_MEMORY and what engine_new() says. */
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret);
-/* Before writer_start(); at most four each. The first are told before the batch's commands are released, the others
+/* Before writer_start(); at most eight each. The first are told before the batch's commands are released, the others
  * after that: whoever asked for something has its answer first. */
 void writer_subscribe(struct writer *w, writer_event_cb cb, void *user);
 void writer_subscribe_after(struct writer *w, writer_event_cb cb, void *user);
@@ -50,6 +50,10 @@ void writer_submit(struct writer *w, struct command *cmd);
 
 /* Any thread. */
 void writer_stats(struct writer *w, struct writer_stats *ret);
+
+/* What was committed since the start. Any thread. */
+struct writer_totals;
+void writer_totals(struct writer *w, struct writer_totals *ret);
 
 /* Finishes what was submitted, releases what is parked with ERR_SHUTTING_DOWN, ends the thread. Not on the writer
  * thread. */

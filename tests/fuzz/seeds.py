@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Writes what the fuzzers begin with: of the wire every method and message of proto/message_table.h, small and full; of
-signatures one of each kind.
+"""Writes what the fuzzers begin with: those of the wire every method and message of proto/message_table.h, small and
+full; those of the worker its own kinds of text.
 
 Usage: tests/fuzz/seeds.py TARGET FOLDER   A target that is not known here gets an empty folder.
 """
@@ -115,6 +115,24 @@ SIGNED = [b"webhook-id:m\nwebhook-timestamp:1700000000\nwebhook-signature:v1,AAA
           b'\n{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}',
           b"\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 
+# Lines of texts; what follows the last is a JSON text. As fuzz_template.c, fuzz_pointer.c and fuzz_retry_after.c read it.
+TEXTS = {
+    "fuzz_template": [
+        '/v1/{input/a~1b}/{+id}?k={key}&x={answer/*/0}{{\n{"a/b":"../x","o":{"n":[1,2.5,null,true,"s"]}}',
+        '{"model":"m","p":"{input/o}","t":"a {input/s} {job.attempt} b","l":["{input}","{meta.k}"]}\n{"o":{"x":1},"s":"y"}',
+        '{env.HOME}{inptu}{}{input/~7}{\n[]', '{input}\n"\\u0000\\ud83c\\udfac"', '{+input/p}\n{"p":"a/../b//c/."}',
+        '{meta.evil}{hook_url}{job.id}{job.queue}{id}{key}\n5',
+    ],
+    "fuzz_pointer": [
+        '/a/b/0\n{"a":{"b":[1,2]}}', '/*/status/status_str\n{"x":{"status":{"status_str":"ok"}}}', '/a~1b/~0/\n{"a/b":{"~":{"":1}}}',
+        '\n[1]', '/-\n[1]', '/00\n{"00":1}', '/' * 40 + '\n{}', '/*/*/*\n[[[1]],{"*":{"a":[2]}}]',
+    ],
+    "fuzz_retry_after": [
+        '7\n\n', '1.5\n250\n', 'Tue, 14 Nov 2023 22:14:00 GMT\n\n30', '\n\n1700000045500', '-5\n1e99\n99999999999999999999999',
+        'Tuesday, 14-Nov-23 22:14:00 GMT\nnan\ninf', 'Fri, 31 Dec 2099 23:59:59 +9999\n0x10\n1.2.3', '\n\n-1',
+    ],
+}
+
 
 def main():
     target, folder = sys.argv[1:]
@@ -125,7 +143,8 @@ def main():
     if target == "fuzz_skim":
         seeds.append(b"".join(seeds[:8]))
     if target == "fuzz_signature":
-        seeds = SIGNED
+        seeds += SIGNED
+    seeds += [text.encode() for text in TEXTS.get(target, [])]
     for i, seed in enumerate(seeds):
         with open(os.path.join(folder, "seed-%03d" % i), "wb") as f:
             f.write(seed)

@@ -165,10 +165,12 @@ static void test_the_pace_of_the_spare_way(void **state)
 static int submit(const struct worker_config *c, const char *hook_url, struct http_request **ret)
 {
 	const struct upstream *u = worker_config_route(c, "q");
-	struct template_values values = { .job_id = "j", .queue = "q", .hook_url = hook_url, .secrets = u->secrets };
+	struct template_values values = {
+		.job_id = "j", .queue = "q", .hook_url = hook_url, .key = "key", .secrets = u->secrets
+	};
 	struct error_info info = { .code = 0 };
 
-	return http_request_submit(u, &values, NULL, "key", ret, &info);
+	return http_request_submit(u, &values, NULL, ret, &info);
 }
 
 static void test_where_the_url_goes(void **state)
