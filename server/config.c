@@ -63,6 +63,7 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("limits.payload", SIZE, limit_payload_bytes, 1, GiB),
 				   KEY("limits.artifact", SIZE, limit_artifact_bytes, MiB, 16 * TiB),
 				   KEY("limits.connections", COUNT, limit_connections, 8, 1000000),
+				   KEY("limits.visitors", COUNT, limit_visitors, 8, 1000000),
 				   KEY("limits.depth", COUNT, limit_depth, 8, SKIM_MAX_DEPTH),
 				   KEY("limits.elements", COUNT, limit_elements, 1024, 16000000),
 				   KEY("retention.result", DURATION, result_ttl_ms, 1000, INT64_MAX),
@@ -330,12 +331,12 @@ static const char *default_data(void)
 }
 
 static const char *const defaults[][2] = {
-	{ "http", "127.0.0.1:7247" },	   { "log.level", "info" },	  { "log.format", "text" },
-	{ "store.max_bytes", "64GiB" },	   { "store.reserve", "auto" },	  { "store.inline_bytes", "16KiB" },
-	{ "limits.message", "4MiB" },	   { "limits.payload", "1MiB" },  { "limits.artifact", "4GiB" },
-	{ "limits.connections", "10000" }, { "limits.depth", "16" },	  { "limits.elements", "65536" },
-	{ "retention.result", "7d" },	   { "retention.record", "30d" }, { "retention.tombstone", "90d" },
-	{ "page.name", "Raincheck" },	   { "page.accent", "#3366ff" },
+	{ "http", "127.0.0.1:7247" },	   { "log.level", "info" },	   { "log.format", "text" },
+	{ "store.max_bytes", "64GiB" },	   { "store.reserve", "auto" },	   { "store.inline_bytes", "16KiB" },
+	{ "limits.message", "4MiB" },	   { "limits.payload", "1MiB" },   { "limits.artifact", "4GiB" },
+	{ "limits.connections", "10000" }, { "limits.visitors", "10000" }, { "limits.depth", "16" },
+	{ "limits.elements", "65536" },	   { "retention.result", "7d" },   { "retention.record", "30d" },
+	{ "retention.tombstone", "90d" },  { "page.name", "Raincheck" },   { "page.accent", "#3366ff" },
 };
 
 int config_new(struct config **ret)

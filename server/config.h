@@ -35,7 +35,8 @@ struct config {
 	int64_t limit_message_bytes;
 	int64_t limit_payload_bytes;
 	int64_t limit_artifact_bytes;
-	int64_t limit_connections;
+	int64_t limit_connections; /* of RPC */
+	int64_t limit_visitors;	   /* connections of HTTP */
 	int64_t limit_depth;
 	int64_t limit_elements;
 

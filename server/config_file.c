@@ -26,7 +26,7 @@ struct raw {
 		char *max_bytes, *reserve, *inline_bytes;
 	} store;
 	struct {
-		char *message, *payload, *artifact, *connections, *depth, *elements;
+		char *message, *payload, *artifact, *connections, *visitors, *depth, *elements;
 	} limits;
 	struct {
 		char *result, *record, *tombstone;
@@ -66,13 +66,12 @@ static const cyaml_schema_field_t log_fields[] = { VALUE(log, "level", level), V
 static const cyaml_schema_field_t store_fields[] = { VALUE(store, "max_bytes", max_bytes),
 						     VALUE(store, "reserve", reserve),
 						     VALUE(store, "inline_bytes", inline_bytes), CYAML_FIELD_END };
-static const cyaml_schema_field_t limits_fields[] = { VALUE(limits, "message", message),
-						      VALUE(limits, "payload", payload),
-						      VALUE(limits, "artifact", artifact),
-						      VALUE(limits, "connections", connections),
-						      VALUE(limits, "depth", depth),
-						      VALUE(limits, "elements", elements),
-						      CYAML_FIELD_END };
+static const cyaml_schema_field_t limits_fields[] = {
+	VALUE(limits, "message", message),   VALUE(limits, "payload", payload),
+	VALUE(limits, "artifact", artifact), VALUE(limits, "connections", connections),
+	VALUE(limits, "visitors", visitors), VALUE(limits, "depth", depth),
+	VALUE(limits, "elements", elements), CYAML_FIELD_END
+};
 static const cyaml_schema_field_t retention_fields[] = { VALUE(retention, "result", result),
 							 VALUE(retention, "record", record),
 							 VALUE(retention, "tombstone", tombstone), CYAML_FIELD_END };

@@ -87,6 +87,8 @@ static int due_finished(struct engine *e, const struct uuid *id, struct job *job
 	if (job->artifacts_gone)
 		return job_forget(e, id, job);
 	rc = artifacts_drop(e, id);
+	if (rc == 0)
+		rc = event_add(e, &(struct job_event){ .id = *id });
 	if (rc < 0)
 		return rc;
 	job->artifacts = 0;

@@ -12,16 +12,21 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "server/http/address.h"
+#include "server/http/board.h"
 #include "server/http/guests.h"
 #include "server/http/link_page.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
 #include "server/http/site.h"
+#include "server/http/streams.h"
+#include "server/http/watch.h"
+#include "server/writer/writer.h"
 
 #define THREADS			2
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
+#define OTHER_PLACES		24
 
 struct gateway {
 	struct address_text address;
@@ -93,7 +98,9 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 	if (!g)
 		return ERR_NO_MEMORY;
 	g->listener = -1;
-	rc = address_listen(address, insecure, &g->listener, info);
+	rc = board_new(&g->site.board);
+	if (rc == 0)
+		rc = address_listen(address, insecure, &g->listener, info);
 	if (rc == 0)
 		rc = address_of(g->listener, &g->address);
 	if (rc < 0) {
@@ -109,9 +116,27 @@ const char *gateway_address(const struct gateway *g)
 	return g->address.text;
 }
 
+static void changed_cb(void *user, const struct job_event *events, size_t count)
+{
+	struct site *site = user;
+	struct watch *watch = atomic_load(&site->watch);
+
+	board_changed(site->board, events, count);
+	if (watch)
+		watch_changed(watch, events, count);
+}
+
+void gateway_subscribe(struct gateway *g, struct writer *w)
+{
+	writer_subscribe(w, changed_cb, &g->site);
+}
+
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 {
-	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
+	/* Turbo, because it leaves sockets be that streams took over: no shutdown() when the library is done with them.
+	 */
+	const unsigned flags =
+		MHD_USE_TURBO | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
 	return MHD_start_daemon(flags, 0, NULL, NULL, access_cb, g, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
 				MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
@@ -122,8 +147,17 @@ static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 				MHD_OPTION_NOTIFY_COMPLETED, guests_answered_cb, g->guests, MHD_OPTION_END);
 }
 
+/* Some places are always for those who come and go: the page, the video, whoever asks now and then. */
+static int watchers_of(int connections)
+{
+	int others = connections / 8 < OTHER_PLACES ? connections / 8 : OTHER_PLACES;
+
+	return connections - 2 * others;
+}
+
 static int start_threads(struct gateway *g, const struct gateway_options *options)
 {
+	struct watch *watch = NULL;
 	sigset_t all, before;
 	int rc;
 
@@ -131,6 +165,11 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
+	if (rc == 0)
+		rc = watch_new(&g->site, watchers_of(options->connections), &watch);
+	atomic_store(&g->site.watch, watch);
+	if (rc == 0)
+		rc = streams_new(watch, g->guests, &g->site.streams);
 	if (rc == 0)
 		g->daemon = start_daemon(g, options->connections);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -142,6 +181,7 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	int rc;
 
 	g->site.settings = options->settings;
+	atomic_store(&g->site.files, options->files);
 	g->site.page = options->page;
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
@@ -166,6 +206,8 @@ static void close_listener(struct gateway *g)
 void gateway_quiesce(struct gateway *g)
 {
 	atomic_store(&g->site.quiesced, true);
+	if (g->site.watch)
+		watch_end(g->site.watch);
 	if (g->daemon && g->listener < 0)
 		g->listener = MHD_quiesce_daemon(g->daemon);
 	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
@@ -177,9 +219,15 @@ void gateway_stop(struct gateway *g)
 {
 	if (!g)
 		return;
+	/* The library ends nothing that is suspended. */
+	if (g->site.watch)
+		watch_end(g->site.watch);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
+	streams_free(g->site.streams);
+	watch_free(g->site.watch);
 	guests_free(g->guests);
+	board_free(g->site.board);
 	close_listener(g);
 	link_page_free_fixed(&g->site);
 	free(g);

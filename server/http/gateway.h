@@ -20,6 +20,7 @@ struct writer;
 
 struct gateway_options {
 	int connections; /* at once */
+	int files;	 /* of downloads, at once */
 	int64_t head_ms; /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
 	const struct settings *settings;
 	struct page_settings page;
@@ -37,10 +38,13 @@ int gateway_check_address(const char *address, struct error_info *info);
 int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info);
 /* "127.0.0.1:7247", with the real port. Lives as long as the gateway. */
 const char *gateway_address(const struct gateway *g);
+/* Listens to the writer, which must not have been started and must end before the gateway does. */
+void gateway_subscribe(struct gateway *g, struct writer *w);
 /* Serves. What options points to must outlive the gateway. ERR_NO_MEMORY, ERR_IO. */
 int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info);
 
-/* Accepts no more connections; those there are go on. /readyz says no from here on. */
+/* Accepts no more connections; those there are go on, but whoever waits for something is sent away. /readyz says no
+ * from here on. */
 void gateway_quiesce(struct gateway *g);
 /* Ends the threads, whatever they are at, and frees. NULL is taken. */
 void gateway_stop(struct gateway *g);

@@ -1,4 +1,6 @@
-/* The live page has a nonce of its own in every answer, for its style and its script. The fixed pages have no script,
+/* The live page has a nonce for its style and its script, drawn anew for each rendering, which all who look within a
+ * moment share. That is as good as one for each answer: what a stranger could smuggle into the page would have to be in
+ * what is rendered, before its nonce is drawn. The fixed pages have no script,
  * and a hash of their style instead: so they can be the same for all. */
 #include "link_page.h"
 
@@ -10,6 +12,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "server/http/board.h"
 #include "server/http/page_html.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
@@ -47,29 +50,6 @@ static struct MHD_Response *dress(struct buf *body, const char *policy)
 	return response;
 }
 
-static int write_page(const struct request *r, const struct nonce *nonce, struct buf *body)
-{
-	struct visit v;
-	int rc;
-
-	rc = visit_begin(r, &v);
-	if (rc == 0) {
-		const struct page_content content = {
-			.page = &r->site->page,
-			.job = &v.job.job,
-			.preview = v.preview,
-			.result = v.result,
-			.token = r->token,
-			.nonce = nonce->text,
-			.now_ms = v.now_ms,
-		};
-
-		rc = page_html_job(body, &content);
-	}
-	visit_end(&v);
-	return rc;
-}
-
 static enum MHD_Result send_fixed(const struct request *r, int rc)
 {
 	const struct fixed_answers *fixed = &r->site->fixed;
@@ -84,6 +64,29 @@ static enum MHD_Result send_fixed(const struct request *r, int rc)
 
 enum MHD_Result link_page_serve(const struct request *r)
 {
+	_cleanup_(posting_releasep) struct posting *p = NULL;
+	int rc = board_get(r, BOARD_PAGE, &p);
+
+	return rc < 0 ? send_fixed(r, rc) : MHD_queue_response(r->connection, p->status, p->answer);
+}
+
+static int write_page(const struct request *r, const struct visit *v, const struct nonce *nonce, struct buf *body)
+{
+	const struct page_content content = {
+		.page = &r->site->page,
+		.job = &v->job.job,
+		.preview = v->preview,
+		.result = v->result,
+		.token = r->token,
+		.nonce = nonce->text,
+		.now_ms = v->now_ms,
+	};
+
+	return page_html_job(body, &content);
+}
+
+int link_page_post(const struct request *r, const struct visit *v, struct posting *p)
+{
 	_cleanup_(buf_done) struct buf body;
 	char policy[POLICY_BYTES];
 	struct nonce nonce;
@@ -95,13 +98,15 @@ enum MHD_Result link_page_serve(const struct request *r)
 	if (rc == 0)
 		rc = nonce_make(&nonce);
 	if (rc == 0)
-		rc = write_page(r, &nonce, &body);
+		rc = write_page(r, v, &nonce, &body);
 	if (rc < 0)
-		return send_fixed(r, rc);
+		return rc;
 	snprintf(policy, sizeof(policy),
 		 "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; " POLICY_REST, nonce.text,
 		 nonce.text);
-	return response_send(r->connection, MHD_HTTP_OK, dress(&body, policy));
+	p->status = MHD_HTTP_OK;
+	p->answer = dress(&body, policy);
+	return p->answer ? 0 : ERR_NO_MEMORY;
 }
 
 /* ---- fixed pages ---- */

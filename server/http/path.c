@@ -53,6 +53,8 @@ static enum route link_route(size_t count, char parts[PARTS][PATH_PART_BYTES], s
 		return ROUTE_PAGE;
 	if (count == 3 && strcmp(parts[2], "status") == 0)
 		return ROUTE_STATUS;
+	if (count == 3 && strcmp(parts[2], "events") == 0)
+		return ROUTE_EVENTS;
 	if (count == 3 && (strcmp(parts[2], "preview") == 0 || strcmp(parts[2], "result") == 0)) {
 		snprintf(ret->name, sizeof(ret->name), "%s", parts[2]);
 		return ROUTE_ARTIFACT;

@@ -8,6 +8,7 @@ enum route {
 	ROUTE_NONE,	/* nothing that there is */
 	ROUTE_PAGE,	/* /r/{token} */
 	ROUTE_STATUS,	/* /r/{token}/status */
+	ROUTE_EVENTS,	/* /r/{token}/events */
 	ROUTE_ARTIFACT, /* /r/{token}/preview, /r/{token}/result, /r/{token}/a/{name} */
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/http/events.h"
 #include "server/http/health.h"
 #include "server/http/link_page.h"
 #include "server/http/media.h"
@@ -35,6 +36,8 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return link_page_serve(r);
 	case ROUTE_STATUS:
 		return status_serve(r);
+	case ROUTE_EVENTS:
+		return events_serve(r);
 	case ROUTE_ARTIFACT:
 		return media_serve(r);
 	case ROUTE_HEALTHZ:

@@ -1,4 +1,5 @@
-/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced.
+/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for what is
+ * atomic.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
@@ -11,8 +12,11 @@
 struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
+struct board;
 struct settings;
 struct store;
+struct streams;
+struct watch;
 struct writer;
 
 /* Answers that are the same for all: made once. */
@@ -28,8 +32,12 @@ struct site {
 	struct store *store;
 	struct blob_store *blobs;
 	struct writer *writer;
+	struct board *board;
+	struct watch *_Atomic watch; /* NULL until the threads are started */
+	struct streams *streams;
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
+	atomic_int files; /* that may yet be opened for downloads */
 };
 
 /* One request, on the stack of the thread that answers it. */

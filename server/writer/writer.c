@@ -21,7 +21,7 @@
 #include "server/writer/doubtful.h"
 
 #define BATCH_MAX	4096
-#define SUBSCRIBERS_MAX 4
+#define SUBSCRIBERS_MAX 8
 #define RANDOM_BYTES	4096 /* drawn from the system at once */
 #define TOLD_MAX	20   /* damaged jobs, of one batch */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */

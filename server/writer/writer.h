@@ -38,7 +38,7 @@ typedef void (*writer_event_cb)(void *user, const struct job_event *events, size
 
 /* store, blobs and settings must outlive the writer. ERR_NO_MEMORY and what engine_new() says. */
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret);
-/* Before writer_start(); at most four. */
+/* Before writer_start(); at most eight. */
 void writer_subscribe(struct writer *w, writer_event_cb cb, void *user);
 int writer_start(struct writer *w);
 
