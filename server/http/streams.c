@@ -26,6 +26,7 @@
 #define BEAT	    ":\n\n"
 #define PATIENCE_MS 30000 /* with a visitor who takes nothing */
 #define READY_MAX   512
+#define ROOM_BYTES  32768 /* of the socket, in the system's memory: all that a visitor who reads nothing can take */
 
 struct stream {
 	struct watcher watcher;
@@ -103,6 +104,8 @@ static struct stream *stream_new(struct streams *all, int fd, struct posting *po
 		return NULL;
 	s->all = all;
 	s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (s->fd >= 0)
+		setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int));
 	s->text = strdup(head);
 	s->final = posting->final;
 	s->moved_ms = clock_mono_ms();
