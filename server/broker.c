@@ -1,7 +1,7 @@
-/* Start:  store, blobs, secret, HTTP's port, writer, RPC's ports, writer's thread, HTTP's threads, "ready", sweep,
- * loop. Stop:   (signal) accept no more, answer what is in flight, then after a grace cut off what is left; (loop over)
- *         writer, HTTP, store. A second signal cuts off at once, a third ends the process as any signal would: nothing
- *         that was acknowledged depends on an orderly end.
+/* Start:  the page's files, store, blobs, secret, HTTP's port, writer, RPC's ports, writer's thread, HTTP's threads,
+ * "ready", sweep, loop. Stop:   (signal) accept no more, answer what is in flight, then after a grace cut off what is
+ * left; (loop over) writer, HTTP, store. A second signal cuts off at once, a third ends the process as any signal
+ * would: nothing that was acknowledged depends on an orderly end.
  *
  * HTTP's port is bound before the writer exists because links name it; links are made by the writer. */
 #include "broker.h"
@@ -26,6 +26,7 @@
 #include "server/config.h"
 #include "server/engine/settings.h"
 #include "server/http/gateway.h"
+#include "server/http/page_load.h"
 #include "server/net/net.h"
 #include "server/store/blob.h"
 #include "server/store/store.h"
@@ -48,6 +49,7 @@ struct broker {
 	int downloads;
 	int uploads;
 	char public_url[320];
+	struct page_files page_files;
 
 	struct store *store;
 	struct blob_store *blobs;
@@ -186,6 +188,14 @@ static void fill_settings(struct broker *b)
 	s->tombstone_ttl_ms = c->tombstone_ttl_ms;
 }
 
+static int load_page(struct broker *b)
+{
+	struct error_info info = { .code = 0 };
+	int rc = page_files_load(b->config->page_logo, b->config->page_templates, &b->page_files, &info);
+
+	return rc < 0 ? report(rc, "cannot use the page's files", &info) : 0;
+}
+
 static int prepare(struct broker *b)
 {
 	struct error_info info = { .code = 0 };
@@ -240,7 +250,13 @@ static int start_http(struct broker *b)
 		.connections = b->http_connections,
 		.files = b->downloads,
 		.settings = &b->settings,
-		.page = { .name = c->page_name, .accent = c->page_accent },
+		.page = { .name = c->page_name,
+			  .accent = c->page_accent,
+			  .language = (enum page_language)c->page_language,
+			  .logo = b->page_files.logo_path,
+			  .job = b->page_files.job,
+			  .notice = b->page_files.notice },
+		.page_files = &b->page_files,
 		.store = b->store,
 		.blobs = b->blobs,
 		.writer = b->writer,
@@ -259,7 +275,9 @@ static int start(struct broker *b)
 	const struct error_info nothing = { .code = 0 };
 	int rc;
 
-	rc = prepare(b);
+	rc = load_page(b);
+	if (rc == 0)
+		rc = prepare(b);
 	if (rc == 0)
 		rc = listen_rpc(b);
 	if (rc < 0)
@@ -403,6 +421,7 @@ static bool end(struct broker *b, bool served)
 	if (!served)
 		uv_run(&b->loop, UV_RUN_DEFAULT);
 	gateway_stop(b->gateway);
+	page_files_done(&b->page_files);
 	net_free(b->net);
 	writer_free(b->writer);
 	if (uv_loop_close(&b->loop) < 0)

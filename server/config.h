@@ -46,6 +46,9 @@ struct config {
 
 	char *page_name;
 	char *page_accent;
+	int64_t page_language;	      /* enum page_language */
+	char *page_logo;	      /* a file, NULL: none */
+	char *page_templates;	      /* a folder, NULL: none */
 	char *page_texts[PAGE_TEXTS]; /* NULL: the default */
 };
 

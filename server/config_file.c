@@ -32,7 +32,7 @@ struct raw {
 		char *result, *record, *tombstone;
 	} retention;
 	struct {
-		char *name, *accent, *templates;
+		char *name, *accent, *lang, *logo, *templates;
 		struct {
 			char *text[PAGE_TEXTS];
 		} texts;
@@ -59,7 +59,7 @@ struct raw {
 			CYAML_VALUE_MAPPING(OPTIONAL, ((parent *)NULL)->member, fields) \
 		}                                                                       \
 	}
-#define TEXT_FIELD(key, words) VALUE(page.texts, #key, text[PAGE_TEXT_##key]),
+#define TEXT_FIELD(key, english, german) VALUE(page.texts, #key, text[PAGE_TEXT_##key]),
 
 static const cyaml_schema_field_t log_fields[] = { VALUE(log, "level", level), VALUE(log, "format", format),
 						   CYAML_FIELD_END };
@@ -78,9 +78,13 @@ static const cyaml_schema_field_t retention_fields[] = { VALUE(retention, "resul
 /* clang-format off */
 static const cyaml_schema_field_t texts_fields[] = { PAGE_TEXT_TABLE(TEXT_FIELD) CYAML_FIELD_END };
 /* clang-format on */
-static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name), VALUE(page, "accent", accent),
+static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name),
+						    VALUE(page, "accent", accent),
+						    VALUE(page, "lang", lang),
+						    VALUE(page, "logo", logo),
 						    VALUE(page, "templates", templates),
-						    MAPPING(SUB(page), texts, texts_fields), CYAML_FIELD_END };
+						    MAPPING(SUB(page), texts, texts_fields),
+						    CYAML_FIELD_END };
 static const cyaml_schema_value_t address = { CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED) };
 static const cyaml_schema_field_t top_fields[] = { TOP(data),
 						   CYAML_FIELD_SEQUENCE("listen", OPTIONAL | CYAML_FLAG_POINTER,

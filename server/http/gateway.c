@@ -183,6 +183,7 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	g->site.settings = options->settings;
 	atomic_store(&g->site.files, options->files);
 	g->site.page = options->page;
+	g->site.page_files = options->page_files;
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
 	g->site.writer = options->writer;

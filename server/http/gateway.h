@@ -14,6 +14,7 @@
 
 struct blob_store;
 struct gateway;
+struct page_files;
 struct settings;
 struct store;
 struct writer;
@@ -24,6 +25,7 @@ struct gateway_options {
 	int64_t head_ms; /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
 	const struct settings *settings;
 	struct page_settings page;
+	const struct page_files *page_files; /* to which page points; NULL: none */
 	struct store *store;
 	struct blob_store *blobs;
 	struct writer *writer;

@@ -16,6 +16,7 @@
 #include "server/http/file_name.h"
 #include "server/http/guests.h"
 #include "server/http/media_type.h"
+#include "server/http/media_url.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
@@ -135,6 +136,14 @@ static void copy_title(const struct msg_job *job, struct media *m)
 		snprintf(m->title, sizeof(m->title), "%.*s", SLICE_FMT(job->title));
 }
 
+/* An address with the version in it is these bytes' for ever. */
+static bool names_version(const struct request *r, const char *sha256)
+{
+	const char *v = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "v");
+
+	return v && strlen(v) == MEDIA_VERSION_BYTES && strncmp(v, sha256, MEDIA_VERSION_BYTES) == 0;
+}
+
 static int take(const struct request *r, const struct visit *v, struct media *m)
 {
 	const struct msg_job *job = &v->job.job;
@@ -152,9 +161,9 @@ static int take(const struct request *r, const struct visit *v, struct media *m)
 	if (rc < 0)
 		return rc;
 	m->size = a.size;
-	m->final = job->state == JOB_SUCCEEDED;
 	m->tag[0] = m->tag[65] = '"';
 	hex_encode(a.sha256, sizeof(a.sha256), m->tag + 1);
+	m->final = job->state == JOB_SUCCEEDED || names_version(r, m->tag + 1);
 	copy_title(job, m);
 	return 0;
 }

@@ -96,6 +96,7 @@ void path_parse(const char *path, struct path *ret)
 	} else if (count == 1) {
 		ret->route = strcmp(parts[0], "healthz") == 0  ? ROUTE_HEALTHZ
 			     : strcmp(parts[0], "readyz") == 0 ? ROUTE_READYZ
+			     : strcmp(parts[0], "logo") == 0   ? ROUTE_LOGO
 							       : ROUTE_NONE;
 	}
 }

@@ -12,6 +12,7 @@ enum route {
 	ROUTE_ARTIFACT, /* /r/{token}/preview, /r/{token}/result, /r/{token}/a/{name} */
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,
+	ROUTE_LOGO, /* /logo */
 };
 
 struct path {

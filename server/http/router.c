@@ -44,6 +44,8 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return health_serve_alive(r);
 	case ROUTE_READYZ:
 		return health_serve_ready(r);
+	case ROUTE_LOGO:
+		return link_page_serve_logo(r);
 	case ROUTE_NONE:
 		break;
 	}

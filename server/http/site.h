@@ -12,6 +12,7 @@
 struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
+struct page_files;
 struct board;
 struct settings;
 struct store;
@@ -24,11 +25,13 @@ struct fixed_answers {
 	struct MHD_Response *unknown_page; /* 404 */
 	struct MHD_Response *gone_page;	   /* 410 */
 	struct MHD_Response *broken_page;  /* 500, 503 */
+	struct MHD_Response *logo;	   /* NULL: there is none */
 };
 
 struct site {
 	const struct settings *settings;
 	struct page_settings page;
+	const struct page_files *page_files; /* NULL: none */
 	struct store *store;
 	struct blob_store *blobs;
 	struct writer *writer;

@@ -15,6 +15,7 @@
 #include "server/http/board.h"
 #include "server/http/conditions.h"
 #include "server/http/guests.h"
+#include "server/http/media_url.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
@@ -39,14 +40,9 @@ static json_t *sentence(struct buf *words)
 	return j;
 }
 
-static json_t *url_or_null(bool there, const struct msg_job *job, const char *name)
+static json_t *url_or_null(const struct msg_artifact *a, const struct msg_job *job, const char *name)
 {
-	char url[560];
-
-	if (!there || !job->has_link)
-		return json_null();
-	snprintf(url, sizeof(url), "%.*s/%s", SLICE_FMT(job->link), name);
-	return json_string(url);
+	return a && job->has_link ? json_string(media_url_make(job->link, name, a).text) : json_null();
 }
 
 /* Why it did not succeed, in words that may be shown to anybody. */
@@ -93,10 +89,9 @@ static json_t *describe(const struct request *r, const struct visit *v)
 			"position", pending && job->has_position ? json_integer(job->position) : json_null(), "eta_ms",
 			eta_or_null(pending && job->has_eta_ms, &job->eta_ms), "progress", progress_or_null(job),
 			"note", text_or_null(pending && job->has_note, job->note), "title",
-			text_or_null(job->has_title, job->title), "preview",
-			url_or_null(v->preview != NULL, job, "preview"), "result",
-			url_or_null(v->result != NULL, job, "result"), "error", error_or_null(job, detail), "headline",
-			headline, "detail", detail);
+			text_or_null(job->has_title, job->title), "preview", url_or_null(v->preview, job, "preview"),
+			"result", url_or_null(v->result, job, "result"), "error", error_or_null(job, detail),
+			"headline", headline, "detail", detail);
 	json_decref(detail);
 	return all;
 }
