@@ -108,7 +108,7 @@ const char page_script[] =
 		"const old=$(i),now=d.getElementById(i);"
 		"if(old&&now&&old.outerHTML!==now.outerHTML)old.replaceWith(document.adoptNode(now));"
 		"else if(old&&!now)old.remove()}"
-	"for(const i of['title','headline','detail'])say(i,(d.getElementById(i)||{}).textContent);"
+	"for(const i of['title','headline','detail']){const e=d.getElementById(i);if(e)say(i,e.textContent)}"
 	"share();play()"
 "};"
 "const bar=s=>{"
