@@ -14,7 +14,7 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
 	nginx-light chromium $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
-BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3
+BENCH_PACKAGES := redis-server beanstalkd postgresql-15 nginx-light wrk linux-perf python3
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
 
@@ -245,7 +245,11 @@ $(B)/bench/driver: $(call objects,bench/*.c tests/harness/api_model.c tests/harn
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_server)
-bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/bench/driver
+$(B)/bench/%: $(B)/obj/bench/link/%.o $(B)/libraincheck.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_lib)
+bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/bench/driver $(B)/bench/finish $(B)/bench/visitors
 bench: deps-build
 	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 	+@$(AGAIN) bench-programs
