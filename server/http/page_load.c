@@ -68,7 +68,8 @@ static int load_logo(const char *path, struct page_files *f, struct error_info *
 		return complain(path, "the logo is larger than 12 KiB", info);
 	if (rc == 0 && f->logo.size == 0)
 		return complain(path, "the logo is empty", info);
-	snprintf(f->logo_path, sizeof(f->logo_path), "../logo?v=%08x", XXH32(f->logo.data, f->logo.size, 0));
+	snprintf(f->logo_path, sizeof(f->logo_path), "../logo?v=%016llx",
+		 (unsigned long long)XXH3_64bits(f->logo.data, f->logo.size));
 	return rc;
 }
 

@@ -4,8 +4,11 @@
 
 #define ENGLISH(key, english, german) english,
 #define GERMAN(key, english, german)  german,
+/* Long sentences are two literals beside each other. */
 static const char *const defaults[PAGE_LANGUAGES][PAGE_TEXTS] = {
+	/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma) */
 	[PAGE_ENGLISH] = { PAGE_TEXT_TABLE(ENGLISH) },
+	/* NOLINTNEXTLINE(bugprone-suspicious-missing-comma) */
 	[PAGE_GERMAN] = { PAGE_TEXT_TABLE(GERMAN) },
 };
 

@@ -158,6 +158,9 @@ static void end(struct stream *s)
 	pthread_mutex_lock(&all->lock);
 	rung = s->rung;
 	pthread_mutex_unlock(&all->lock);
+	/* Closing alone would not take it out: the library may have its own descriptor of the socket still. */
+	if (s->heard)
+		epoll_ctl(all->epoll, EPOLL_CTL_DEL, s->fd, NULL);
 	close(s->fd);
 	s->fd = -1;
 	guests_moved_away(all->guests);
