@@ -119,9 +119,9 @@ static int make_logo(struct site *site)
 	_cleanup_(buf_done) struct buf copy;
 	struct MHD_Response **logo = &site->fixed.logo;
 
+	buf_init(&copy, PAGE_LOGO_MAX);
 	if (!files || files->logo.size == 0)
 		return 0;
-	buf_init(&copy, PAGE_LOGO_MAX);
 	buf_append(&copy, files->logo.data, files->logo.size);
 	*logo = response_new(&copy, files->logo_type);
 	if (response_header(*logo, "Cache-Control", "public, max-age=31536000, immutable") &&

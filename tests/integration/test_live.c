@@ -406,20 +406,28 @@ static void a_wait_that_is_no_number_is_refused(void **state)
 
 /* ---- crowds, and the end ---- */
 
-static void start_small_broker(int visitors)
+static void write_text(const char *name, const char *text)
+{
+	FILE *f = fopen(tempdir_file(&stack.dir, name), "we");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* settings: lines of the broker's file. */
+static void restart_broker(const char *settings)
 {
 	char config[512], program[512], data[512];
 	const char *argv[] = { program, "--config", config, "--data", data, "--listen", stack.server, NULL };
-	FILE *f;
+	char text[1024];
 
 	process_stop(&stack.broker);
 	snprintf(program, sizeof(program), "%s", process_program("raincheckd"));
 	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "data"));
 	snprintf(config, sizeof(config), "%s", tempdir_file(&stack.dir, "broker.yaml"));
-	f = fopen(config, "we");
-	assert_non_null(f);
-	fprintf(f, "http: 127.0.0.1:0\nlimits: { visitors: %d }\nlog: { level: error }\n", visitors);
-	fclose(f);
+	snprintf(text, sizeof(text), "http: 127.0.0.1:0\nlog: { level: error }\n%s\n", settings);
+	write_text("broker.yaml", text);
 	process_start(&stack.broker, argv);
 	assert_true(process_wait_line(&stack.broker, "ready "));
 	process_line_word(&stack.broker, "http=", stack.http + strlen("http://"), sizeof(stack.http) - 7);
@@ -432,7 +440,7 @@ static void a_visitor_who_vanished_leaves_a_place(void **state)
 	size_t count = 0;
 
 	(void)state;
-	start_small_broker(16);
+	restart_broker("limits: { visitors: 16 }");
 	put();
 	do {
 		follow(&crowd[count], "");
@@ -455,6 +463,30 @@ static void a_visitor_who_vanished_leaves_a_place(void **state)
 	} while (crowd[0].text[0] != '2');
 	for (size_t i = 0; i < count; i++)
 		hang_up(&crowd[i]);
+}
+
+static void the_operators_logo_and_words_are_served(void **state)
+{
+	struct peer *p = &peers[0];
+	char settings[900];
+
+	(void)state;
+	write_text("logo.svg", "<svg/>");
+	write_text("page.html", "<p>{{name}} says {{headline}}</p>{{logo}}");
+	snprintf(settings, sizeof(settings), "page: { name: Kino, lang: de, logo: %s/logo.svg, templates: %s }",
+		 stack.dir.path, stack.dir.path);
+	restart_broker(settings);
+	put();
+	dial(p, 0);
+	ask(p, "", "");
+	expect(p, "\r\n\r\n<p>Kino says Du bist als Nächstes dran</p><img class=\"logo\" src=\"../logo?v=");
+	hang_up(p);
+	dial(p, 0);
+	snprintf(link_path, sizeof(link_path), "/logo");
+	ask(p, "", "");
+	expect(p, "HTTP/1.1 200 OK\r\n");
+	expect(p, "\r\nContent-Type: image/svg+xml\r\n");
+	expect(p, "\r\n\r\n<svg/>");
 }
 
 static void all_hear_of_it(void **state)
@@ -505,6 +537,7 @@ int main(void)
 		TEST(what_the_client_does_not_know_is_told_at_once),
 		TEST(a_wait_that_is_no_number_is_refused),
 		TEST(a_visitor_who_vanished_leaves_a_place),
+		TEST(the_operators_logo_and_words_are_served),
 		TEST(all_hear_of_it),
 		TEST(the_broker_ends_with_visitors_in_every_state),
 	};
