@@ -90,7 +90,7 @@ class LinkBroker(Raincheck):
 
 def wrk(url, seconds, connections=CONNECTIONS, script=None):
     """Requests and bytes a second."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", url]
+    command = ["wrk", "-t2", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", url]
     if script:
         command[1:1] = ["-s", script]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout

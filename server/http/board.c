@@ -150,12 +150,12 @@ int board_get(const struct request *r, enum board_kind kind, struct posting **re
 	uint32_t count;
 	int rc;
 
+	*ret = length == LINK_TOKEN_SIZE ? find(b, s, lock, r->token) : NULL;
+	if (*ret)
+		return 0;
 	/* What is no token is looked up like one, for the time it takes; but kept is none. */
 	if (length != LINK_TOKEN_SIZE || link_claim(slice_str(r->token), &job) < 0)
 		return render(r, kind, ret);
-	*ret = find(b, s, lock, r->token);
-	if (*ret)
-		return 0;
 	count = atomic_load_explicit(count_of(b, &job), memory_order_acquire);
 	rc = render(r, kind, ret);
 	if (rc == 0)
