@@ -13,8 +13,10 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-
 	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
-	nginx-light chromium $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
-BENCH_PACKAGES := redis-server beanstalkd postgresql-15 nginx-light wrk linux-perf python3
+	prometheus nghttp2-server nginx-light chromium $(NODE_PACKAGES)
+BENCH_PACKAGES := redis-server beanstalkd postgresql-15 nginx-light wrk linux-perf python3 $(NODE_PACKAGES)
+# npm's package is in the way of a Node.js that brings its own.
+NODE_PACKAGES   = $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
 
@@ -126,6 +128,14 @@ $(B)/raincheck: $(B)/obj/client/cli/main.o $(B)/libcli.a $(B)/libraincheck.a
 $(B)/render-api: $(RENDER)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_render)
+# As a program of somebody else's would be built.
+$(B)/obj/tests/custom_worker/%.o: CPPFLAGS += -Iclient
+$(B)/custom-worker: $(call objects,tests/custom_worker/*.c) $(B)/libraincheck.a
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_lib)
+$(B)/slow-api: $(call objects,tests/slow_api/*.c)
+	$(call say,LINK)
+	$(Q)$(LINK) $(call PKG,libuv)
 $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libworker.a $(B)/libcli.a $(B)/libraincheck.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -188,7 +198,16 @@ demo: deps-demo
 test: deps
 	+@tests/all
 
-test-programs: all $(B)/render-api $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
+# What comes from npm, as its lock file says, where every build finds it.
+OPENAPI_CHECK := build/npm/openapi/node_modules/.package-lock.json
+$(OPENAPI_CHECK): $(wildcard tests/openapi/*)
+	@mkdir -p build/npm/openapi
+	$(call say,NPM)
+	$(Q)cp $^ build/npm/openapi/ && cd build/npm/openapi && npm ci --silent --no-audit --no-fund --ignore-scripts && \
+		touch ../../../$@
+
+test-programs: $(OPENAPI_CHECK)
+test-programs: all $(B)/render-api $(B)/slow-api $(B)/custom-worker $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
@@ -249,7 +268,15 @@ $(B)/bench/%: $(B)/obj/bench/link/%.o $(B)/libraincheck.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_lib)
-bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/bench/driver $(B)/bench/finish $(B)/bench/visitors
+# undici, in the version that bench/worker/package-lock.json pins with its checksum.
+UNDICI := $(B)/bench/undici/node_modules/undici/package.json
+$(UNDICI): bench/worker/package.json bench/worker/package-lock.json
+	@mkdir -p $(B)/bench/undici
+	$(call say,NPM)
+	$(Q)cp $^ $(B)/bench/undici/ && cd $(B)/bench/undici && npm ci --silent --ignore-scripts --no-audit --no-fund && \
+		touch $(abspath $@)
+bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/raincheck-worker $(B)/slow-api $(B)/bench/driver $(B)/bench/finish \
+		$(B)/bench/visitors $(UNDICI)
 bench: deps-build
 	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 	+@$(AGAIN) bench-programs
@@ -272,7 +299,7 @@ check-cppcheck:
 		--enable=warning,performance,portability $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C)))
 check-tidy:
 	@printf '%s\n' $(filter-out tests/fuzz/%,$(filter %.c,$(ALL_C))) | xargs -P$(JOBS) -n4 sh -c 'log=$$(mktemp); \
-		clang-tidy-14 --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DRAINCHECK_VERSION=\"$(VERSION)\" -I. 2>$$log || \
+		clang-tidy-14 --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -DRAINCHECK_VERSION=\"$(VERSION)\" -I. -Iclient 2>$$log || \
 		{ cat $$log; rm -f $$log; exit 1; }; rm -f $$log' tidy
 format:
 	@clang-format-14 -i $(ALL_C)
@@ -287,7 +314,7 @@ install: all
 	install -m 755 $(B)/libraincheck.so $(DESTDIR)$(PREFIX)/lib/libraincheck.so.0
 	ln -sf libraincheck.so.0 $(DESTDIR)$(PREFIX)/lib/libraincheck.so
 	install -m 644 $(B)/libraincheck.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 client/raincheck.h client/raincheck_worker.h client/raincheck_admin.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 client/raincheck.h client/raincheck_worker.h client/raincheck_runner.h client/raincheck_admin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' client/raincheck.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/raincheck.pc
 	$(if $(DESTDIR),,-PATH="$$PATH:/sbin:/usr/sbin" ldconfig)

@@ -256,4 +256,5 @@ VERSIONS = {
     "redis": ["/usr/bin/redis-server", "--version"],
     "beanstalkd": ["/usr/bin/beanstalkd", "-v"],
     "postgresql": [PG_BIN + "postgres", "--version"],
+    "node": ["node", "-p", "'node ' + process.version"],
 }

@@ -114,6 +114,16 @@ int raincheck_retry(struct raincheck *rc, const char *id, struct raincheck_chang
 	return handle_unblock(rc, &w, err, ret);
 }
 
+int raincheck_redeliver(struct raincheck *rc, const char *id, struct raincheck_change_result **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_redeliver_async(rc, id, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
 int raincheck_erase(struct raincheck *rc, const char *id, struct raincheck_change_result **ret)
 {
 	struct waiter w;

@@ -23,6 +23,17 @@ int raincheck_retry_many(struct raincheck *rc, const struct raincheck_change *ch
 	return handle_unblock(rc, &w, err, ret);
 }
 
+int raincheck_redeliver_many(struct raincheck *rc, const struct raincheck_change *change,
+			     struct raincheck_change_result **ret)
+{
+	struct waiter w;
+	int err = handle_block(rc, &w);
+
+	if (err == 0)
+		err = raincheck_redeliver_many_async(rc, change, NULL, NULL);
+	return handle_unblock(rc, &w, err, ret);
+}
+
 int raincheck_erase_many(struct raincheck *rc, const struct raincheck_change *change,
 			 struct raincheck_change_result **ret)
 {

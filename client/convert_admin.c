@@ -35,6 +35,11 @@ static const struct raincheck_group_weight *weights(struct converter *c, const s
 	return out;
 }
 
+struct raincheck_run_time convert__run_time(const struct msg_run_time *in)
+{
+	return (struct raincheck_run_time){ .mean_ms = in->mean, .spread_ms = in->spread };
+}
+
 /* The fields that a queue and the answer to a purge have alike. */
 #define QUEUE_OF(in)                                                                                                   \
 	(struct raincheck_queue)                                                                                       \
@@ -49,6 +54,7 @@ static const struct raincheck_group_weight *weights(struct converter *c, const s
 		.weight_count = (in)->weights_count, .admit = (enum raincheck_admission)(in)->admit,                   \
 		.counts = counts(&(in)->counts), .bytes = (in)->bytes, .put_total = (in)->put_total,                   \
 		.lease_total = (in)->lease_total, .oldest_ready_at_ms = (in)->oldest_ready_at_ms,                      \
+		.run = convert__run_time(&(in)->run_ms),                                                               \
 	}
 
 void convert__queue(struct converter *c, const void *message, void *result)
@@ -139,6 +145,7 @@ void convert__stats(struct converter *c, const void *message, void *result)
 	out->oldest_ready_age_ms = in->oldest_ready_age_ms;
 	out->backlog_ms = in->backlog_ms;
 	out->wanted_concurrency = in->wanted_concurrency;
+	out->run = convert__run_time(&in->run_ms);
 	out->store = (struct raincheck_store_stats){
 		.used_bytes = in->store.used_bytes,
 		.max_bytes = in->store.max_bytes,

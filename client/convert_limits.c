@@ -188,6 +188,7 @@ static struct raincheck_limit_now now_of(const struct msg_limit_now *in)
 		.failed = in->failed,
 		.throttled = in->throttled,
 		.opened = in->opened,
+		.run = convert__run_time(&in->run_ms),
 	};
 }
 

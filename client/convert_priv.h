@@ -40,6 +40,7 @@ const char *convert__text(struct converter *c, bool has, struct slice s);
 /* convert_admin.c: from the message of the method to the zeroed public struct. */
 void convert__queue(struct converter *c, const void *message, void *result);
 void convert__queue_list(struct converter *c, const void *message, void *result);
+struct raincheck_run_time convert__run_time(const struct msg_run_time *in);
 void convert__purge(struct converter *c, const void *message, void *result);
 /* convert_limits.c, likewise */
 void convert__limit(struct converter *c, const void *message, void *result);

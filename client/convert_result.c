@@ -140,6 +140,9 @@ static void job_times(const struct msg_job *in, struct raincheck_job *out)
 	out->position = in->position;
 	out->has_eta = in->has_eta_ms;
 	out->eta = eta(&in->eta_ms);
+	out->has_waiting_for = in->has_waiting_for;
+	out->waiting_for = (enum raincheck_wait_reason)in->waiting_for.reason;
+	out->waiting_until_at_ms = in->waiting_for.until_at_ms;
 }
 
 static void job_parts(struct converter *c, const struct msg_job *in, struct raincheck_job *out)
@@ -155,7 +158,10 @@ static void job_parts(struct converter *c, const struct msg_job *in, struct rain
 	}
 	if (callback) {
 		callback->url = convert__text(c, true, in->callback.url);
-		callback->state = convert__text(c, in->callback.has_state, in->callback.state);
+		callback->has_delivery = in->callback.has_id && in->callback.has_state;
+		if (callback->has_delivery)
+			memcpy(callback->id, uuid_format(&in->callback.id).text, sizeof(callback->id));
+		callback->state = (enum raincheck_job_state)in->callback.state;
 		callback->attempts = in->callback.attempts;
 	}
 	for (size_t i = 0; artifacts && i < in->artifacts_count; i++) {
@@ -380,6 +386,7 @@ static const struct result_kind kinds[METHODS] = {
 	[METHOD_job_list] = KIND(list_result, list),
 	[METHOD_job_cancel] = KIND(change_result, change),
 	[METHOD_job_retry] = KIND(change_result, change),
+	[METHOD_job_redeliver] = KIND(change_result, change),
 	[METHOD_job_erase] = KIND(change_result, change),
 	[METHOD_link_rotate] = KIND(link, link_of),
 	[METHOD_artifact_put] = KIND(stored, stored),

@@ -17,8 +17,7 @@
 #include "proto/base/text.h"
 #include "proto/rpc.h"
 
-#define PROTOCOL_VERSION 1
-#define KEEP_CAPACITY	 (1u << 20) /* a buffer grown beyond this is given back */
+#define KEEP_CAPACITY (1u << 20) /* a buffer grown beyond this is given back */
 
 /* ---- telling ---- */
 
@@ -80,102 +79,6 @@ static void tell_result(struct raincheck *rc, const struct call *call, enum meth
 	tell(rc, call, &reply);
 }
 
-/* ---- the greeting ---- */
-
-static int greet(void *owner, struct buf *out, struct error_info *info)
-{
-	struct raincheck *rc = owner;
-	const struct settings *s = &rc->settings;
-	struct slice *queues = NULL;
-	struct msg_hello hello = {
-		.has_client = true,
-		.client = slice_str(s->client),
-		.has_version = true,
-		.version = slice_str(RAINCHECK_VERSION),
-		.has_token = s->token != NULL,
-		.token = slice_str(s->token),
-		.has_worker = s->worker_name != NULL,
-		.has_subscribe = true,
-		.subscribe = s->on_notification != NULL,
-	};
-	int err;
-
-	rc->accepted = false;
-	rc->refused = false;
-	if (hello.has_worker) {
-		err = convert_names((const char *const *)s->worker_queues, s->worker_queue_count, rc->scratch, &queues);
-		if (err < 0)
-			return error_set(info, err, NULL, "%s", error_text(err));
-		hello.worker = (struct msg_worker){
-			.has_name = true,
-			.name = slice_str(s->worker_name),
-			.has_queues = true,
-			.queues = queues,
-			.queues_count = s->worker_queue_count,
-			.has_slots = s->worker_slots > 0,
-			.slots = s->worker_slots,
-			.has_quiet = s->worker_quiet,
-			.quiet = s->worker_quiet,
-		};
-	}
-	rc->hello_id = ++rc->last_id;
-	err = rpc_write_request(out, rc->hello_id, "session.hello", &MSG_hello, &hello);
-	msgpack_zone_clear(rc->scratch);
-	return err < 0 ? error_set(info, err, NULL, "%s", error_text(err)) : 0;
-}
-
-static void keep_server(struct raincheck *rc, const struct msg_hello_result *r)
-{
-	snprintf(rc->server_name, sizeof(rc->server_name), "%.*s", SLICE_FMT(r->server));
-	snprintf(rc->server_version, sizeof(rc->server_version), "%.*s", SLICE_FMT(r->version));
-	rc->server = (struct raincheck_server){
-		.server = rc->server_name,
-		.version = rc->server_version,
-		.protocol = r->protocol,
-		.role = (enum raincheck_role)r->role,
-		.now_ms = r->now_ms,
-		.max_message_bytes = r->limits.message,
-		.max_payload_bytes = r->limits.payload,
-		.max_depth = r->limits.depth,
-		.max_elements = r->limits.elements,
-		.max_batch = r->limits.batch,
-		.max_in_flight = r->limits.in_flight,
-		.max_unsent_bytes = r->limits.unsent,
-	};
-	rc->has_server = true;
-}
-
-static int greeting_refused(struct raincheck *rc, const struct rpc_envelope *e, struct error_info *info)
-{
-	rpc_read_error(e->error, rc->zone, info);
-	/* These say that the broker is busy or ill; all others that it will not have us. */
-	rc->refused = info->code != ERR_SHUTTING_DOWN && info->code != ERR_THROTTLED && info->code != ERR_INTERNAL &&
-		      info->code != ERR_STORE_ERROR && info->code != ERR_STORE_FULL && info->code != ERR_PROTOCOL;
-	return info->code;
-}
-
-static int greeting_answered(struct raincheck *rc, const struct rpc_envelope *e, struct error_info *info)
-{
-	struct msg_hello_result result;
-
-	if (e->error)
-		return greeting_refused(rc, e, info);
-	if (message_decode(&MSG_hello_result, e->result, rc->zone, &result, NULL) < 0)
-		return error_set(info, ERR_PROTOCOL, NULL, "the broker's greeting makes no sense");
-	if (result.protocol != PROTOCOL_VERSION) {
-		rc->refused = true;
-		return error_set(info, ERR_UNSUPPORTED_VERSION, NULL,
-				 "the broker speaks version %lld of the protocol, this program version %d",
-				 (long long)result.protocol, PROTOCOL_VERSION);
-	}
-	keep_server(rc, &result);
-	rc->accepted = true;
-	connection_ready(&rc->connection);
-	if (rc->settings.on_connection)
-		rc->settings.on_connection(rc, true, NULL, rc->settings.user);
-	return 0;
-}
-
 /* ---- what comes in ---- */
 
 /* Into *ret_message, in the zone. */
@@ -229,7 +132,7 @@ static bool which_notice(struct slice method, enum raincheck_notice *ret)
 	static const char *const names[] = {
 		[RAINCHECK_NOTICE_JOB_CANCEL] = "job.cancel",		[RAINCHECK_NOTICE_JOB_WAKE] = "job.wake",
 		[RAINCHECK_NOTICE_WORKER_QUIET] = "worker.quiet",	[RAINCHECK_NOTICE_WORKER_STOP] = "worker.stop",
-		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown",
+		[RAINCHECK_NOTICE_SERVER_SHUTDOWN] = "server.shutdown", [RAINCHECK_NOTICE_WORKER_WARM] = "worker.warm",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -271,6 +174,42 @@ static int read_job_notice(struct raincheck *rc, const struct rpc_envelope *e, s
 	return 0;
 }
 
+static int read_warm_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
+{
+	struct msg_warm_notice warm;
+	const char **queues;
+
+	if (message_decode(&MSG_warm_notice, e->params, rc->zone, &warm, NULL) < 0)
+		return ERR_PROTOCOL;
+	queues = msgpack_zone_malloc(rc->zone, warm.queues_count * sizeof(*queues));
+	ret->limit = zone_text(rc->zone, warm.limit);
+	if (!queues || !ret->limit)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < warm.queues_count; i++) {
+		queues[i] = zone_text(rc->zone, warm.queues[i]);
+		if (!queues[i])
+			return ERR_NO_MEMORY;
+	}
+	ret->queues = queues;
+	ret->queue_count = warm.queues_count;
+	ret->concurrency = warm.concurrency;
+	ret->at_ms = warm.at_ms;
+	return 0;
+}
+
+static int read_notice(struct raincheck *rc, const struct rpc_envelope *e, struct raincheck_notification *ret)
+{
+	switch (ret->notice) {
+	case RAINCHECK_NOTICE_JOB_CANCEL:
+	case RAINCHECK_NOTICE_JOB_WAKE:
+		return read_job_notice(rc, e, ret);
+	case RAINCHECK_NOTICE_WORKER_WARM:
+		return read_warm_notice(rc, e, ret);
+	default:
+		return 0;
+	}
+}
+
 /* One that is unknown or makes no sense is passed over: a later broker may know more of them. */
 static void notified(struct raincheck *rc, const struct rpc_envelope *e)
 {
@@ -278,8 +217,7 @@ static void notified(struct raincheck *rc, const struct rpc_envelope *e)
 
 	if (!rc->settings.on_notification || !which_notice(e->method, &n.notice))
 		return;
-	if ((n.notice == RAINCHECK_NOTICE_JOB_CANCEL || n.notice == RAINCHECK_NOTICE_JOB_WAKE) &&
-	    read_job_notice(rc, e, &n) < 0)
+	if (read_notice(rc, e, &n) < 0)
 		return;
 	rc->settings.on_notification(rc, &n, rc->settings.user);
 }
@@ -340,12 +278,28 @@ static int hand_over(struct raincheck *rc, const struct pending *r, struct buf *
 	return 0;
 }
 
+/* The broker is greeted once a connection: another greeting wants another one. */
+static void part_in_order(struct raincheck *rc)
+{
+	struct error_info why;
+
+	if (rc->requests.in_flight > 0)
+		return;
+	error_set(&why, ERR_NO_CONNECTION, NULL, "the connection is made anew, with another greeting");
+	connection_break(&rc->connection, &why);
+	connection_hurry(&rc->connection);
+}
+
 static void fill(void *owner, struct buf *out)
 {
 	struct raincheck *rc = owner;
 	struct error_info info;
 	struct pending *r;
 
+	if (rc->greet_again) {
+		part_in_order(rc);
+		return;
+	}
 	while ((r = rc->requests.queued.first) && (int64_t)rc->requests.in_flight < ceiling(rc) &&
 	       out->size < DIALOG_FILL_BYTES && rc->connection.state == CONNECTION_READY) {
 		if (hand_over(rc, r, out, &info) < 0)
@@ -584,7 +538,7 @@ static void connection_closed(void *owner)
 }
 
 const struct connection_ops dialog_ops = {
-	.opened = greet,
+	.opened = greeting_say,
 	.message = on_message,
 	.fill = fill,
 	.down = down,

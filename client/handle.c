@@ -41,7 +41,8 @@ const struct raincheck_error *raincheck_last_error(const struct raincheck *rc)
 
 /* ---- settings ---- */
 
-static void settings_done(struct settings *s)
+/* What the greeting says, but for the program's name. */
+static void identity_done(struct settings *s)
 {
 	for (size_t i = 0; s->worker_queues && i < s->worker_queue_count; i++)
 		free(s->worker_queues[i]);
@@ -50,6 +51,11 @@ static void settings_done(struct settings *s)
 	if (s->token)
 		explicit_bzero(s->token, strlen(s->token));
 	free(s->token);
+}
+
+static void settings_done(struct settings *s)
+{
+	identity_done(s);
 	free(s->client);
 }
 
@@ -69,6 +75,24 @@ static int copy_worker(struct settings *s, const struct raincheck_worker *worker
 	return 0;
 }
 
+/* ERR_NO_MEMORY; then s is to be freed all the same. */
+static int copy_identity(struct settings *s, const char *token, const struct raincheck_worker *worker)
+{
+	if (token) {
+		s->token = strdup(token);
+		if (!s->token)
+			return ERR_NO_MEMORY;
+	}
+	return worker ? copy_worker(s, worker) : 0;
+}
+
+static int check_worker(const struct raincheck_worker *worker, struct error_info *info)
+{
+	if (worker && (!worker->name || worker->name[0] == '\0'))
+		return error_set(info, ERR_BAD_REQUEST, "worker.name", "a worker needs a name");
+	return 0;
+}
+
 static int settings_init(struct settings *s, const struct raincheck_options *o)
 {
 	*s = (struct settings){
@@ -81,14 +105,9 @@ static int settings_init(struct settings *s, const struct raincheck_options *o)
 		.max_unsent_bytes = o->max_unsent_bytes ? o->max_unsent_bytes : MAX_UNSENT_BYTES,
 		.max_in_flight = o->max_in_flight,
 	};
-	if (o->token) {
-		s->token = strdup(o->token);
-		if (!s->token)
-			return ERR_NO_MEMORY;
-	}
 	if (!s->client)
 		return ERR_NO_MEMORY;
-	return o->worker ? copy_worker(s, o->worker) : 0;
+	return copy_identity(s, o->token, o->worker);
 }
 
 static int connection_settings(const struct raincheck_options *o, struct connection_config *ret,
@@ -102,8 +121,8 @@ static int connection_settings(const struct raincheck_options *o, struct connect
 		.backoff_max_ms = o->backoff_max_ms > 0 ? o->backoff_max_ms : BACKOFF_MAX_MS,
 		.max_out_bytes = DIALOG_FILL_BYTES + max_unsent,
 	};
-	if (o->worker && (!o->worker->name || o->worker->name[0] == '\0'))
-		return error_set(info, ERR_BAD_REQUEST, "worker.name", "a worker needs a name");
+	if (check_worker(o->worker, info) < 0)
+		return info->code;
 	return endpoint_parse(o->server ? o->server : RAINCHECK_DEFAULT_SERVER, &ret->address, info);
 }
 
@@ -331,6 +350,28 @@ const struct raincheck_server *raincheck_server(const struct raincheck *rc)
 void raincheck_set_worker_quiet(struct raincheck *rc, bool quiet)
 {
 	rc->settings.worker_quiet = quiet;
+}
+
+int raincheck_reconnect(struct raincheck *rc, const char *token, const struct raincheck_worker *worker)
+{
+	struct settings next = { .token = NULL };
+	struct error_info info = { 0 };
+
+	if (check_worker(worker, &info) == 0 && copy_identity(&next, token, worker) < 0)
+		error_set(&info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
+	if (info.code < 0) {
+		identity_done(&next);
+		return handle_fail(rc, &info);
+	}
+	identity_done(&rc->settings);
+	rc->settings.token = next.token;
+	rc->settings.worker_name = next.worker_name;
+	rc->settings.worker_queues = next.worker_queues;
+	rc->settings.worker_queue_count = next.worker_queue_count;
+	rc->settings.worker_slots = next.worker_slots;
+	rc->greet_again = true;
+	connection_hurry(&rc->connection);
+	return 0;
 }
 
 bool raincheck_connected(const struct raincheck *rc)

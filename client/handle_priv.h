@@ -1,7 +1,8 @@
 /* handle_priv.h: what struct raincheck holds, for the files that implement libraincheck; nobody else includes it.
  *
- * handle.c makes, runs and closes handles; dialog.c is the conversation: greeting, requests, replies, timeouts,
- * notifications; methods.c, methods_admin.c and blocking.c are the calls. All on the handle's thread.
+ * handle.c makes, runs and closes handles; dialog.c is the conversation: requests, replies, timeouts,
+ * notifications; greeting.c its beginning; methods.c, methods_admin.c and blocking.c are the calls. All on the handle's
+ * thread.
  */
 #ifndef RAINCHECK_CLIENT_HANDLE_PRIV_H
 #define RAINCHECK_CLIENT_HANDLE_PRIV_H
@@ -67,6 +68,7 @@ struct raincheck {
 	size_t pending;		    /* calls started and not yet called back */
 	struct waiter *next_waiter; /* the call that is started next is this one's */
 	bool accepted;		    /* the greeting of the present connection was */
+	bool greet_again;	    /* another connection is to be made once nothing is in flight on this one */
 	bool refused;		    /* it was refused for a reason that trying again does not mend */
 
 	msgpack_zone *zone;    /* of the message being handled */
@@ -117,6 +119,15 @@ int dialog_start(struct raincheck *rc, const struct dialog_call *call);
 void dialog_cancel_all(struct raincheck *rc);
 
 void dialog_deadline_cb(uv_timer_t *timer);
+
+/* ---- greeting.c ---- */
+
+struct rpc_envelope;
+
+/* Appends the greeting of a new connection to out; the connection's "opened". */
+int greeting_say(void *owner, struct buf *out, struct error_info *info);
+/* The broker's answer to it: the connection is ready, or info says why it is of no use. */
+int greeting_answered(struct raincheck *rc, const struct rpc_envelope *e, struct error_info *info);
 
 /* ---- methods.c ---- */
 

@@ -193,6 +193,11 @@ int raincheck_retry_async(struct raincheck *rc, const char *id, raincheck_cb cb,
 	return start_change(rc, METHOD_job_retry, id, cb, user);
 }
 
+int raincheck_redeliver_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
+{
+	return start_change(rc, METHOD_job_redeliver, id, cb, user);
+}
+
 int raincheck_erase_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user)
 {
 	return start_change(rc, METHOD_job_erase, id, cb, user);

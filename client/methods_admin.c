@@ -32,6 +32,12 @@ int raincheck_retry_many_async(struct raincheck *rc, const struct raincheck_chan
 	return start_change(rc, METHOD_job_retry, change, cb, user);
 }
 
+int raincheck_redeliver_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
+				   void *user)
+{
+	return start_change(rc, METHOD_job_redeliver, change, cb, user);
+}
+
 int raincheck_erase_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb, void *user)
 {
 	return start_change(rc, METHOD_job_erase, change, cb, user);

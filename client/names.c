@@ -74,6 +74,11 @@ SAME(RAINCHECK_BREAKER_OPEN, BREAKER_OPEN);
 SAME(RAINCHECK_BREAKER_HALF_OPEN, BREAKER_HALF_OPEN);
 SAME(RAINCHECK_BREAKER_HALF_OPEN + 1, BREAKER_PHASES);
 
+SAME(RAINCHECK_WAIT_PAUSED, WAIT_PAUSED);
+SAME(RAINCHECK_WAIT_HELD, WAIT_HELD);
+SAME(RAINCHECK_WAIT_BREAKER, WAIT_BREAKER);
+SAME(RAINCHECK_WAIT_BREAKER + 1, WAIT_REASONS);
+
 SAME(RAINCHECK_WORKER_ACTIVE, WORKER_ACTIVE);
 SAME(RAINCHECK_WORKER_QUIET, WORKER_QUIET);
 SAME(RAINCHECK_WORKER_STOPPING, WORKER_STOPPING);
@@ -122,6 +127,11 @@ const char *raincheck_breaker_phase_name(enum raincheck_breaker_phase phase)
 const char *raincheck_admission_name(enum raincheck_admission admit)
 {
 	return (unsigned)admit < ADMISSIONS ? admission_names[admit] : "unknown";
+}
+
+const char *raincheck_wait_reason_name(enum raincheck_wait_reason reason)
+{
+	return (unsigned)reason < WAIT_REASONS ? wait_reason_names[reason] : "unknown";
 }
 
 const char *raincheck_worker_state_name(enum raincheck_worker_state state)

@@ -1,8 +1,8 @@
 /* raincheck.h: libraincheck, the client of the Raincheck job queue, for producers, workers and tools.
  *
- * This file is for producers, and says what holds everywhere; raincheck_worker.h and raincheck_admin.h, which come with
- * it, are for workers and operators. A handle (struct raincheck) is one connection to one broker, made and remade as
- * needed. Every method of the broker comes twice:
+ * This file is for producers, and says what holds everywhere; raincheck_worker.h and raincheck_runner.h are for
+ * workers, raincheck_admin.h is for operators; they come with it. A handle (struct raincheck) is one connection to one
+ * broker, made and remade as needed. Every method of the broker comes twice:
  *
  *   int raincheck_get(rc, id, &job)              blocking: returns when the answer is there
  *   int raincheck_get_async(rc, id, cb, user)    starts the call; cb tells the answer, from the loop
@@ -179,6 +179,7 @@ enum raincheck_notice {
 	RAINCHECK_NOTICE_WORKER_QUIET,	  /* lease no more jobs, finish those under way */
 	RAINCHECK_NOTICE_WORKER_STOP,	  /* finish or release, then end */
 	RAINCHECK_NOTICE_SERVER_SHUTDOWN, /* the broker is going; the connection will break and be remade */
+	RAINCHECK_NOTICE_WORKER_WARM,	  /* soon more calls begin at once: open connections for them */
 };
 
 /* A message that the broker sent without being asked. Fields that do not apply are "" or NULL. */
@@ -188,6 +189,13 @@ struct raincheck_notification {
 	char lease[RAINCHECK_TOKEN_SIZE];
 	const char *content_type;
 	struct raincheck_bytes data;
+	/* WORKER_WARM: from at_ms by the broker's clock on this worker may have so many calls of these queues at once,
+	 * as limit lets it. */
+	const char *limit;
+	const char *const *queues;
+	size_t queue_count;
+	int64_t concurrency;
+	int64_t at_ms;
 };
 
 typedef void (*raincheck_notification_cb)(struct raincheck *rc, const struct raincheck_notification *n, void *user);
@@ -388,11 +396,24 @@ struct raincheck_artifact {
 	const char *sha256;
 };
 
+/* Who is told when the job has ended: a webhook, which is a job of the queue "_webhooks". */
 struct raincheck_callback {
 	const char *url;
-	const char *state;
+	bool has_delivery;	    /* the job has ended, and what is below holds */
+	char id[RAINCHECK_ID_SIZE]; /* of the delivery, the webhook's id too */
+	enum raincheck_job_state state;
 	int64_t attempts;
 };
+
+/* What keeps a job from beginning, however few are before it. */
+enum raincheck_wait_reason {
+	RAINCHECK_WAIT_PAUSED, /* an operator has paused its queue */
+	RAINCHECK_WAIT_HELD,   /* the API asked to be left alone for a while */
+	RAINCHECK_WAIT_BREAKER /* the API fails: it is let alone, then tried with one call at a time */
+};
+
+/* "paused", "held", "breaker"; "unknown" for what is none. */
+const char *raincheck_wait_reason_name(enum raincheck_wait_reason reason);
 
 struct raincheck_job {
 	char id[RAINCHECK_ID_SIZE];
@@ -415,6 +436,10 @@ struct raincheck_job {
 	int64_t position;
 	bool has_eta;
 	struct raincheck_eta eta;
+	/* What keeps it from beginning besides its turn, of one that is scheduled or ready. */
+	bool has_waiting_for;
+	enum raincheck_wait_reason waiting_for;
+	int64_t waiting_until_at_ms;		 /* 0: nobody knows */
 	const struct raincheck_job_error *error; /* of the last failed attempt; NULL where there is none */
 	const struct raincheck_artifact *artifacts;
 	size_t artifact_count;
@@ -495,6 +520,11 @@ int raincheck_cancel(struct raincheck *rc, const char *id, struct raincheck_chan
 int raincheck_retry_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
 int raincheck_retry(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
 
+/* Tells the callback_url of a job that has ended once more, at once; the webhook has the same id as before. count is 0
+ * where one is on its way. RAINCHECK_EINVALID_STATE: it has not ended, or it was put without a callback_url. */
+int raincheck_redeliver_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
+int raincheck_redeliver(struct raincheck *rc, const char *id, struct raincheck_change_result **ret);
+
 /* Takes a job in any state away, with its payload, checkpoint, artifacts, metadata and idempotency key; a running one
  * is canceled first. What remains is that it was there: its link says "gone", and so do the calls by its id. */
 int raincheck_erase_async(struct raincheck *rc, const char *id, raincheck_cb cb, void *user);
@@ -517,6 +547,7 @@ int raincheck_link_revoke(struct raincheck *rc, const char *id);
 #endif
 
 #include "raincheck_worker.h"
+#include "raincheck_runner.h"
 #include "raincheck_admin.h"
 
 #endif

@@ -35,7 +35,8 @@ struct raincheck_change {
 	const char *cursor; /* of the answer before, with the same filter */
 };
 
-/* As raincheck_cancel(), _retry() and _erase() do to one. Jobs whose state does not allow it are passed over. */
+/* As raincheck_cancel(), _retry(), _redeliver() and _erase() do to one. Jobs whose state does not allow it are passed
+ * over. Jobs of the server's own queue "_webhooks" are meant only where it is named. */
 int raincheck_cancel_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
 				void *user);
 int raincheck_cancel_many(struct raincheck *rc, const struct raincheck_change *change,
@@ -44,6 +45,10 @@ int raincheck_retry_many_async(struct raincheck *rc, const struct raincheck_chan
 			       void *user);
 int raincheck_retry_many(struct raincheck *rc, const struct raincheck_change *change,
 			 struct raincheck_change_result **ret);
+int raincheck_redeliver_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
+				   void *user);
+int raincheck_redeliver_many(struct raincheck *rc, const struct raincheck_change *change,
+			     struct raincheck_change_result **ret);
 int raincheck_erase_many_async(struct raincheck *rc, const struct raincheck_change *change, raincheck_cb cb,
 			       void *user);
 int raincheck_erase_many(struct raincheck *rc, const struct raincheck_change *change,
@@ -71,6 +76,13 @@ struct raincheck_group_weight {
 	int64_t weight; /* 1 to 1000 */
 };
 
+/* How long attempts that succeeded have taken: smoothed, the newest counting most; and by how much they differ from
+ * that. Both 0 while none is known. */
+struct raincheck_run_time {
+	int64_t mean_ms;
+	int64_t spread_ms;
+};
+
 struct raincheck_queue {
 	const char *queue;
 	const char *title;
@@ -94,6 +106,7 @@ struct raincheck_queue {
 	int64_t put_total;
 	int64_t lease_total; /* jobs given to workers, one again after each attempt */
 	int64_t oldest_ready_at_ms;
+	struct raincheck_run_time run;
 };
 
 struct raincheck_queue_list {
@@ -225,6 +238,8 @@ struct raincheck_limit_now {
 	int64_t failed;
 	int64_t throttled;
 	int64_t opened; /* how often the breaker has opened */
+	/* Over its queues, each counting by how much was done there lately; not what was done days ago. */
+	struct raincheck_run_time run;
 };
 
 struct raincheck_limit {
@@ -369,8 +384,9 @@ struct raincheck_stats {
 	/* To scale workers by; what a paused queue has in line does not count. */
 	bool has_oldest_ready_age_ms; /* some job is ready */
 	int64_t oldest_ready_age_ms;
-	int64_t backlog_ms;	    /* what the ready jobs will take of slots, as far as is known */
-	int64_t wanted_concurrency; /* slots that would be busy, were there enough */
+	int64_t backlog_ms;	       /* what the ready jobs will take of slots, as far as is known */
+	int64_t wanted_concurrency;    /* slots that would be busy, were there enough */
+	struct raincheck_run_time run; /* over all queues, as in a limit */
 	struct raincheck_store_stats store;
 };
 

@@ -230,6 +230,12 @@ int raincheck_artifact_commit(struct raincheck *rc, const struct raincheck_artif
  * RAINCHECK_NOTICE_WORKER_QUIET does. The broker shows it to operators. */
 void raincheck_set_worker_quiet(struct raincheck *rc, bool quiet);
 
+/* Greets with this token (NULL: none) and as this worker (NULL: not a worker) from now on: once every request that was
+ * sent is answered, the connection is ended and made anew; those started meanwhile wait for the new one. A lease that
+ * waits is waited for: see raincheck_lease_cancel_async(). Uploads that were begun are lost. RAINCHECK_EBAD_REQUEST (a
+ * worker needs a name), RAINCHECK_ENO_MEMORY: then nothing has changed. */
+int raincheck_reconnect(struct raincheck *rc, const char *token, const struct raincheck_worker *worker);
+
 #ifdef __cplusplus
 }
 #endif

@@ -53,6 +53,16 @@
 	F(INT, low, REQUIRED, COUNT)    \
 	F(INT, high, REQUIRED, COUNT)
 
+/* What a job in line waits for besides its turn. until_at_ms: absent where nobody knows. */
+#define FIELDS_waiting(F, E, S, L, N, P, W)    \
+	E(reason, REQUIRED, wait_reason_names) \
+	F(INT, until_at_ms, NULLABLE, COUNT)
+
+/* What attempts that succeeded have taken, in milliseconds: smoothed, and by how much they differ from that. */
+#define FIELDS_run_time(F, E, S, L, N, P, W) \
+	F(INT, mean, REQUIRED, COUNT)        \
+	F(INT, spread, REQUIRED, COUNT)
+
 /* Bytes with their media type: a preview in a put, a result in a completion. */
 #define FIELDS_media(F, E, S, L, N, P, W)              \
 	F(ASCII, content_type, REQUIRED, CONTENT_TYPE) \
@@ -156,7 +166,8 @@
 
 #define FIELDS_callback(F, E, S, L, N, P, W) \
 	F(STR, url, REQUIRED, 1, 2048)       \
-	F(STR, state, NULLABLE, SHORT_TEXT)  \
+	F(UUID, id, NULLABLE, ANY)           \
+	E(state, NULLABLE, job_state_names)  \
 	F(INT, attempts, NULLABLE, COUNT)
 
 /* The job record as everybody outside sees it. */
@@ -178,6 +189,7 @@
 	F(STR, note, NULLABLE, SHORT_TEXT)             \
 	F(INT, position, NULLABLE, COUNT)              \
 	S(eta_ms, NULLABLE, eta)                       \
+	S(waiting_for, NULLABLE, waiting)              \
 	S(error, NULLABLE, job_error)                  \
 	L(artifacts, REQUIRED, artifact, 0, MAX_BATCH) \
 	F(STR, link, NULLABLE, LONG_TEXT)              \
@@ -324,6 +336,13 @@
 
 /* ---- artifacts ---- */
 
+/* Of worker.warm: how many calls at once the worker may have from then on, of the limit's queues that it named. */
+#define FIELDS_warm_notice(F, E, S, L, N, P, W)   \
+	F(NAME, limit, REQUIRED, 1, 128)          \
+	N(queues, REQUIRED, 1, MAX_QUEUES)        \
+	F(INT, concurrency, REQUIRED, 1, 1000000) \
+	F(INT, at_ms, REQUIRED, MOMENT)
+
 #define FIELDS_artifact_put(F, E, S, L, N, P, W)       \
 	F(UUID, id, REQUIRED, ANY)                     \
 	F(TOKEN, lease, OPTIONAL, ANY)                 \
@@ -389,7 +408,8 @@
 	F(INT, bytes, REQUIRED, COUNT)                 \
 	F(INT, put_total, REQUIRED, COUNT)             \
 	F(INT, lease_total, REQUIRED, COUNT)           \
-	F(INT, oldest_ready_at_ms, NULLABLE, MOMENT)
+	F(INT, oldest_ready_at_ms, NULLABLE, MOMENT)   \
+	S(run_ms, NULLABLE, run_time)
 
 #define FIELDS_queue_list_result(F, E, S, L, N, P, W) L(queues, REQUIRED, queue, 0, 100000)
 
@@ -458,7 +478,8 @@
 	F(INT, succeeded, REQUIRED, COUNT)        \
 	F(INT, failed, REQUIRED, COUNT)           \
 	F(INT, throttled, REQUIRED, COUNT)        \
-	F(INT, opened, REQUIRED, COUNT)
+	F(INT, opened, REQUIRED, COUNT)           \
+	S(run_ms, NULLABLE, run_time)
 
 #define FIELDS_limit(F, E, S, L, N, P, W)                   \
 	F(NAME, limit, REQUIRED, 1, 128)                    \
@@ -530,6 +551,7 @@
 	F(INT, oldest_ready_age_ms, NULLABLE, COUNT)    \
 	F(INT, backlog_ms, REQUIRED, COUNT)             \
 	F(INT, wanted_concurrency, REQUIRED, COUNT)     \
+	S(run_ms, NULLABLE, run_time)                   \
 	S(store, REQUIRED, store_stats)
 
 /* path: a directory on the broker's machine that is not there yet. */
@@ -560,6 +582,8 @@
 	X(error)                 \
 	X(backoff)               \
 	X(eta)                   \
+	X(waiting)               \
+	X(run_time)              \
 	X(media)                 \
 	X(limits)                \
 	X(worker)                \
@@ -601,6 +625,7 @@
 	X(job_release)           \
 	X(job_release_result)    \
 	X(job_cancel_notice)     \
+	X(warm_notice)           \
 	X(artifact_put)          \
 	X(artifact_stored)       \
 	X(artifact_begin)        \
@@ -660,6 +685,7 @@
 	X(job_cancel, "job.cancel", ROLES_P, job_change, job_change_result)                 \
 	X(job_retry, "job.retry", ROLES_P, job_change, job_change_result)                   \
 	X(job_erase, "job.erase", ROLES_P, job_change, job_change_result)                   \
+	X(job_redeliver, "job.redeliver", ROLES_P, job_change, job_change_result)           \
 	X(link_rotate, "link.rotate", ROLES_P, job_id, link_result)                         \
 	X(link_revoke, "link.revoke", ROLES_P, job_id, empty)                               \
 	X(artifact_put, "artifact.put", ROLES_PW, artifact_put, artifact_stored)            \

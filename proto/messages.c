@@ -17,6 +17,7 @@ const char *const extend_status_names[] = { "ok", "lost", "cancel", NULL };
 const char *const admission_names[] = { "always", "deadline", NULL };
 const char *const limit_state_names[] = { "held", "broken", "probing", "full", "paced", "free", NULL };
 const char *const breaker_phase_names[] = { "closed", "open", "half_open", NULL };
+const char *const wait_reason_names[] = { "paused", "held", "breaker", NULL };
 const char *const worker_state_names[] = { "active", "quiet", "stopping", NULL };
 
 #define COMMON(field, kind, pres)                                                                 \

@@ -78,6 +78,14 @@ enum limit_state {
 
 enum breaker_phase { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN, BREAKER_PHASES };
 
+/* What a job in line waits for besides its turn. */
+enum wait_reason {
+	WAIT_PAUSED,  /* an operator has paused its queue */
+	WAIT_HELD,    /* the API asked its limit to wait (Retry-After) */
+	WAIT_BREAKER, /* the breaker of its limit is not closed */
+	WAIT_REASONS
+};
+
 /* What an operator has asked a worker for. */
 enum worker_state { WORKER_ACTIVE, WORKER_QUIET, WORKER_STOPPING, WORKER_STATES };
 
@@ -89,6 +97,7 @@ extern const char *const extend_status_names[EXTEND_STATUSES + 1];
 extern const char *const admission_names[ADMISSIONS + 1];
 extern const char *const limit_state_names[LIMIT_STATES + 1];
 extern const char *const breaker_phase_names[BREAKER_PHASES + 1];
+extern const char *const wait_reason_names[WAIT_REASONS + 1];
 extern const char *const worker_state_names[WORKER_STATES + 1];
 
 /* True for the four states that nothing but an operator leaves. Takes an enum job_state, and a message's int without a

@@ -50,6 +50,7 @@ struct broker {
 	int uploads;
 	char public_url[320];
 	struct page_files page_files;
+	int64_t started_at_ms;
 
 	struct store *store;
 	struct blob_store *blobs;
@@ -212,6 +213,8 @@ static int prepare(struct broker *b)
 		return rc;
 	fill_settings(b);
 	rc = writer_new(&b->settings, b->store, b->blobs, &b->writer);
+	if (rc == 0)
+		rc = gateway_listen(b->gateway, b->writer);
 	if (rc < 0)
 		return report(rc, "cannot start the writer", &info);
 	return 0;
@@ -229,7 +232,7 @@ static int listen_rpc(struct broker *b)
 		.blobs = b->blobs,
 		.writer = b->writer,
 		.version = RAINCHECK_VERSION,
-		.started_at_ms = clock_wall_ms(),
+		.started_at_ms = b->started_at_ms,
 		.limits = { .message = (size_t)c->limit_message_bytes,
 			    .payload = c->limit_payload_bytes,
 			    .depth = (uint32_t)c->limit_depth,
@@ -241,6 +244,25 @@ static int listen_rpc(struct broker *b)
 	int rc = net_new(&b->loop, &options, &b->net, &info);
 
 	return rc < 0 ? report(rc, "cannot listen for RPC", &info) : 0;
+}
+
+/* For the metrics that HTTP tells. */
+static void read_rpc(void *user, struct rpc_figures *ret)
+{
+	const struct broker *b = user;
+	struct net_stats stats;
+
+	net_stats(b->net, &stats);
+	*ret = (struct rpc_figures){
+		.connections = stats.connections,
+		.accepted = stats.accepted,
+		.refused = stats.refused,
+		.workers = stats.workers,
+		.slots = stats.slots,
+		.slots_free = stats.slots_free,
+		.in_hand = stats.in_hand,
+	};
+	memcpy(ret->requests, stats.requests, sizeof(ret->requests));
 }
 
 static int start_http(struct broker *b)
@@ -260,6 +282,10 @@ static int start_http(struct broker *b)
 		.store = b->store,
 		.blobs = b->blobs,
 		.writer = b->writer,
+		.hosts = { .items = (const char *const *)c->api_hosts, .count = c->api_hosts_count },
+		.rpc = { .read = read_rpc, .user = b },
+		.version = RAINCHECK_VERSION,
+		.started_at_ms = b->started_at_ms,
 	};
 	struct error_info info = { .code = 0 };
 	int rc;
@@ -282,7 +308,6 @@ static int start(struct broker *b)
 		rc = listen_rpc(b);
 	if (rc < 0)
 		return rc;
-	gateway_subscribe(b->gateway, b->writer);
 	rc = writer_start(b->writer);
 	if (rc < 0)
 		return report(rc, "cannot start the writer", &nothing);
@@ -443,6 +468,7 @@ int broker_run(const struct config *config)
 		return ERR_NO_MEMORY;
 	}
 	b->config = config;
+	b->started_at_ms = clock_wall_ms();
 	signal(SIGPIPE, SIG_IGN);
 	share_descriptors(b, raise_descriptor_limit());
 	rc = start(b);

@@ -130,7 +130,8 @@ static int known_fingerprint(struct store *s, struct fingerprint *ret, struct er
 	if (rc < 0)
 		return store_failed(rc, info);
 	if (value.size != LINK_FINGERPRINT_CHARS)
-		return error_set(info, ERR_CORRUPT, "data", "the fingerprint of the link secret is damaged");
+		return error_set(info, ERR_CORRUPT, "data",
+				 "the fingerprint of the link secret is damaged: look with raincheckd --check");
 	memcpy(ret->text, value.data, value.size);
 	return 0;
 }
@@ -150,6 +151,25 @@ static int remember_fingerprint(struct store *s, const struct fingerprint *f, st
 	else
 		rc = store_commit(t);
 	return rc < 0 ? store_failed(rc, info) : 0;
+}
+
+/* Which of the two is wrong nobody can tell, but that no two secrets have fingerprints that differ in a single bit. */
+static int wrong_secret(const char *path, const struct fingerprint *known, const struct fingerprint *found,
+			struct error_info *info)
+{
+	int bits = 0;
+
+	for (size_t i = 0; i < LINK_FINGERPRINT_CHARS; i++)
+		bits += __builtin_popcount((unsigned)(uint8_t)(known->text[i] ^ found->text[i]));
+	if (bits == 1)
+		return error_set(info, ERR_CORRUPT, "data",
+				 "a bit of the fingerprint of the links' secret (%.16s, %.70s has %.16s) flipped in "
+				 "the records: look with raincheckd --check, mend with --compact",
+				 known->text, path, found->text);
+	return error_set(info, ERR_CONFIG, "data",
+			 "%.60s (%.16s) is not the secret of these links (%.16s): put the right one back; if it is the "
+			 "right one the records are damaged: look with raincheckd --check",
+			 path, found->text, known->text);
 }
 
 int broker_secret_load(struct store *s, uint8_t ret_secret[32], struct error_info *info)
@@ -174,9 +194,7 @@ int broker_secret_load(struct store *s, uint8_t ret_secret[32], struct error_inf
 	if (rc < 0)
 		return rc;
 	if (known.text[0] && strcmp(known.text, found.text) != 0)
-		return error_set(info, ERR_CONFIG, "data",
-				 "%.90s (%s) is not the secret of these links (%s): put the right one back", path,
-				 found.text, known.text);
+		return wrong_secret(path, &known, &found, info);
 	if (!known.text[0])
 		rc = remember_fingerprint(s, &found, info);
 	if (rc < 0)

@@ -323,6 +323,31 @@ void config_clear_listen(struct config *c)
 	}
 }
 
+int config_add_host(struct config *c, const char *host, struct config_error *error)
+{
+	const struct key as_text = { .high = 255 };
+	int rc;
+
+	if (c->api_hosts_count == CONFIG_HOSTS_MAX)
+		return refuse(error, "more than %d hosts", CONFIG_HOSTS_MAX);
+	if (gateway_check_host(host) < 0 && !is_null(host))
+		return refuse(error, "\"%.80s\" is no host name or address without a port", host);
+	rc = set_text(&as_text, &c->api_hosts[c->api_hosts_count], host, error);
+	if (rc < 0)
+		return rc;
+	c->api_hosts_count++;
+	return 0;
+}
+
+void config_clear_hosts(struct config *c)
+{
+	while (c->api_hosts_count > 0) {
+		c->api_hosts_count--;
+		free(c->api_hosts[c->api_hosts_count]);
+		c->api_hosts[c->api_hosts_count] = NULL;
+	}
+}
+
 int config_check(const struct config *c, const char **ret_key, struct config_error *error)
 {
 	*ret_key = "limits.payload";
@@ -380,6 +405,7 @@ void config_free(struct config *c)
 	if (!c)
 		return;
 	config_clear_listen(c);
+	config_clear_hosts(c);
 	free(c->data);
 	free(c->http);
 	free(c->public_url);

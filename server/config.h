@@ -15,6 +15,7 @@
 #include "server/http/page_texts.h"
 
 #define CONFIG_LISTEN_MAX 16
+#define CONFIG_HOSTS_MAX  16
 #define CONFIG_AUTO	  (-1) /* of store_reserve_bytes */
 
 struct config {
@@ -24,6 +25,10 @@ struct config {
 	char *http;
 	char *public_url; /* NULL: made from the address that HTTP is bound to */
 	bool insecure;	  /* allow addresses beyond loopback without tokens and TLS */
+
+	/* Names under which the producers' API and the metrics are open to others than this machine. */
+	char *api_hosts[CONFIG_HOSTS_MAX];
+	size_t api_hosts_count;
 
 	int64_t log_level;  /* enum log_level */
 	int64_t log_format; /* enum log_format */
@@ -75,6 +80,9 @@ int config_set(struct config *c, const char *key, const char *text, struct confi
 int config_add_listen(struct config *c, const char *address, struct config_error *error);
 /* Forgets the listeners. */
 void config_clear_listen(struct config *c);
+/* The same for the API's hosts. */
+int config_add_host(struct config *c, const char *host, struct config_error *error);
+void config_clear_hosts(struct config *c);
 
 /* What no single key can tell: settings that contradict one another. *ret_key: the one to change. ERR_CONFIG. */
 int config_check(const struct config *c, const char **ret_key, struct config_error *error);

@@ -20,6 +20,10 @@ struct raw {
 	char **listen;
 	unsigned listen_count;
 	struct {
+		char **hosts;
+		unsigned hosts_count;
+	} api;
+	struct {
 		char *level, *format;
 	} log;
 	struct {
@@ -61,6 +65,11 @@ struct raw {
 	}
 #define TEXT_FIELD(key, english, german) VALUE(page.texts, #key, text[PAGE_TEXT_##key]),
 
+static const cyaml_schema_value_t text_value = { CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED) };
+static const cyaml_schema_field_t api_fields[] = {
+	CYAML_FIELD_SEQUENCE("hosts", OPTIONAL | CYAML_FLAG_POINTER, SUB(api), hosts, &text_value, 0, CONFIG_HOSTS_MAX),
+	CYAML_FIELD_END
+};
 static const cyaml_schema_field_t log_fields[] = { VALUE(log, "level", level), VALUE(log, "format", format),
 						   CYAML_FIELD_END };
 static const cyaml_schema_field_t store_fields[] = { VALUE(store, "max_bytes", max_bytes),
@@ -85,14 +94,14 @@ static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name),
 						    VALUE(page, "templates", templates),
 						    MAPPING(SUB(page), texts, texts_fields),
 						    CYAML_FIELD_END };
-static const cyaml_schema_value_t address = { CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED) };
 static const cyaml_schema_field_t top_fields[] = { TOP(data),
 						   CYAML_FIELD_SEQUENCE("listen", OPTIONAL | CYAML_FLAG_POINTER,
-									struct raw, listen, &address, 1,
+									struct raw, listen, &text_value, 1,
 									CONFIG_LISTEN_MAX),
 						   TOP(http),
 						   TOP(public_url),
 						   TOP(insecure),
+						   MAPPING(struct raw, api, api_fields),
 						   MAPPING(struct raw, log, log_fields),
 						   MAPPING(struct raw, store, store_fields),
 						   MAPPING(struct raw, limits, limits_fields),
@@ -243,24 +252,43 @@ static int set_values(const struct target *t, const cyaml_schema_field_t *fields
 	return rc;
 }
 
-static int set_listen(const struct target *t, const struct raw *raw)
+/* A list of texts, each by add; it takes the place of what was set before. */
+struct list {
+	const char *key;
+	char **items;
+	unsigned count;
+	void (*clear)(struct config *c);
+	int (*add)(struct config *c, const char *text, struct config_error *error);
+};
+
+static int set_list(const struct target *t, const struct list *list)
 {
 	struct config_error why;
 	char key[32];
 	int rc;
 
-	if (!raw->listen)
+	if (!list->items)
 		return 0;
-	config_clear_listen(t->config);
-	for (unsigned i = 0; i < raw->listen_count; i++) {
-		rc = config_add_listen(t->config, raw->listen[i], &why);
-		snprintf(key, sizeof(key), "listen.%u", i);
+	list->clear(t->config);
+	for (unsigned i = 0; i < list->count; i++) {
+		rc = list->add(t->config, list->items[i], &why);
+		snprintf(key, sizeof(key), "%s.%u", list->key, i);
 		if (rc == ERR_CONFIG)
 			return say(t->error, t->name, config_lines_find(t->lines, key), key, why.text);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+static int set_lists(const struct target *t, const struct raw *raw)
+{
+	const struct list listen = { "listen", raw->listen, raw->listen_count, config_clear_listen, config_add_listen };
+	const struct list hosts = { "api.hosts", raw->api.hosts, raw->api.hosts_count, config_clear_hosts,
+				    config_add_host };
+	int rc = set_list(t, &listen);
+
+	return rc < 0 ? rc : set_list(t, &hosts);
 }
 
 int config_read_text(struct config *c, const char *name, const char *text, size_t size, struct config_error *error)
@@ -291,7 +319,7 @@ int config_read_text(struct config *c, const char *name, const char *text, size_
 		return 0; /* a mapping with nothing in it */
 	rc = set_values(&target, top_fields, (const char *)raw, "");
 	if (rc == 0)
-		rc = set_listen(&target, raw);
+		rc = set_lists(&target, raw);
 	cyaml_free(&how, &schema, raw, 0);
 	return rc;
 }

@@ -47,7 +47,7 @@ void options_print_usage(FILE *out)
 	      "  --config FILE      settings in YAML; the other flags win over it\n"
 	      "  --data DIR         where everything is kept (./raincheck-data)\n"
 	      "  --listen ADDRESS   for producers, workers and tools (127.0.0.1:7246); may be given several times\n"
-	      "  --http ADDRESS     for links (127.0.0.1:7247)\n"
+	      "  --http ADDRESS     for links, producers and metrics (127.0.0.1:7247)\n"
 	      "  --public-url URL   what links begin with, as visitors reach the HTTP address\n"
 	      "  --log-level L      error, warning, info or debug (info)\n"
 	      "  --log-format F     text or json (text)\n"

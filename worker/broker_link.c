@@ -230,6 +230,11 @@ void broker_link_close(struct broker_link *link)
 	raincheck_close(link->rc, handle_closed_cb, link);
 }
 
+int broker_link_greet_as(struct broker_link *link, const char *token, const struct raincheck_worker *worker)
+{
+	return raincheck_reconnect(link->rc, token, worker);
+}
+
 struct raincheck *broker_link_handle(struct broker_link *link)
 {
 	return link->rc;

@@ -56,6 +56,9 @@ int broker_link_new(const struct broker_link_options *options, struct broker_lin
 /* Closes the connection; the link is freed while the loop runs on. Every op must have ended. NULL is taken. */
 void broker_link_close(struct broker_link *link);
 
+/* Greets the broker anew, over another connection once this one has nothing in flight; see raincheck_reconnect(). */
+int broker_link_greet_as(struct broker_link *link, const char *token, const struct raincheck_worker *worker);
+
 /* The handle, for calls that are not to be repeated. */
 struct raincheck *broker_link_handle(struct broker_link *link);
 /* The broker's clock, as far as the last greeting told it: Unix epoch. */

@@ -22,21 +22,25 @@
 #define TELL_FOR_MS 600000
 
 #define BIT(s) (1u << (s))
-#define END    (BIT(CALL_FORGETTING) | BIT(CALL_FAILING) | BIT(CALL_RELEASING) | BIT(CALL_OVER))
+#define END    (BIT(CALL_FORGETTING) | BIT(CALL_FAILING) | BIT(CALL_RELEASING) | BIT(CALL_CANCELING) | BIT(CALL_OVER))
 
 static const unsigned may_become[CALL_STATES] = {
-	[CALL_NEW] = BIT(CALL_INTENT) | BIT(CALL_SUBMITTING) | BIT(CALL_WAITING) | BIT(CALL_FETCHING) | END,
+	[CALL_NEW] = BIT(CALL_INTENT) | BIT(CALL_SUBMITTING) | BIT(CALL_SETTLING) | BIT(CALL_WAITING) |
+		     BIT(CALL_FETCHING) | END,
 	[CALL_INTENT] = BIT(CALL_SUBMITTING) | END,
-	[CALL_SUBMITTING] = BIT(CALL_SAVING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
+	[CALL_SUBMITTING] = BIT(CALL_SAVING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | BIT(CALL_SETTLING) | END,
+	[CALL_SETTLING] = BIT(CALL_ASKING) | END,
+	[CALL_ASKING] = BIT(CALL_SETTLING) | BIT(CALL_SAVING) | BIT(CALL_SUBMITTING) | END,
 	[CALL_SAVING] = BIT(CALL_WAITING) | BIT(CALL_FETCHING) | END,
 	[CALL_WAITING] = BIT(CALL_POLLING) | END,
 	[CALL_POLLING] = BIT(CALL_WAITING) | BIT(CALL_LOCATING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
 	[CALL_LOCATING] = BIT(CALL_WAITING) | BIT(CALL_FETCHING) | BIT(CALL_COMPLETING) | END,
 	[CALL_FETCHING] = BIT(CALL_WAITING) | BIT(CALL_COMPLETING) | END,
 	[CALL_COMPLETING] = BIT(CALL_OVER),
-	[CALL_FORGETTING] = BIT(CALL_FAILING) | BIT(CALL_OVER),
-	[CALL_FAILING] = BIT(CALL_OVER),
-	[CALL_RELEASING] = BIT(CALL_OVER),
+	[CALL_FORGETTING] = BIT(CALL_FAILING) | BIT(CALL_CANCELING) | BIT(CALL_OVER),
+	[CALL_FAILING] = BIT(CALL_CANCELING) | BIT(CALL_OVER),
+	[CALL_RELEASING] = BIT(CALL_CANCELING) | BIT(CALL_OVER),
+	[CALL_CANCELING] = BIT(CALL_OVER),
 };
 
 const char *const call_outcome_names[CALL_OUTCOMES] = {
@@ -52,17 +56,17 @@ static void timer_cb(uv_timer_t *timer);
 static bool has_deadline(enum call_state state)
 {
 	return state == CALL_SUBMITTING || state == CALL_WAITING || state == CALL_POLLING || state == CALL_LOCATING ||
-	       state == CALL_FETCHING;
+	       state == CALL_FETCHING || state == CALL_SETTLING || state == CALL_ASKING || state == CALL_CANCELING;
 }
 
-static void set_timer(struct call *c)
+void call__set_timer(struct call *c)
 {
 	int64_t due = c->deadline_at_ms, now = clock_mono_ms();
 
 	uv_timer_stop(&c->timer);
 	if (!has_deadline(c->state))
 		return;
-	if (c->state == CALL_WAITING && c->wake_at_ms < due)
+	if ((c->state == CALL_WAITING || c->state == CALL_SETTLING) && c->wake_at_ms < due)
 		due = c->wake_at_ms;
 	uv_timer_start(&c->timer, timer_cb, due > now ? (uint64_t)(due - now) : 0, 0);
 }
@@ -71,7 +75,7 @@ void call__move(struct call *c, enum call_state state)
 {
 	assert(may_become[c->state] & BIT(state));
 	c->state = state;
-	set_timer(c);
+	call__set_timer(c);
 }
 
 bool call__is(const struct call *c, enum call_state state)
@@ -80,7 +84,7 @@ bool call__is(const struct call *c, enum call_state state)
 }
 
 /* Ends what goes on with the API. */
-static void stop(struct call *c)
+void call__stop(struct call *c)
 {
 	exchange_cancel(TAKE_PTR(c->exchange));
 	fetch_cancel(TAKE_PTR(c->result));
@@ -98,60 +102,59 @@ static void closed_cb(uv_handle_t *handle)
 	checkpoint_done(&c->checkpoint);
 	free(c->stored);
 	free(c->writing);
+	json_decref(c->outputs);
+	free(c->media);
 	http_request_free(c->request);
 	leased_free(c->job);
+	worker_config_free(c->spec.config);
 	free(c);
 }
 
-static void log_end(const struct call *c, enum call_outcome outcome)
+void call__over(struct call *c, enum call_outcome outcome)
 {
-	char attempt[24], status[24], ms[24], bytes[24];
-	struct log_field fields[] = {
-		{ "upstream", c->upstream->name },
-		{ "job", c->job->id },
-		{ "queue", c->job->queue },
-		{ "attempt", attempt },
-		{ "outcome", call_outcome_names[outcome] },
-		{ "kind", outcome == CALL_FAILED ? raincheck_failure_name(c->verdict.kind) : NULL },
-		{ "status", c->status ? status : NULL },
-		{ "ms", ms },
-		{ "bytes", bytes },
-		{ "error", outcome == CALL_FAILED ? c->verdict.message : NULL },
-	};
-
-	snprintf(attempt, sizeof(attempt), "%lld", (long long)c->job->attempt);
-	snprintf(status, sizeof(status), "%ld", c->status);
-	snprintf(ms, sizeof(ms), "%lld", (long long)(clock_mono_ms() - c->began_at_ms));
-	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->bytes);
-	log_event(outcome == CALL_FAILED || outcome == CALL_UNTOLD ? LOG_WARNING : LOG_INFO, fields, ARRAY_SIZE(fields),
-		  "call ended");
-}
-
-static void over(struct call *c, enum call_outcome outcome)
-{
-	stop(c);
+	call__stop(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_OVER);
-	log_end(c, outcome);
+	call__log_end(c, outcome);
 	c->spec.done_cb(c, outcome, c->spec.user);
 	uv_close((uv_handle_t *)&c->timer, closed_cb);
 }
 
+/* No other attempt will take the call up. */
+static bool is_for_good(const struct call *c, enum call_outcome outcome)
+{
+	int64_t deadline = c->job->deadline_at_ms;
+
+	return outcome == CALL_CANCELED ||
+	       (outcome == CALL_LOST && deadline > 0 && broker_link_wall_ms(c->spec.means->link) >= deadline);
+}
+
 void call_abort(struct call *c, enum call_outcome outcome)
 {
-	if (c->state != CALL_OVER)
-		over(c, outcome);
+	if (c->state == CALL_OVER)
+		return;
+	if (outcome == CALL_UNTOLD) {
+		call__over(c, outcome);
+		return;
+	}
+	/* It is being ended for that already. */
+	if (c->state == CALL_CANCELING || c->doomed)
+		return;
+	if (is_for_good(c, outcome))
+		call__cancel(c, outcome);
+	else
+		call__over(c, outcome);
 }
 
 /* A write for this lease was answered, other than by success. */
 static void write_refused(struct call *c, const struct raincheck_reply *reply, const char *what)
 {
 	if (reply->code == RAINCHECK_ELEASE_LOST || reply->code == RAINCHECK_ENOT_FOUND) {
-		over(c, CALL_LOST);
+		call_abort(c, CALL_LOST);
 		return;
 	}
 	log_warning("job %s: %s was refused: %s", c->job->id, what, reply->error->message);
-	over(c, CALL_UNTOLD);
+	call__over(c, CALL_UNTOLD);
 }
 
 static void start_op(struct call *c, int (*send)(struct broker_op *, struct raincheck *, raincheck_cb, void *),
@@ -197,7 +200,7 @@ void call__save(struct call *c, void (*done)(struct call *c))
 	c->saved = done;
 	free(TAKE_PTR(c->writing));
 	if (checkpoint_write(&c->checkpoint, &c->writing) < 0) {
-		over(c, CALL_UNTOLD);
+		call__over(c, CALL_UNTOLD);
 		return;
 	}
 	start_op(c, send_checkpoint, saved_cb);
@@ -231,6 +234,15 @@ static int send_fail(struct broker_op *op, struct raincheck *rc, raincheck_cb cb
 	return raincheck_fail_async(rc, &fail, cb, user);
 }
 
+/* Dead is not for good: an operator may have the job tried again, and then the call is taken up. */
+static void told(struct call *c, enum raincheck_job_state state, enum call_outcome outcome)
+{
+	if (state == RAINCHECK_JOB_CANCELED || state == RAINCHECK_JOB_EXPIRED)
+		call__cancel(c, outcome);
+	else
+		call__over(c, outcome);
+}
+
 static void failed_cb(struct broker_op *op, const struct raincheck_reply *reply)
 {
 	struct call *c = CONTAINER_OF(op, struct call, op);
@@ -238,7 +250,7 @@ static void failed_cb(struct broker_op *op, const struct raincheck_reply *reply)
 	if (reply->code < 0)
 		write_refused(c, reply, "the failure");
 	else
-		over(c, CALL_FAILED);
+		told(c, reply->fail->state, CALL_FAILED);
 }
 
 static void tell_failure(struct call *c)
@@ -260,10 +272,14 @@ static void mask_message(struct call *c)
 
 void call__fail(struct call *c, const struct verdict *v)
 {
-	stop(c);
+	call__stop(c);
+	if (c->doomed) {
+		call__over(c, c->end);
+		return;
+	}
 	c->verdict = *v;
 	mask_message(c);
-	c->checkpoint.submitting = false;
+	c->checkpoint.submitting = c->unsettled;
 	if (!checkpoint_is_void(c)) {
 		tell_failure(c);
 		return;
@@ -284,6 +300,11 @@ static void timed_out(struct call *c)
 {
 	struct verdict v;
 
+	if (c->state == CALL_CANCELING || c->doomed) {
+		log_warning("job %s: the API was not told in time to end the call", c->job->id);
+		call__over(c, c->end);
+		return;
+	}
 	if (c->result_stored) {
 		/* Only the preview is missing, and that is not worth the job. */
 		fetch_cancel(TAKE_PTR(c->preview));
@@ -308,8 +329,10 @@ static void timer_cb(uv_timer_t *timer)
 		timed_out(c);
 	else if (c->state == CALL_WAITING)
 		call__poll(c);
+	else if (c->state == CALL_SETTLING)
+		call__ask(c);
 	else
-		set_timer(c);
+		call__set_timer(c);
 }
 
 /* ---- completing and releasing ---- */
@@ -329,7 +352,7 @@ static void released_cb(struct broker_op *op, const struct raincheck_reply *repl
 	if (reply->code < 0)
 		write_refused(c, reply, "the release");
 	else
-		over(c, CALL_RELEASED);
+		told(c, reply->release->state, CALL_RELEASED);
 }
 
 static int send_complete(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
@@ -356,7 +379,7 @@ static void completed_cb(struct broker_op *op, const struct raincheck_reply *rep
 	if (reply->code < 0)
 		write_refused(c, reply, "the completion");
 	else
-		over(c, CALL_SUCCEEDED);
+		call__over(c, CALL_SUCCEEDED);
 }
 
 void call__complete(struct call *c)
@@ -377,9 +400,9 @@ void call_release(struct call *c)
 {
 	bool only_meant_to = c->state == CALL_INTENT;
 
-	if (!(may_become[c->state] & BIT(CALL_RELEASING)))
+	if (c->doomed || !(may_become[c->state] & BIT(CALL_RELEASING)))
 		return;
-	stop(c);
+	call__stop(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_RELEASING);
 	if (!only_meant_to) {
@@ -389,55 +412,6 @@ void call_release(struct call *c)
 	/* The intent may be on its way, and nothing was sent. */
 	c->checkpoint.submitting = false;
 	call__save(c, tell_release);
-}
-
-/* ---- exchanges ---- */
-
-static void answered_cb(struct exchange *x, const struct answer *a, void *user)
-{
-	struct call *c = user;
-
-	(void)x;
-	c->exchange = NULL;
-	c->status = a->status;
-	c->answered(c, a);
-}
-
-int call__exchange(struct call *c, struct http_request *request, int64_t first_byte_ms, size_t cap, bool fresh,
-		   void (*done)(struct call *c, const struct answer *a))
-{
-	struct exchange_spec spec = {
-		.loop = c->spec.means->curl,
-		.uv = c->spec.means->uv,
-		.connect_ms = c->upstream->timeouts.connect_ms,
-		.first_byte_ms = first_byte_ms,
-		.stall_ms = c->upstream->timeouts.stall_ms,
-		.body_cap = cap,
-		.fresh = fresh,
-		.done_cb = answered_cb,
-		.user = c,
-	};
-
-	c->answered = done;
-	return exchange_start(&spec, request, &c->exchange);
-}
-
-json_t *call__json(const struct answer *a)
-{
-	return json_loadb(a->body.data ? a->body.data : "", a->body.size, JSON_DECODE_ANY, NULL);
-}
-
-void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret)
-{
-	struct retry_headers headers = {
-		.retry_after = answer_header(a, "Retry-After"),
-		.retry_after_ms = answer_header(a, "Retry-After-Ms"),
-		.reset = answer_header(a, "X-RateLimit-Reset"),
-	};
-
-	if (!headers.reset)
-		headers.reset = answer_header(a, "RateLimit-Reset");
-	classify_status(&c->upstream->error, a->status, &headers, body, clock_wall_ms(), what, ret);
 }
 
 /* ---- beginning ---- */
@@ -474,6 +448,12 @@ static int take_up(struct call *c)
 	c->values = leased_values(c->job);
 	c->values.secrets = c->upstream->secrets;
 	c->values.id = c->checkpoint.id;
+	/* A call that was given up must not be answered with itself. */
+	if (c->checkpoint.n > 0)
+		snprintf(c->key, sizeof(c->key), "%s-%lld", c->job->id, (long long)c->checkpoint.n);
+	else
+		snprintf(c->key, sizeof(c->key), "%s", c->job->id);
+	c->values.key = c->key;
 	return rc;
 }
 
@@ -504,7 +484,7 @@ static void begin_cb(uv_timer_t *timer)
 	if (c->checkpoint.id) {
 		call__wait(c, call__resume_pause(c));
 	} else if (c->checkpoint.media_url) {
-		call__fetch(c, c->checkpoint.media_url);
+		call__fetch_all(c, c->checkpoint.media_url, c->checkpoint.outputs);
 	} else {
 		call__submit(c);
 	}
@@ -517,6 +497,7 @@ int call_start(const struct call_spec *spec, struct leased *job, struct call **r
 	if (!c)
 		return ERR_NO_MEMORY;
 	c->spec = *spec;
+	worker_config_ref(c->spec.config);
 	c->upstream = spec->upstream;
 	c->job = job;
 	c->place.call = c;
@@ -551,4 +532,9 @@ bool call_take_progress(struct call *c, double *ret_progress)
 	if (c->has_progress)
 		*ret_progress = c->progress;
 	return c->has_progress;
+}
+
+const char *call_note(const struct call *c)
+{
+	return c->has_note ? c->note : NULL;
 }

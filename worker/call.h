@@ -29,9 +29,9 @@ enum call_outcome {
 extern const char *const call_outcome_names[CALL_OUTCOMES];
 
 struct call_spec {
-	const struct means *means; /* these three outlive the call */
-	const struct worker_config *config;
-	const struct upstream *upstream; /* of the job's queue */
+	const struct means *means;	 /* outlives the call */
+	struct worker_config *config;	 /* the call has a reference of its own */
+	const struct upstream *upstream; /* of the job's queue; the config's */
 	void (*done_cb)(struct call *c, enum call_outcome outcome, void *user);
 	void *user;
 };
@@ -39,7 +39,9 @@ struct call_spec {
 /* job becomes the call's on success. ERR_NO_MEMORY. */
 int call_start(const struct call_spec *spec, struct leased *job, struct call **ret_call);
 
-/* Ends the call without a word to the broker: the lease is lost or the job canceled. The callback comes from within. */
+/* Ends the call without a word to the broker: the lease is lost or the job canceled. The callback comes from within,
+ * unless the job is over for good and the API is to be told first (cancel in the file): then a few seconds later at
+ * most, or from within a further call_abort() with CALL_UNTOLD. */
 void call_abort(struct call *c, enum call_outcome outcome);
 
 /* Gives the job back with its checkpoint, unless its end is being written already. The callback comes later. */
@@ -52,9 +54,14 @@ bool call_has_news(const struct call *c);
 /* False where no progress is known; else sets ret_progress, from 0 to 1. */
 bool call_take_progress(struct call *c, double *ret_progress);
 
-/* For whoever keeps the calls: a place in a list, and when the lease was last prolonged (clock_mono_ms()). */
+/* What is to be shown beside the progress; NULL: nothing new was ever said. As long as the call. */
+const char *call_note(const struct call *c);
+
+/* For whoever keeps the calls (call_table.h): its places there, and when the lease was last prolonged
+ * (clock_mono_ms()). */
 struct call_place {
 	TAILQ_ENTRY(call_place) entry;
+	LIST_ENTRY(call_place) in_row;
 	int64_t extended_at_ms;
 	struct call *call;
 };

@@ -133,6 +133,23 @@ static void take_progress(struct call *c, json_t *body)
 	c->progress = progress;
 }
 
+/* The place in the API's own line, while there is one. */
+static void take_position(struct call *c, json_t *body)
+{
+	struct slice pointer = c->upstream->poll.position;
+	char note[sizeof(c->note)] = "";
+	json_t *place = pointer.size > 0 ? pointer_find(body, pointer) : NULL;
+
+	if (pointer.size == 0)
+		return;
+	if (json_is_integer(place) && json_integer_value(place) >= 0)
+		snprintf(note, sizeof(note), "number %lld in the API's line", (long long)json_integer_value(place));
+	if (strcmp(note, c->note) == 0)
+		return;
+	snprintf(c->note, sizeof(c->note), "%s", note);
+	c->has_note = c->has_news = true;
+}
+
 /* From here on the attempt's time counts, if it did not from the beginning. */
 static void note_started(struct call *c, const char *state)
 {
@@ -145,14 +162,14 @@ static void note_started(struct call *c, const char *state)
 	c->deadline_at_ms = clock_mono_ms() + c->upstream->timeouts.attempt_ms;
 }
 
-static void failed(struct call *c, json_t *body, const struct verdict *by_status)
+void call__reported(struct call *c, json_t *body, const struct verdict *by_status)
 {
 	struct verdict v;
 
 	if (by_status)
 		v = *by_status;
 	else
-		classify_report(&c->upstream->error, body, "the API reports that the call failed", &v);
+		classify_report(&c->upstream->error, body, c->header_code, "the API reports that the call failed", &v);
 	checkpoint_give_up(&c->checkpoint);
 	call__fail(c, &v);
 }
@@ -171,16 +188,22 @@ static void pending(struct call *c, const char *state)
 static void take_state(struct call *c, const char *state, json_t *body)
 {
 	const struct upstream_poll *p = &c->upstream->poll;
+	bool ok = words_have(&p->ok, state);
 
 	if (body) {
 		take_progress(c, body);
+		take_position(c, body);
+		/* What was named too early has a last chance at the end. */
+		if (ok && c->preview_tries == PREVIEW_TRIES_MAX)
+			c->preview_tries--;
 		call__preview(c, body);
 	}
 	note_started(c, state);
-	if (words_have(&p->ok, state))
+	if (words_have(&p->failed, state) ||
+	    (body && p->error.size > 0 && json_says_something(pointer_find(body, p->error))))
+		call__reported(c, body, NULL);
+	else if (ok)
 		call__locate(c, body);
-	else if (words_have(&p->failed, state))
-		failed(c, body, NULL);
 	else
 		pending(c, state);
 }
@@ -196,7 +219,7 @@ static void take_status(struct call *c, long status, json_t *body, const struct 
 	if (listed || (status >= 200 && status <= 299))
 		take_state(c, state, body);
 	else if (words_have(&p->failed, state) || (p->failed.count == 0 && v->kind == RAINCHECK_FAIL_REJECTED))
-		failed(c, NULL, v);
+		call__reported(c, NULL, v);
 	else
 		call__poll_failed(c, v, status == 404 || status == 410);
 }
@@ -207,7 +230,10 @@ static void take_body(struct call *c, long status, json_t *body, const struct ve
 	struct verdict senseless;
 
 	if (status < 200 || status > 299) {
-		call__poll_failed(c, v, status == 404 || status == 410);
+		if (v->final)
+			call__reported(c, NULL, v);
+		else
+			call__poll_failed(c, v, status == 404 || status == 410);
 		return;
 	}
 	if (!body) {
@@ -218,6 +244,15 @@ static void take_body(struct call *c, long status, json_t *body, const struct ve
 	}
 	/* "" where there is none: an API may say nothing until it is done, and the lists may name that. */
 	scalar_text(pointer_find(body, c->upstream->poll.state), state, sizeof(state));
+	if (!state[0] && classify_has_listed_code(&c->upstream->error, body, c->header_code)) {
+		classify_report(&c->upstream->error, body, c->header_code, "the poll was answered with an error",
+				&senseless);
+		if (senseless.final)
+			call__reported(c, NULL, &senseless);
+		else
+			call__poll_failed(c, &senseless, false);
+		return;
+	}
 	take_state(c, state, body);
 }
 

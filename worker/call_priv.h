@@ -1,4 +1,4 @@
-/* call_priv.h: what the files of a call share. For call.c, call_submit.c, call_poll.c and call_result.c only.
+/* call_priv.h: what the files of a call share. For call.c and call_….c only.
  *
  *            ┌──────────── taken up from a checkpoint ───────────┐
  *            │                                                    ▼
@@ -10,7 +10,11 @@
  *                        │
  *   any but the end ─────┴──▶ FORGETTING ──▶ FAILING ──▶ OVER      (FORGETTING where the checkpoint is void)
  *   any but the end ──▶ RELEASING ──▶ OVER
+ *   any but COMPLETING ──▶ CANCELING ──▶ OVER      (the job is over for good, and the API is told to stop)
  *   any ──▶ OVER                                                    (lease lost, job canceled)
+ *
+ *   on_unknown lookup: NEW and SUBMITTING ──▶ SETTLING ◀──▶ ASKING ──found──▶ SAVING
+ *                                                             └──not there──▶ SUBMITTING
  *
  * What must stay true:
  *   1. The provider's id is durable (SAVING has been answered) before anything waits on it.
@@ -30,6 +34,9 @@
 #include "classify.h"
 #include "fetch.h"
 #include "template.h"
+#include "traffic.h"
+
+#define PREVIEW_TRIES_MAX 3
 
 struct exchange;
 struct http_request;
@@ -38,6 +45,8 @@ enum call_state {
 	CALL_NEW,
 	CALL_INTENT,
 	CALL_SUBMITTING,
+	CALL_SETTLING,
+	CALL_ASKING,
 	CALL_SAVING,
 	CALL_WAITING,
 	CALL_POLLING,
@@ -47,6 +56,7 @@ enum call_state {
 	CALL_FORGETTING,
 	CALL_FAILING,
 	CALL_RELEASING,
+	CALL_CANCELING,
 	CALL_OVER,
 	CALL_STATES,
 };
@@ -57,6 +67,7 @@ struct call {
 	struct leased *job;
 	const struct upstream *upstream;
 	struct template_values values;
+	char key[RAINCHECK_ID_SIZE + 24]; /* of idempotency */
 	enum call_state state;
 
 	struct checkpoint checkpoint; /* as it should be at the broker … */
@@ -65,7 +76,7 @@ struct call {
 
 	uv_timer_t timer;	/* the sooner of the two */
 	int64_t deadline_at_ms; /* clock_mono_ms(), as all of these */
-	int64_t wake_at_ms;	/* of WAITING */
+	int64_t wake_at_ms;	/* of WAITING and SETTLING */
 	int64_t began_at_ms;
 	int64_t ended_at_ms; /* when the result was stored */
 	bool started;	     /* the provider works */
@@ -78,10 +89,22 @@ struct call {
 	bool has_progress;
 	double progress;
 	bool has_news;
+	bool has_note;
+	char note[64];
+
+	bool unsettled;	       /* whether the API has the call is being looked up */
+	unsigned absences;     /* lookups that did not find it */
+	unsigned lookup_fails; /* in a row */
+	bool resubmitted;      /* once, after it was not found */
+	bool doomed;	       /* the job is over for good: the answer to the submit is awaited for its id only … */
+	enum call_outcome end; /* … and this is how it ended */
 
 	struct exchange *exchange;
 	struct fetch *result;
 	struct fetch *preview;
+	char *media;	 /* the result's URL */
+	json_t *outputs; /* URLs by name, fetched one after the other … */
+	void *output_at; /* … and where that is; NULL: all are there */
 	unsigned preview_tries;
 	bool preview_stored;
 	bool result_stored; /* or handed over: */
@@ -94,9 +117,12 @@ struct call {
 	void (*answered)(struct call *c, const struct answer *a); /* when the exchange is over */
 	struct verdict verdict;					  /* of FORGETTING and FAILING */
 
+	char header_code[64]; /* error.code of the last answer, where a header has it; "": none */
+
 	/* for the log */
 	long status;
-	int64_t bytes;
+	int64_t bytes; /* of the result */
+	struct traffic traffic;
 };
 
 /* Makes the move and takes care of the timer. */
@@ -118,8 +144,29 @@ int call__exchange(struct call *c, struct http_request *request, int64_t first_b
 json_t *call__json(const struct answer *a);
 void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret);
 
+/* Sets the timer anew, after deadline_at_ms or wake_at_ms was changed; call__move() does it by itself. */
+void call__set_timer(struct call *c);
+/* Ends what goes on with the API and in the broker's direction but for the op. */
+void call__stop(struct call *c);
+
+/* The end. */
+void call__over(struct call *c, enum call_outcome outcome);
+
+/* call_cancel.c: the job is over for good: tells the API, if the file says how and it has the call, and ends. */
+void call__cancel(struct call *c, enum call_outcome outcome);
+
+/* call_lookup.c: asks the API whether it has the call, after a pause (first_ms) that lets it find out; and asks now. */
+void call__look_up(struct call *c, int64_t first_ms);
+void call__ask(struct call *c);
+/* call_log.c */
+void call__log_end(const struct call *c, enum call_outcome outcome);
+
 /* call_submit.c: begins with the submit; and the attempt's time ran out during it. */
 void call__submit(struct call *c);
+/* Sends it once more: the API does not have it. */
+void call__submit_again(struct call *c);
+/* The API has the call under this id: makes it durable, then waits. body is the answer that may hold URLs; or NULL. */
+void call__take_id(struct call *c, json_t *body, const char *id);
 void call__submit_timed_out(struct call *c);
 
 /* call_poll.c: waits for the next poll; how long before the first one, of a new call and of one that is taken up. */
@@ -129,12 +176,16 @@ int64_t call__resume_pause(struct call *c);
 void call__poll(struct call *c);
 /* The API's answer, or none, was of no use: tries again, or gives up when that has happened too often. */
 void call__poll_failed(struct call *c, const struct verdict *v, bool gone);
+/* The API says that the call failed, with v or in body's words. */
+void call__reported(struct call *c, json_t *body, const struct verdict *v);
 
 /* call_result.c */
 /* The API is done; body is its answer (NULL where it was no JSON): finds the result and fetches it. */
 void call__locate(struct call *c, json_t *body);
-/* Fetches the result from url. */
-void call__fetch(struct call *c, const char *url);
+/* Fetches the further outputs (URLs by name; NULL: none) and then the result from url. */
+void call__fetch_all(struct call *c, const char *url, json_t *outputs);
+/* Where body says that the result is; NULL: nowhere. As long as body. */
+const char *call__media_url(const struct call *c, json_t *body);
 /* Fetches the preview that body names, if it does and it is not there yet. */
 void call__preview(struct call *c, json_t *body);
 /* The answer to request is the result itself; see fetch_start_request(). */

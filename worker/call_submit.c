@@ -1,7 +1,7 @@
 /* The submit: the one request that costs money. It goes out on a connection of its own unless the API knows idempotency
  * keys, because libcurl would send it again by itself where a connection kept alive turns out to be dead. Where a
- * second submit is not wanted (on_unknown: fail), the intent is made durable first, so that an attempt after a crash
- * knows that a submit may have gone out.
+ * second submit is not wanted (on_unknown: fail, lookup), the intent is made durable first, so that an attempt after a
+ * crash knows that a submit may have gone out.
  */
 #include "call_priv.h"
 
@@ -12,6 +12,7 @@
 #include "leased.h"
 #include "pointer.h"
 #include "proto/base/clock.h"
+#include "proto/base/log.h"
 #include "proto/error.h"
 #include "http_request.h"
 #include "upstream.h"
@@ -36,6 +37,11 @@ static void unknown(struct call *c, const struct verdict *v)
 {
 	struct verdict final;
 
+	if (c->upstream->submit.on_unknown == ON_UNKNOWN_LOOKUP && !c->doomed) {
+		log_info("job %s: %s; the call is looked up", c->job->id, v->message);
+		call__look_up(c, c->upstream->submit.lookup.interval_ms);
+		return;
+	}
 	if (c->upstream->submit.on_unknown == ON_UNKNOWN_RETRY) {
 		call__fail(c, v);
 		return;
@@ -85,7 +91,7 @@ static void saved(struct call *c)
 	call__wait(c, call__first_pause(c));
 }
 
-static void take_id(struct call *c, json_t *body, const char *id)
+void call__take_id(struct call *c, json_t *body, const char *id)
 {
 	int rc;
 
@@ -97,9 +103,18 @@ static void take_id(struct call *c, json_t *body, const char *id)
 		rc = take_url(c, body, c->upstream->submit.status_url, &c->checkpoint.status_url);
 	if (rc == 0)
 		rc = take_url(c, body, c->upstream->submit.result_url, &c->checkpoint.result_url);
+	if (rc == 0)
+		rc = take_url(c, body, c->upstream->submit.cancel_url, &c->checkpoint.cancel_url);
 	/* Out of memory for a URL: the id is worth more than the URL, and the next attempt may read it. */
 	if (!c->checkpoint.id) {
 		call__fail_code(c, rc, what);
+		return;
+	}
+	if (c->doomed) {
+		/* It was waited for to be ended. */
+		c->doomed = false;
+		call__move(c, CALL_SAVING);
+		call__cancel(c, c->end);
 		return;
 	}
 	call__move(c, CALL_SAVING);
@@ -123,7 +138,7 @@ static void senseless(struct call *c, json_t *body, const char *missing)
 	struct verdict v;
 
 	if (body && classify_has_error(&c->upstream->error, body)) {
-		classify_report(&c->upstream->error, body, "the submit was refused", &v);
+		classify_report(&c->upstream->error, body, c->header_code, "the submit was refused", &v);
 		refused(c, &v);
 		return;
 	}
@@ -140,11 +155,14 @@ static void take_answer(struct call *c, json_t *body)
 		return;
 	}
 	if (c->upstream->mode == UPSTREAM_SYNC) {
-		scalar_text(pointer_find(body, c->upstream->result.media), id, sizeof(id));
-		if (id[0])
+		if (call__media_url(c, body))
 			call__locate(c, body);
 		else
 			senseless(c, body, "no result");
+		return;
+	}
+	if (classify_has_listed_code(&c->upstream->error, body, c->header_code)) {
+		senseless(c, body, "an error");
 		return;
 	}
 	scalar_text(pointer_find(body, c->upstream->submit.id), id, sizeof(id));
@@ -152,7 +170,7 @@ static void take_answer(struct call *c, json_t *body)
 	if (strlen(id) == sizeof(id) - 1)
 		senseless(c, body, "an id longer than any API's");
 	else if (id[0])
-		take_id(c, body, id);
+		call__take_id(c, body, id);
 	else
 		senseless(c, body, "no id");
 }
@@ -180,6 +198,17 @@ static void answered(struct call *c, const struct answer *a)
 	json_decref(body);
 }
 
+/* An answer that came whole and is not what it should be was paid for just as well. */
+static void useless(struct call *c, const struct verdict *v)
+{
+	struct verdict final = *v;
+
+	if (c->upstream->submit.on_unknown == ON_UNKNOWN_FAIL)
+		verdict_set(&final, RAINCHECK_FAIL_REJECTED,
+			    "%.300s; it was paid for, and no other call is made (on_unknown: fail)", v->message);
+	call__fail(c, &final);
+}
+
 /* The answer was to be the result itself. */
 static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 {
@@ -194,6 +223,8 @@ static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 	c->bytes = end->bytes;
 	if (end->verdict.unknown)
 		unknown(c, &end->verdict);
+	else if (end->verdict.kind == RAINCHECK_FAIL_INVALID && status_is_ok(c->upstream, end->status))
+		useless(c, &end->verdict);
 	else
 		refused(c, &end->verdict);
 }
@@ -213,8 +244,7 @@ static void send_submit(struct call *c)
 	if (u->mode == UPSTREAM_SYNC && u->result.from == RESULT_BODY)
 		rc = call__fetch_request(c, c->request, what, true, patience, status_is_ok, result_cb);
 	else
-		rc = call__exchange(c, c->request, patience, ANSWER_MAX, u->submit.idempotency == IDEMPOTENCY_NONE,
-				    answered);
+		rc = call__exchange(c, c->request, patience, ANSWER_MAX, upstream_submits_once(u), answered);
 	if (rc < 0)
 		call__fail_code(c, rc, what);
 	else
@@ -223,34 +253,52 @@ static void send_submit(struct call *c)
 
 static int make_request(struct call *c, struct error_info *info)
 {
-	char key[RAINCHECK_ID_SIZE + 24];
-
-	/* A call that was given up must not be answered with itself. */
-	if (c->checkpoint.n > 0)
-		snprintf(key, sizeof(key), "%s-%lld", c->job->id, (long long)c->checkpoint.n);
-	else
-		snprintf(key, sizeof(key), "%s", c->job->id);
-	return http_request_submit(c->upstream, &c->values, leased_content_type(c->job), key, &c->request, info);
+	return http_request_submit(c->upstream, &c->values, leased_content_type(c->job), &c->request, info);
 }
 
-void call__submit(struct call *c)
+/* False where the request cannot be made, and the attempt has failed of it. */
+static bool prepare(struct call *c)
 {
 	struct error_info info = { .code = 0 };
 	struct verdict v;
 	int rc;
 
-	if (c->checkpoint.submitting && c->upstream->submit.on_unknown == ON_UNKNOWN_FAIL) {
-		verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "an earlier attempt ended in the middle of the submit");
-		unknown(c, &v);
-		return;
-	}
 	rc = make_request(c, &info);
-	if (rc < 0) {
-		verdict_set(&v, rc == ERR_NO_MEMORY ? RAINCHECK_FAIL_INTERNAL : RAINCHECK_FAIL_REJECTED,
-			    "the request cannot be made: %s", info.code ? info.message : error_text(rc));
-		call__fail(c, &v);
+	if (rc == 0)
+		return true;
+	verdict_set(&v, rc == ERR_NO_MEMORY ? RAINCHECK_FAIL_INTERNAL : RAINCHECK_FAIL_REJECTED,
+		    "the request cannot be made: %s", info.code ? info.message : error_text(rc));
+	call__fail(c, &v);
+	return false;
+}
+
+void call__submit_again(struct call *c)
+{
+	if (prepare(c))
+		send_submit(c);
+}
+
+/* An attempt that comes after one that ended in the middle of the submit. */
+static void settle(struct call *c)
+{
+	struct verdict v;
+
+	if (c->upstream->submit.on_unknown == ON_UNKNOWN_LOOKUP) {
+		call__look_up(c, 0);
 		return;
 	}
+	verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "an earlier attempt ended in the middle of the submit");
+	unknown(c, &v);
+}
+
+void call__submit(struct call *c)
+{
+	if (c->checkpoint.submitting && c->upstream->submit.on_unknown != ON_UNKNOWN_RETRY) {
+		settle(c);
+		return;
+	}
+	if (!prepare(c))
+		return;
 	if (c->upstream->submit.on_unknown == ON_UNKNOWN_RETRY) {
 		send_submit(c);
 		return;

@@ -87,20 +87,20 @@ int check_statuses(struct check *c, const char *key, const unsigned *list, size_
 	return 0;
 }
 
-int check_template(struct check *c, const char *key, const char *word, bool id)
+int check_template(struct check *c, const char *key, const char *word, unsigned known)
 {
 	char why[200];
 	int rc;
 
 	if (!word)
 		return 0;
-	rc = template_check(slice_str(word), c->secrets, id, why, sizeof(why));
+	rc = template_check(slice_str(word), c->secrets, known, why, sizeof(why));
 	if (rc < 0 && rc != ERR_NO_MEMORY)
 		return check_fail(c, key, "%s", why);
 	return rc;
 }
 
-int check_path(struct check *c, const char *key, const char *word, bool id)
+int check_path(struct check *c, const char *key, const char *word, unsigned known)
 {
 	if (!word)
 		return 0;
@@ -108,7 +108,54 @@ int check_path(struct check *c, const char *key, const char *word, bool id)
 		return check_fail(c, key, "\"%s\" is not a path: it must begin with a slash", word);
 	if (strpbrk(word, " \t\r\n#"))
 		return check_fail(c, key, "a path holds no blanks and no fragment");
-	return check_template(c, key, word, id);
+	return check_template(c, key, word, known | TEMPLATE_IS_PATH);
+}
+
+int check_body(struct check *c, const char *key, const char *word, unsigned known, json_t **ret_body)
+{
+	json_error_t error;
+	json_t *body;
+	char why[200];
+	int rc;
+
+	if (!word)
+		return 0;
+	body = json_loads(word, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	if (!body)
+		return check_fail(c, key, "it is not JSON: %s (its line %d)", error.text, error.line);
+	rc = template_check_json(body, c->secrets, known, why, sizeof(why));
+	if (rc == 0) {
+		*ret_body = body;
+		return 0;
+	}
+	json_decref(body);
+	return rc == ERR_NO_MEMORY ? rc : check_fail(c, key, "%s", why);
+}
+
+int check_method(struct check *c, const char *key, const char *word, const char *const *allowed, const char **method)
+{
+	char all[80] = "";
+
+	if (!word)
+		return 0;
+	for (size_t i = 0; allowed[i]; i++) {
+		size_t used = strlen(all);
+
+		if (strcmp(word, allowed[i]) == 0) {
+			*method = allowed[i];
+			return 0;
+		}
+		snprintf(all + used, sizeof(all) - used, "%s%s", used ? ", " : "", allowed[i]);
+	}
+	return check_fail(c, key, "\"%s\" is none of %s", word, all);
+}
+
+int check_plain(struct check *c, const char *key, const char *word)
+{
+	for (const char *p = word ? word : ""; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return check_fail(c, key, "it holds a control character");
+	return 0;
 }
 
 int check_header_name(struct check *c, const char *key, const char *name)

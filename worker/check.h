@@ -5,6 +5,7 @@
 #ifndef RAINCHECK_WORKER_CHECK_H
 #define RAINCHECK_WORKER_CHECK_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,10 +36,16 @@ int check_pointer(struct check *c, const char *key, const char *word, struct sli
 int check_range(struct check *c, const char *key, const double *number, double low, double high, double *value);
 int check_statuses(struct check *c, const char *key, const unsigned *list, size_t count);
 
-/* The placeholders of a text; id: {id} may be one. Loads its secrets. */
-int check_template(struct check *c, const char *key, const char *word, bool id);
+/* The placeholders of a text; known is a set of TEMPLATE_KNOWS_…. Loads its secrets. */
+int check_template(struct check *c, const char *key, const char *word, unsigned known);
+/* A JSON text whose strings are templates; NULL where word is. The caller owns the reference. */
+int check_body(struct check *c, const char *key, const char *word, unsigned known, json_t **ret_body);
+/* The method is one of these, with NULL at the end; else sets nothing. */
+int check_method(struct check *c, const char *key, const char *word, const char *const *allowed, const char **method);
 /* As check_template(), and the path begins with a slash. */
-int check_path(struct check *c, const char *key, const char *word, bool id);
+int check_path(struct check *c, const char *key, const char *word, unsigned known);
+/* As it stands, without a control character: a line break would begin a line of its own. */
+int check_plain(struct check *c, const char *key, const char *word);
 /* A header's name, and one that the caller may set. */
 int check_header_name(struct check *c, const char *key, const char *name);
 /* Expands the secrets in word to a copy, which the caller frees; NULL gives NULL. A literal in place of a secret is

@@ -14,7 +14,9 @@ void checkpoint_done(struct checkpoint *c)
 	free(c->id);
 	free(c->status_url);
 	free(c->result_url);
+	free(c->cancel_url);
 	free(c->media_url);
+	json_decref(c->outputs);
 	*c = (struct checkpoint){ 0 };
 }
 
@@ -44,6 +46,24 @@ static int read_text(json_t *object, const char *key, char **ret)
 	return *ret ? 0 : ERR_NO_MEMORY;
 }
 
+static int read_outputs(json_t *outputs, struct checkpoint *c)
+{
+	const char *name;
+	json_t *url;
+
+	if (!outputs)
+		return 0;
+	if (!json_is_object(outputs))
+		return ERR_CORRUPT;
+	json_object_foreach(outputs, name, url)
+	{
+		if (!json_is_string(url))
+			return ERR_CORRUPT;
+	}
+	c->outputs = json_incref(outputs);
+	return 0;
+}
+
 static int read_object(json_t *root, struct checkpoint *c)
 {
 	json_t *urls = json_object_get(root, "urls");
@@ -64,7 +84,11 @@ static int read_object(json_t *root, struct checkpoint *c)
 	if (rc == 0)
 		rc = read_text(urls, "result", &c->result_url);
 	if (rc == 0)
+		rc = read_text(urls, "cancel", &c->cancel_url);
+	if (rc == 0)
 		rc = read_text(urls, "media", &c->media_url);
+	if (rc == 0)
+		rc = read_outputs(json_object_get(root, "outputs"), c);
 	return rc;
 }
 
@@ -100,6 +124,19 @@ static int set_text(json_t *object, const char *key, const char *value)
 	return value ? set(object, key, json_string(value)) : 0;
 }
 
+static int write_urls(const struct checkpoint *c, json_t *urls)
+{
+	int rc = set_text(urls, "status", c->status_url);
+
+	if (rc == 0)
+		rc = set_text(urls, "result", c->result_url);
+	if (rc == 0)
+		rc = set_text(urls, "cancel", c->cancel_url);
+	if (rc == 0)
+		rc = set_text(urls, "media", c->media_url);
+	return rc;
+}
+
 static int write_object(const struct checkpoint *c, json_t *root, json_t *urls)
 {
 	int rc;
@@ -116,11 +153,9 @@ static int write_object(const struct checkpoint *c, json_t *root, json_t *urls)
 	if (rc == 0 && c->submitted_at_ms)
 		rc = set(root, "submitted_at_ms", json_integer(c->submitted_at_ms));
 	if (rc == 0)
-		rc = set_text(urls, "status", c->status_url);
-	if (rc == 0)
-		rc = set_text(urls, "result", c->result_url);
-	if (rc == 0)
-		rc = set_text(urls, "media", c->media_url);
+		rc = write_urls(c, urls);
+	if (rc == 0 && c->outputs)
+		rc = json_object_set(root, "outputs", c->outputs) < 0 ? ERR_NO_MEMORY : 0;
 	if (rc == 0 && json_object_size(urls) > 0)
 		rc = json_object_set(root, "urls", urls) < 0 ? ERR_NO_MEMORY : 0;
 	return rc;

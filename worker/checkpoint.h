@@ -3,6 +3,7 @@
  *
  *   {"v":1, "upstream":NAME, "n":0, "submitting":true}                           a submit may have gone out
  *   {"v":1, "upstream":NAME, "n":0, "id":ID, "urls":{…}, "submitted_at_ms":T}    the provider has it under ID
+ *   {"v":1, "upstream":NAME, "n":0, "urls":{"media":URL}, "outputs":{NAME:URL}}  sync: the result is there
  *   {"v":1, "upstream":NAME, "n":1}                                              that one is over; submit anew
  *
  * n counts the calls that were given up, so that the idempotency key of a new one is another.
@@ -10,6 +11,7 @@
 #ifndef RAINCHECK_WORKER_CHECKPOINT_H
 #define RAINCHECK_WORKER_CHECKPOINT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,7 +26,9 @@ struct checkpoint {
 	char *id;
 	char *status_url;
 	char *result_url;
-	char *media_url;	 /* sync: where the answer said that the result is */
+	char *cancel_url;
+	char *media_url;	 /* sync: where the answer said that the result is … */
+	json_t *outputs;	 /* … and what else there is: URLs by name; NULL: nothing */
 	int64_t submitted_at_ms; /* Unix epoch */
 };
 

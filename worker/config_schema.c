@@ -1,6 +1,7 @@
 /* The fixed part of the schema is in the tables below. The mappings whose keys the user makes up (queues, upstreams,
- * and the headers of each upstream) get a table made for this file, from the names in its index: a member per name, all
- * of one shape. So libcyaml checks the whole document, and says of every key that is wrong where it stands.
+ * and the headers and further outputs of each upstream) get a table made for this file, from the names in its index: a
+ * member per name, all of one shape. So libcyaml checks the whole document, and says of every key that is wrong where
+ * it stands.
  *
  * Keys of features that this version does not have are refused by name before libcyaml would call them unknown.
  */
@@ -56,8 +57,15 @@ static const cyaml_strval_t result_auth_words[] = {
 };
 
 static const cyaml_schema_field_t auth_fields[] = {
-	CHOICE(raw_auth, kind, auth_words), WORD(raw_auth, name), WORD(raw_auth, value), WORD(raw_auth, user),
-	WORD(raw_auth, password),	    CYAML_FIELD_END,
+	CHOICE(raw_auth, kind, auth_words),
+	WORD(raw_auth, name),
+	WORD(raw_auth, value),
+	WORD(raw_auth, user),
+	WORD(raw_auth, password),
+	WORD(raw_auth, access_key),
+	WORD(raw_auth, secret_key),
+	WORD(raw_auth, ttl),
+	CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t timeouts_fields[] = {
 	WORD(raw_timeouts, connect),
@@ -69,17 +77,41 @@ static const cyaml_schema_field_t timeouts_fields[] = {
 static const cyaml_schema_field_t urls_fields[] = {
 	WORD(raw_urls, status),
 	WORD(raw_urls, result),
+	WORD(raw_urls, cancel),
 	CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t part_fields[] = {
+	WORD(raw_part, name),	  WORD(raw_part, value), WORD(raw_part, file),
+	WORD(raw_part, filename), WORD(raw_part, type),	 CHOICE(raw_part, optional, bool_words),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t part_entry = { CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_part,
+								     part_fields) };
+static const cyaml_schema_field_t lookup_fields[] = {
+	WORD(raw_lookup, method),
+	WORD(raw_lookup, path),
+	WORD(raw_lookup, body),
+	WORD(raw_lookup, id),
+	LIST(raw_lookup, absent, number_entry),
+	CYAML_FIELD_UINT_PTR("tries", POINTER, struct raw_lookup, tries),
+	WORD(raw_lookup, interval),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t cancel_fields[] = {
+	WORD(raw_cancel, method),  WORD(raw_cancel, path), WORD(raw_cancel, body),
+	WORD(raw_cancel, timeout), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t submit_fields[] = {
 	WORD(raw_submit, method),
 	WORD(raw_submit, path),
 	WORD(raw_submit, body),
+	LIST(raw_submit, multipart, part_entry),
 	LIST(raw_submit, ok, number_entry),
 	WORD(raw_submit, id),
 	NESTED(raw_submit, urls, urls_fields),
 	WORD(raw_submit, idempotency),
 	CHOICE(raw_submit, on_unknown, unknown_words),
+	NESTED(raw_submit, lookup, lookup_fields),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t poll_fields[] = {
@@ -93,10 +125,16 @@ static const cyaml_schema_field_t poll_fields[] = {
 	LIST(raw_poll, pending, string_entry),
 	LIST(raw_poll, ok, string_entry),
 	LIST(raw_poll, failed, string_entry),
+	WORD(raw_poll, error),
 	WORD(raw_poll, progress),
+	WORD(raw_poll, position),
 	CYAML_FIELD_END,
 };
+
+/* The table of the outputs is put in where OUTPUTS_FIELD is, for each upstream. */
+#define OUTPUTS_FIELD 0
 static const cyaml_schema_field_t result_fields[] = {
+	CYAML_FIELD_IGNORE("outputs", OPTIONAL),
 	CHOICE(raw_result, from, from_words),
 	WORD(raw_result, path),
 	WORD(raw_result, media),
@@ -110,10 +148,18 @@ static const cyaml_schema_field_t error_fields[] = {
 	WORD(raw_error, message),
 	WORD(raw_error, code),
 	LIST(raw_error, retry_http, number_entry),
+	LIST(raw_error, throttle_http, number_entry),
 	LIST(raw_error, retry_codes, string_entry),
+	LIST(raw_error, throttle_codes, string_entry),
 	LIST(raw_error, fatal_codes, string_entry),
 	WORD(raw_error, retry_after),
 	WORD(raw_error, cap),
+	CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t warm_fields[] = {
+	WORD(raw_warm, method),
+	WORD(raw_warm, path),
+	WORD(raw_warm, ahead),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t log_fields[] = {
@@ -122,15 +168,31 @@ static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_END,
 };
 
-/* The headers' table is put in where HEADERS_FIELD is, for each upstream. */
+/* The tables of the headers and of the result are put in where HEADERS_FIELD and RESULT_FIELD are, for each upstream;
+ * and warm_word where WARM_FIELD is, in one whose warm is a word. */
 #define HEADERS_FIELD 0
+#define RESULT_FIELD  1
+#define WARM_FIELD    2
+static const cyaml_schema_field_t warm_word_field =
+	CYAML_FIELD_STRING_PTR("warm", POINTER, struct raw_upstream, warm_word, 0, CYAML_UNLIMITED);
 static const cyaml_schema_field_t upstream_fields[] = {
-	CYAML_FIELD_IGNORE("headers", OPTIONAL),	 WORD(raw_upstream, base_url),
-	CHOICE(raw_upstream, mode, mode_words),		 NESTED(raw_upstream, auth, auth_fields),
-	LIST(raw_upstream, allow_hosts, string_entry),	 CHOICE(raw_upstream, allow_private, bool_words),
-	NESTED(raw_upstream, timeouts, timeouts_fields), NESTED(raw_upstream, submit, submit_fields),
-	NESTED(raw_upstream, poll, poll_fields),	 NESTED(raw_upstream, result, result_fields),
-	NESTED(raw_upstream, error, error_fields),	 CYAML_FIELD_END,
+	CYAML_FIELD_IGNORE("headers", OPTIONAL),
+	NESTED(raw_upstream, result, result_fields),
+	NESTED(raw_upstream, warm, warm_fields),
+	WORD(raw_upstream, base_url),
+	CHOICE(raw_upstream, mode, mode_words),
+	NESTED(raw_upstream, auth, auth_fields),
+	LIST(raw_upstream, allow_hosts, string_entry),
+	CHOICE(raw_upstream, allow_private, bool_words),
+	NESTED(raw_upstream, timeouts, timeouts_fields),
+	NESTED(raw_upstream, submit, submit_fields),
+	NESTED(raw_upstream, poll, poll_fields),
+	NESTED(raw_upstream, error, error_fields),
+	NESTED(raw_upstream, cancel, cancel_fields),
+	WORD(raw_upstream, proxy),
+	WORD(raw_upstream, interface),
+	WORD(raw_upstream, ca_file),
+	CYAML_FIELD_END,
 };
 
 /* Likewise for queues and upstreams. */
@@ -150,10 +212,19 @@ static const cyaml_schema_field_t config_fields[] = {
 };
 
 /* Keys that the format has and this version does not. */
-static const char *const later_keys[] = { "cancel", "webhook_in", "submit.urls.cancel" };
+static const char *const later_keys[] = { "webhook_in" };
 
 #define UPSTREAM_FIELDS ARRAY_SIZE(upstream_fields)
+#define RESULT_FIELDS	ARRAY_SIZE(result_fields)
 #define CONFIG_FIELDS	ARRAY_SIZE(config_fields)
+
+/* The tables of one upstream. */
+struct upstream_tables {
+	cyaml_schema_field_t fields[UPSTREAM_FIELDS];
+	cyaml_schema_field_t result[RESULT_FIELDS];
+	cyaml_schema_field_t *headers;
+	cyaml_schema_field_t *outputs;
+};
 
 struct raw_file {
 	const struct yaml_index *index;
@@ -162,8 +233,7 @@ struct raw_file {
 	cyaml_schema_field_t fields[CONFIG_FIELDS];
 	cyaml_schema_field_t *queues;
 	cyaml_schema_field_t *upstreams;
-	cyaml_schema_field_t (*upstream)[UPSTREAM_FIELDS]; /* one table an upstream */
-	cyaml_schema_field_t **headers;			   /* one table an upstream */
+	struct upstream_tables *tables;
 	size_t upstream_count;
 };
 
@@ -215,19 +285,29 @@ static cyaml_schema_field_t table_field(const char *key, size_t offset, size_t n
 
 static int make_upstream(struct raw_file *f, size_t i)
 {
-	char path[256];
-	size_t n;
+	struct upstream_tables *t = &f->tables[i];
+	char path[256], warm[256];
+	size_t headers, outputs;
 	int rc;
 
 	snprintf(path, sizeof(path), "upstreams.%s.headers", f->upstreams[i].key);
-	rc = make_table(f->index, path, &n, &f->headers[i]);
+	rc = make_table(f->index, path, &headers, &t->headers);
 	if (rc < 0)
 		return rc;
-	memcpy(f->upstream[i], upstream_fields, sizeof(upstream_fields));
-	f->upstream[i][HEADERS_FIELD] =
-		table_field("headers", offsetof(struct raw_upstream, headers), n, f->headers[i]);
+	snprintf(path, sizeof(path), "upstreams.%s.result.outputs", f->upstreams[i].key);
+	rc = make_table(f->index, path, &outputs, &t->outputs);
+	if (rc < 0)
+		return rc;
+	memcpy(t->fields, upstream_fields, sizeof(upstream_fields));
+	memcpy(t->result, result_fields, sizeof(result_fields));
+	t->fields[HEADERS_FIELD] = table_field("headers", offsetof(struct raw_upstream, headers), headers, t->headers);
+	t->fields[RESULT_FIELD].value.mapping.fields = t->result;
+	t->result[OUTPUTS_FIELD] = table_field("outputs", offsetof(struct raw_result, outputs), outputs, t->outputs);
+	snprintf(warm, sizeof(warm), "upstreams.%s.warm", f->upstreams[i].key);
+	if (yaml_index_has(f->index, warm) && !yaml_index_child(f->index, warm, 0))
+		t->fields[WARM_FIELD] = warm_word_field;
 	f->upstreams[i].value = (cyaml_schema_value_t){
-		CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_upstream, f->upstream[i]),
+		CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_upstream, t->fields),
 	};
 	return 0;
 }
@@ -242,9 +322,8 @@ static int make_schema(struct raw_file *f)
 		rc = make_table(f->index, "upstreams", &f->upstream_count, &f->upstreams);
 	if (rc < 0)
 		return rc;
-	f->upstream = calloc(f->upstream_count + 1, sizeof(*f->upstream));
-	f->headers = calloc(f->upstream_count + 1, sizeof(*f->headers));
-	if (!f->upstream || !f->headers)
+	f->tables = calloc(f->upstream_count + 1, sizeof(*f->tables));
+	if (!f->tables)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < f->upstream_count; i++) {
 		rc = make_upstream(f, i);
@@ -396,10 +475,11 @@ void raw_file_free(struct raw_file *f)
 		return;
 	if (f->config)
 		cyaml_free(&config, &f->top, f->config, 0);
-	for (size_t i = 0; f->headers && i < f->upstream_count; i++)
-		free(f->headers[i]);
-	free(f->headers);
-	free(f->upstream);
+	for (size_t i = 0; f->tables && i < f->upstream_count; i++) {
+		free(f->tables[i].headers);
+		free(f->tables[i].outputs);
+	}
+	free(f->tables);
 	free(f->upstreams);
 	free(f->queues);
 	free(f);

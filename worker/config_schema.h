@@ -29,6 +29,9 @@ struct raw_auth {
 	char *value;
 	char *user;
 	char *password;
+	char *access_key;
+	char *secret_key;
+	char *ttl;
 };
 
 struct raw_timeouts {
@@ -41,18 +44,49 @@ struct raw_timeouts {
 struct raw_urls {
 	char *status;
 	char *result;
+	char *cancel;
+};
+
+struct raw_part {
+	char *name;
+	char *value;
+	char *file;
+	char *filename;
+	char *type;
+	int optional;
+};
+
+struct raw_lookup {
+	char *method;
+	char *path;
+	char *body;
+	char *id;
+	unsigned *absent;
+	uint32_t absent_count;
+	unsigned *tries;
+	char *interval;
+};
+
+struct raw_cancel {
+	char *method;
+	char *path;
+	char *body;
+	char *timeout;
 };
 
 struct raw_submit {
 	char *method;
 	char *path;
 	char *body;
+	struct raw_part *multipart;
+	uint32_t multipart_count;
 	unsigned *ok;
 	uint32_t ok_count;
 	char *id;
 	struct raw_urls urls;
 	char *idempotency;
 	int on_unknown;
+	struct raw_lookup lookup;
 };
 
 struct raw_poll {
@@ -69,7 +103,9 @@ struct raw_poll {
 	uint32_t ok_count;
 	char **failed;
 	uint32_t failed_count;
+	char *error;
 	char *progress;
+	char *position;
 };
 
 struct raw_result {
@@ -77,6 +113,7 @@ struct raw_result {
 	char *path;
 	char *media;
 	char *preview;
+	char **outputs; /* pointers, in the order of the names in the index */
 	int auth;
 	char **types;
 	uint32_t types_count;
@@ -88,12 +125,22 @@ struct raw_error {
 	char *code;
 	unsigned *retry_http;
 	uint32_t retry_http_count;
+	unsigned *throttle_http;
+	uint32_t throttle_http_count;
 	char **retry_codes;
 	uint32_t retry_codes_count;
+	char **throttle_codes;
+	uint32_t throttle_codes_count;
 	char **fatal_codes;
 	uint32_t fatal_codes_count;
 	char *retry_after;
 	char *cap;
+};
+
+struct raw_warm {
+	char *method;
+	char *path;
+	char *ahead;
 };
 
 struct raw_upstream {
@@ -104,11 +151,17 @@ struct raw_upstream {
 	char **allow_hosts;
 	uint32_t allow_hosts_count;
 	int allow_private;
+	char *ca_file;
 	struct raw_timeouts timeouts;
 	struct raw_submit submit;
 	struct raw_poll poll;
 	struct raw_result result;
 	struct raw_error error;
+	struct raw_warm warm;
+	char *warm_word; /* where it is one, and no mapping */
+	struct raw_cancel cancel;
+	char *proxy;
+	char *interface;
 };
 
 struct raw_log {

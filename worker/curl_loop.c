@@ -1,32 +1,64 @@
+/* libcurl goes through every connection to a host whenever a transfer to it begins, and through every connection there
+ * is whenever one ends: with ten thousand, that is all that it does. So the transfers are dealt out to shards of at
+ * most SHARD_TRANSFERS, each a multi handle with connections of its own. A transfer goes to the first shard with room:
+ * few transfers are all in the first, where they find each other's connections, and one that takes the place of another
+ * finds that one's. What does not depend on the number, names and TLS sessions, the shards share.
+ */
 #include "curl_loop.h"
 
 #include <stdlib.h>
 #include <uv.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/log.h"
 #include "proto/error.h"
+#include "trust.h"
+
+#define SHARD_TRANSFERS 100 /* as many as nearly every HTTP/2 server takes over one connection */
+#define IDLE_EASY_MAX	256
+
+struct curl_shard {
+	CURLM *multi;
+	uv_timer_t timer;
+	uv_loop_t *uv;
+	size_t load;  /* transfers under way … */
+	size_t ahead; /* … and those of them that only open connections for others */
+};
 
 struct curl_loop {
-	CURLM *multi;
 	uv_loop_t *uv;
-	uv_timer_t timer;
+	CURLSH *share;
+	struct trust *trust;
+	struct curl_shard **shards;
+	size_t shard_count;
+	CURL *idle[IDLE_EASY_MAX];
+	size_t idle_count;
 };
 
 /* A socket that libcurl wants watched. */
 struct watch {
 	uv_poll_t poll;
-	struct curl_loop *loop;
+	struct curl_shard *shard;
 	curl_socket_t fd;
 };
 
+static void leave(struct transfer *t)
+{
+	struct curl_shard *shard = TAKE_PTR(t->shard);
+
+	curl_multi_remove_handle(shard->multi, t->easy);
+	shard->load--;
+	shard->ahead -= t->ahead > 0;
+}
+
 /* Tells who waits for a transfer that has ended. What they then do may start and remove others, so every message is
  * read anew. */
-static void tell_done(struct curl_loop *loop)
+static void tell_done(struct curl_shard *shard)
 {
 	struct CURLMsg *m;
 	int left;
 
-	while ((m = curl_multi_info_read(loop->multi, &left))) {
+	while ((m = curl_multi_info_read(shard->multi, &left))) {
 		CURLcode code = m->data.result;
 		CURL *easy = m->easy_handle;
 		struct transfer *t = NULL;
@@ -34,17 +66,17 @@ static void tell_done(struct curl_loop *loop)
 		if (m->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-		curl_multi_remove_handle(loop->multi, easy);
+		leave(t);
 		t->done_cb(t, code);
 	}
 }
 
-static void act(struct curl_loop *loop, curl_socket_t fd, int events)
+static void act(struct curl_shard *shard, curl_socket_t fd, int events)
 {
 	int running;
 
-	curl_multi_socket_action(loop->multi, fd, events, &running);
-	tell_done(loop);
+	curl_multi_socket_action(shard->multi, fd, events, &running);
+	tell_done(shard);
 }
 
 static void timer_cb(uv_timer_t *timer)
@@ -63,7 +95,7 @@ static void poll_cb(uv_poll_t *poll, int status, int events)
 	if (events & UV_WRITABLE)
 		flags |= CURL_CSELECT_OUT;
 	/* May close the watch. */
-	act(w->loop, w->fd, flags);
+	act(w->shard, w->fd, flags);
 }
 
 static void watch_closed_cb(uv_handle_t *handle)
@@ -71,39 +103,39 @@ static void watch_closed_cb(uv_handle_t *handle)
 	free(CONTAINER_OF((uv_poll_t *)handle, struct watch, poll));
 }
 
-static struct watch *watch_new(struct curl_loop *loop, curl_socket_t fd)
+static struct watch *watch_new(struct curl_shard *shard, curl_socket_t fd)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return NULL;
-	w->loop = loop;
+	w->shard = shard;
 	w->fd = fd;
-	if (uv_poll_init_socket(loop->uv, &w->poll, fd) < 0) {
+	if (uv_poll_init_socket(shard->uv, &w->poll, fd) < 0) {
 		free(w);
 		return NULL;
 	}
-	curl_multi_assign(loop->multi, fd, w);
+	curl_multi_assign(shard->multi, fd, w);
 	return w;
 }
 
 /* From libcurl: what to watch a socket for from now on. */
 static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user)
 {
-	struct curl_loop *loop = user;
+	struct curl_shard *shard = user;
 	struct watch *w = socket_user;
 	int events = 0;
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (w) {
-			curl_multi_assign(loop->multi, fd, NULL);
+			curl_multi_assign(shard->multi, fd, NULL);
 			uv_close((uv_handle_t *)&w->poll, watch_closed_cb);
 		}
 		return 0;
 	}
 	if (!w)
-		w = watch_new(loop, fd);
+		w = watch_new(shard, fd);
 	if (!w)
 		return -1;
 	if (what != CURL_POLL_OUT)
@@ -116,36 +148,41 @@ static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *user, void *s
 /* From libcurl: when to wake it, whatever the sockets do. */
 static int timeout_cb(CURLM *multi, long timeout_ms, void *user)
 {
-	struct curl_loop *loop = user;
+	struct curl_shard *shard = user;
 
 	(void)multi;
 	if (timeout_ms < 0)
-		uv_timer_stop(&loop->timer);
+		uv_timer_stop(&shard->timer);
 	else
-		uv_timer_start(&loop->timer, timer_cb, (uint64_t)timeout_ms, 0);
+		uv_timer_start(&shard->timer, timer_cb, (uint64_t)timeout_ms, 0);
 	return 0;
 }
 
-int curl_loop_new(struct uv_loop_s *uv, long connections, struct curl_loop **ret_loop)
-{
-	struct curl_loop *loop = calloc(1, sizeof(*loop));
+/* ---- shards ---- */
 
-	if (!loop)
+static int shard_new(uv_loop_t *uv, struct curl_shard **ret_shard)
+{
+	struct curl_shard *shard = calloc(1, sizeof(*shard));
+
+	if (!shard)
 		return ERR_NO_MEMORY;
-	loop->uv = uv;
-	loop->multi = curl_multi_init();
-	if (!loop->multi) {
-		free(loop);
-		return ERR_INTERNAL;
+	shard->uv = uv;
+	shard->multi = curl_multi_init();
+	if (!shard->multi) {
+		free(shard);
+		return ERR_NO_MEMORY;
 	}
-	uv_timer_init(uv, &loop->timer);
-	loop->timer.data = loop;
-	curl_multi_setopt(loop->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-	curl_multi_setopt(loop->multi, CURLMOPT_SOCKETDATA, loop);
-	curl_multi_setopt(loop->multi, CURLMOPT_TIMERFUNCTION, timeout_cb);
-	curl_multi_setopt(loop->multi, CURLMOPT_TIMERDATA, loop);
-	curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS, connections);
-	*ret_loop = loop;
+	uv_timer_init(uv, &shard->timer);
+	shard->timer.data = shard;
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, timeout_cb);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
+	/* It counts connections in use, too: with fewer than transfers, those that end would close theirs. */
+	curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, (long)SHARD_TRANSFERS);
+	curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(shard->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)SHARD_TRANSFERS);
+	*ret_shard = shard;
 	return 0;
 }
 
@@ -154,26 +191,133 @@ static void closed_cb(uv_handle_t *handle)
 	free(handle->data);
 }
 
+static void shard_close(struct curl_shard *shard)
+{
+	curl_multi_cleanup(shard->multi);
+	uv_close((uv_handle_t *)&shard->timer, closed_cb);
+}
+
+static int add_shard(struct curl_loop *loop)
+{
+	struct curl_shard **shards = realloc(loop->shards, (loop->shard_count + 1) * sizeof(*shards));
+	int rc;
+
+	if (!shards)
+		return ERR_NO_MEMORY;
+	loop->shards = shards;
+	rc = shard_new(loop->uv, &shards[loop->shard_count]);
+	if (rc == 0)
+		loop->shard_count++;
+	return rc;
+}
+
+/* The first with room; of a connection that is opened ahead, the one that its call will find. */
+static int find_shard(struct curl_loop *loop, size_t ahead, struct curl_shard **ret_shard)
+{
+	for (size_t i = 0;; i++) {
+		const struct curl_shard *shard;
+		size_t room;
+
+		if (i == loop->shard_count) {
+			int rc = add_shard(loop);
+
+			if (rc < 0)
+				return rc;
+		}
+		shard = loop->shards[i];
+		room = SHARD_TRANSFERS - (ahead > 0 ? shard->load - shard->ahead : shard->load);
+		if (room > 0 && ahead <= room) {
+			*ret_shard = loop->shards[i];
+			return 0;
+		}
+		ahead -= ahead > 0 ? room : 0;
+	}
+}
+
+/* ---- easy handles ---- */
+
+CURL *curl_loop_take_easy(struct curl_loop *loop)
+{
+	CURL *easy = loop->idle_count > 0 ? loop->idle[--loop->idle_count] : curl_easy_init();
+
+	if (easy)
+		curl_easy_setopt(easy, CURLOPT_SHARE, loop->share);
+	return easy;
+}
+
+void curl_loop_give_easy(struct curl_loop *loop, CURL *easy)
+{
+	if (!easy)
+		return;
+	if (loop->idle_count == IDLE_EASY_MAX) {
+		curl_easy_cleanup(easy);
+		return;
+	}
+	curl_easy_reset(easy);
+	loop->idle[loop->idle_count++] = easy;
+}
+
+/* ---- the loop ---- */
+
+const struct trust *curl_loop_trust(const struct curl_loop *loop)
+{
+	return loop->trust;
+}
+
+int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
+{
+	struct curl_loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return ERR_NO_MEMORY;
+	loop->uv = uv;
+	loop->share = curl_share_init();
+	if (!loop->share) {
+		free(loop);
+		return ERR_NO_MEMORY;
+	}
+	if (trust_new(NULL, &loop->trust) < 0)
+		log_warning("the system has no certificates: only upstreams with a ca_file can be called over TLS");
+	/* One thread: nothing has to be locked. */
+	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	*ret_loop = loop;
+	return 0;
+}
+
 void curl_loop_close(struct curl_loop *loop)
 {
 	if (!loop)
 		return;
-	curl_multi_cleanup(loop->multi);
-	uv_close((uv_handle_t *)&loop->timer, closed_cb);
+	while (loop->idle_count > 0)
+		curl_easy_cleanup(loop->idle[--loop->idle_count]);
+	for (size_t i = 0; i < loop->shard_count; i++)
+		shard_close(loop->shards[i]);
+	curl_share_cleanup(loop->share);
+	trust_free(loop->trust);
+	free(loop->shards);
+	free(loop);
 }
 
 int curl_loop_add(struct curl_loop *loop, struct transfer *t)
 {
-	CURLMcode rc;
+	struct curl_shard *shard = NULL;
+	int rc = find_shard(loop, t->ahead, &shard);
+	CURLMcode code;
 
+	if (rc < 0)
+		return rc;
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-	rc = curl_multi_add_handle(loop->multi, t->easy);
-	if (rc == CURLM_OK)
-		return 0;
-	return rc == CURLM_OUT_OF_MEMORY ? ERR_NO_MEMORY : ERR_INTERNAL;
+	code = curl_multi_add_handle(shard->multi, t->easy);
+	if (code != CURLM_OK)
+		return code == CURLM_OUT_OF_MEMORY ? ERR_NO_MEMORY : ERR_INTERNAL;
+	t->shard = shard;
+	shard->load++;
+	shard->ahead += t->ahead > 0;
+	return 0;
 }
 
-void curl_loop_remove(struct curl_loop *loop, struct transfer *t)
+void curl_loop_remove(struct transfer *t)
 {
-	curl_multi_remove_handle(loop->multi, t->easy);
+	leave(t);
 }

@@ -1,8 +1,10 @@
 /* curl_loop.h: libcurl's transfers on a libuv loop: any number at once, on one thread.
  *
- * libcurl says which sockets to watch and when to wake it (its "multi socket" interface); uv watches and wakes. All
- * functions belong to the loop's thread. None may be called from within a callback of libcurl (header, write, …);
- * done callbacks are none of these.
+ * libcurl says which sockets to watch and when to wake it (its "multi socket" interface); uv watches and wakes. Ended
+ * transfers leave their connections to later ones, names that were looked up and TLS sessions are known to all, and
+ * HTTP/2 is used where a server offers it over TLS: then transfers share connections. All functions belong to the
+ * loop's thread. None may be called from within a callback of libcurl (header, write, …); done callbacks are none of
+ * these.
  */
 #ifndef RAINCHECK_WORKER_CURL_LOOP_H
 #define RAINCHECK_WORKER_CURL_LOOP_H
@@ -10,6 +12,8 @@
 #include <curl/curl.h>
 
 struct curl_loop;
+struct curl_shard;
+struct trust;
 struct uv_loop_s;
 
 /* To be the first member of whoever has a transfer, or found by CONTAINER_OF. */
@@ -17,13 +21,24 @@ struct transfer {
 	CURL *easy;
 	/* The transfer is over and its handle free for other use. Once per curl_loop_add(), unless removed before. */
 	void (*done_cb)(struct transfer *t, CURLcode code);
+	/* It opens a connection for a call to come, the n-th of those that would begin now, from 1; 0: it does not. */
+	size_t ahead;
+	struct curl_shard *shard; /* the loop's, while it is under way */
 };
 
-/* Keeps up to connections idle ones for reuse. ERR_NO_MEMORY, ERR_INTERNAL. */
-int curl_loop_new(struct uv_loop_s *uv, long connections, struct curl_loop **ret_loop);
+/* ERR_NO_MEMORY, ERR_INTERNAL. */
+int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop);
 
-/* Closes connections and handles; what it is made of is freed while the loop runs on. No transfer may be under way.
- * NULL is taken. */
+/* The system's certificates; NULL where there are none. As long as the loop. */
+const struct trust *curl_loop_trust(const struct curl_loop *loop);
+
+/* An easy handle without options, but for those that make it one of this loop's; NULL: no memory. What is given back is
+ * not under way, and is used again. */
+CURL *curl_loop_take_easy(struct curl_loop *loop);
+void curl_loop_give_easy(struct curl_loop *loop, CURL *easy);
+
+/* Closes connections and handles; what it is made of is freed while uv runs on. No transfer may be under way and every
+ * easy handle must have been given back. NULL is taken. */
 void curl_loop_close(struct curl_loop *loop);
 
 /* Starts a transfer of t->easy, whose CURLOPT_PRIVATE becomes t. ERR_NO_MEMORY, ERR_INTERNAL; then there is no
@@ -31,6 +46,6 @@ void curl_loop_close(struct curl_loop *loop);
 int curl_loop_add(struct curl_loop *loop, struct transfer *t);
 
 /* Ends a transfer under way without its callback. */
-void curl_loop_remove(struct curl_loop *loop, struct transfer *t);
+void curl_loop_remove(struct transfer *t);
 
 #endif

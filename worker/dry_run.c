@@ -119,7 +119,8 @@ static int show(const struct worker_config *config, const char *path, json_t *fi
 	values = leased_values(job);
 	values.secrets = config->secrets;
 	values.mask_secrets = true;
-	rc = http_request_submit(u, &values, leased_content_type(job), job->id, &r, &info);
+	values.key = job->id;
+	rc = http_request_submit(u, &values, leased_content_type(job), &r, &info);
 	if (rc < 0)
 		return complain(path, info.code ? info.message : error_text(rc));
 	return print(config, r, out);

@@ -5,6 +5,7 @@
 #include "exchange.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,9 @@
 #include "proto/base/clock.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "traffic.h"
+#include "trust.h"
+#include "url.h"
 
 #define USER_AGENT	"raincheck-worker/" RAINCHECK_VERSION
 #define RECEIVE_BYTES	16384L /* libcurl keeps one such buffer a transfer */
@@ -29,6 +33,8 @@ struct exchange {
 	struct http_request *request;
 	struct curl_slist *headers;
 	uv_timer_t timer;
+	int64_t began_ns; /* of clock_mono_ns() */
+	int64_t first_byte_us;
 	int64_t last_move_at_ms;
 	int64_t uploaded;
 	struct buf body;
@@ -38,9 +44,11 @@ struct exchange {
 	bool to_sink;
 	bool paused;
 	bool forbidden;
+	bool ready; /* connected to the peer: through the proxy, TLS and all; from here on the request goes out */
 	bool too_large;
 	bool stopped;
 	CURLcode resume_code;
+	char distrust[160]; /* why the server is not; "": it is */
 	char detail[CURL_ERROR_SIZE];
 };
 
@@ -60,12 +68,17 @@ static void closed_cb(uv_handle_t *handle)
 	free(x);
 }
 
+static void count(struct exchange *x)
+{
+	if (x->spec.traffic)
+		traffic_add(x->spec.traffic, x->transfer.easy, x->answered ? x->first_byte_us : 0);
+}
+
 /* Lets go of libcurl's things at once, of the rest when the timer is closed. */
 static void dispose(struct exchange *x)
 {
-	curl_easy_cleanup(x->transfer.easy);
+	curl_loop_give_easy(x->spec.loop, TAKE_PTR(x->transfer.easy));
 	curl_slist_free_all(x->headers);
-	x->transfer.easy = NULL;
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
 
@@ -84,8 +97,10 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return EXCHANGE_FAILED;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		/* Also what it says of an answer that is not HTTP. */
+		return sent ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
 	case CURLE_OPERATION_TIMEDOUT:
 		return sent ? EXCHANGE_SILENT : EXCHANGE_NOT_CONNECTED;
 	default:
@@ -104,13 +119,15 @@ static void finish(struct exchange *x, CURLcode code)
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a.status);
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
 	curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &redirect);
-	a.sent = request_bytes > 0;
+	/* What a proxy was asked to connect to counts as bytes of a request, too. */
+	a.sent = x->ready && request_bytes > 0;
 	a.body_began = x->bytes > 0;
 	a.content_type = type;
 	a.redirect = redirect;
 	a.end = end_of(x, code, a.sent);
-	a.detail = x->detail[0] ? x->detail : curl_easy_strerror(code);
+	a.detail = x->distrust[0] ? x->distrust : x->detail[0] ? x->detail : curl_easy_strerror(code);
 	uv_timer_stop(&x->timer);
+	count(x);
 	x->spec.done_cb(x, &a, x->spec.user);
 	dispose(x);
 }
@@ -124,8 +141,17 @@ void exchange_cancel(struct exchange *x)
 {
 	if (!x)
 		return;
-	curl_loop_remove(x->spec.loop, &x->transfer);
+	curl_loop_remove(&x->transfer);
+	count(x);
 	dispose(x);
+}
+
+bool answer_is_shared(const struct answer *a)
+{
+	long version = 0;
+
+	curl_easy_getinfo(a->exchange->transfer.easy, CURLINFO_HTTP_VERSION, &version);
+	return version >= CURL_HTTP_VERSION_2_0;
 }
 
 const char *answer_header(const struct answer *a, const char *name)
@@ -164,7 +190,7 @@ static void timer_cb(uv_timer_t *timer)
 		move(x);
 	x->uploaded = uploaded;
 	if (x->resume_code != CURLE_OK) {
-		curl_loop_remove(x->spec.loop, &x->transfer);
+		curl_loop_remove(&x->transfer);
 		finish(x, x->resume_code);
 		return;
 	}
@@ -173,7 +199,7 @@ static void timer_cb(uv_timer_t *timer)
 		set_timer(x, left);
 		return;
 	}
-	curl_loop_remove(x->spec.loop, &x->transfer);
+	curl_loop_remove(&x->transfer);
 	finish(x, CURLE_OPERATION_TIMEDOUT);
 }
 
@@ -185,6 +211,9 @@ static size_t header_cb(char *data, size_t size, size_t count, void *user)
 
 	(void)data;
 	move(x);
+	/* libcurl knows it of HTTP/1 alone. */
+	if (!x->answered)
+		x->first_byte_us = (clock_mono_ns() - x->began_ns) / 1000;
 	if (!x->answered && x->spec.stall_ms < x->spec.connect_ms + x->spec.first_byte_ms)
 		set_timer(x, x->spec.stall_ms);
 	x->answered = true;
@@ -277,6 +306,28 @@ static curl_socket_t open_socket_cb(void *user, curlsocktype purpose, struct cur
 	return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
 }
 
+static bool over_tls(const struct exchange *x)
+{
+	return strncmp(x->request->url, "https:", 6) == 0;
+}
+
+static bool is_trusted(struct exchange *x)
+{
+	const struct trust *trust = x->spec.trust ? x->spec.trust : curl_loop_trust(x->spec.loop);
+	struct curl_tlssessioninfo *tls = NULL;
+	struct origin origin;
+
+	snprintf(x->distrust, sizeof(x->distrust), "TLS: there is nothing to judge the server by");
+	curl_easy_getinfo(x->transfer.easy, CURLINFO_TLS_SSL_PTR, &tls);
+	if (!trust || !tls || tls->backend != CURLSSLBACKEND_GNUTLS || !tls->internals ||
+	    url_origin(x->request->url, &origin) < 0)
+		return false;
+	if (trust_judge(trust, tls->internals, origin.host, x->distrust, sizeof(x->distrust)) < 0)
+		return false;
+	x->distrust[0] = '\0';
+	return true;
+}
+
 /* Before the request goes out, also on a connection that another exchange has opened. */
 static int prerequest_cb(void *user, char *ip, char *local_ip, int port, int local_port)
 {
@@ -285,8 +336,12 @@ static int prerequest_cb(void *user, char *ip, char *local_ip, int port, int loc
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
-	if (address_text_is_public(ip))
+	if (over_tls(x) && !is_trusted(x))
+		return CURL_PREREQFUNC_ABORT;
+	if (!x->spec.public_only || x->request->proxy || address_text_is_public(ip)) {
+		x->ready = true;
 		return CURL_PREREQFUNC_OK;
+	}
 	x->forbidden = true;
 	return CURL_PREREQFUNC_ABORT;
 }
@@ -334,12 +389,24 @@ static void set_method(CURL *easy, const struct http_request *r)
 	} else {
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
+	/* Or it would wait for the body that the answer's headers tell of. */
+	if (strcmp(r->method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	else
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
 	if (r->user) {
 		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
 		curl_easy_setopt(easy, CURLOPT_USERNAME, r->user);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, r->password);
 	}
+}
+
+/* trust.h says why; is_trusted() does it. The name in the certificate libcurl compares all the same. */
+static void leave_judging_to_us(CURL *easy)
+{
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+	curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 }
 
 static void set_options(struct exchange *x)
@@ -349,7 +416,9 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->detail);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_PROXY, x->request->proxy ? x->request->proxy : "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(easy, CURLOPT_INTERFACE, x->request->interface);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, RECEIVE_BYTES);
@@ -357,17 +426,22 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	/* ".." in a path that somebody else chose is theirs to resolve, not ours to rewrite. */
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	/* Over TLS the server says whether a connection serves many at once (HTTP/2): so the first one is waited for.
+	 */
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, over_tls(x) ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, x->spec.fresh ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_cb);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_cb);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
-	if (x->spec.public_only) {
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, prerequest_cb);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
+	if (x->spec.public_only && !x->request->proxy) {
 		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket_cb);
 		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, x);
-		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, prerequest_cb);
-		curl_easy_setopt(easy, CURLOPT_PREREQDATA, x);
 	}
+	if (over_tls(x))
+		leave_judging_to_us(easy);
 }
 
 static int prepare(struct exchange *x)
@@ -392,7 +466,8 @@ int exchange_start(const struct exchange_spec *spec, struct http_request *reques
 	x->spec = *spec;
 	x->request = request;
 	x->transfer.done_cb = done_cb;
-	x->transfer.easy = curl_easy_init();
+	x->transfer.ahead = spec->ahead;
+	x->transfer.easy = curl_loop_take_easy(spec->loop);
 	if (!x->transfer.easy) {
 		free(x);
 		return ERR_NO_MEMORY;
@@ -400,6 +475,7 @@ int exchange_start(const struct exchange_spec *spec, struct http_request *reques
 	buf_init(&x->body, spec->body_cap);
 	uv_timer_init(spec->uv, &x->timer);
 	move(x);
+	x->began_ns = clock_mono_ns();
 	rc = prepare(x);
 	if (rc == 0)
 		rc = curl_loop_add(spec->loop, &x->transfer);

@@ -2,8 +2,12 @@
  *
  * An exchange belongs to the loop's thread. It ends with its done callback, once, never from within exchange_start(),
  * and is freed after that callback; or by exchange_cancel(), after which no callback comes. Redirects are not followed
- * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used; TLS
- * certificates are always verified.
+ * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used, only
+ * the request's own proxy and interface; TLS certificates are always verified, by trust.h, before the first byte of a
+ * request.
+ *
+ * Through a proxy it is the proxy that resolves names and connects, so public_only can only judge an address that the
+ * URL itself names: what else its users may reach is the proxy's to say.
  */
 #ifndef RAINCHECK_WORKER_EXCHANGE_H
 #define RAINCHECK_WORKER_EXCHANGE_H
@@ -17,6 +21,8 @@
 struct curl_loop;
 struct exchange;
 struct http_request;
+struct traffic;
+struct trust;
 struct uv_loop_s;
 
 enum exchange_end {
@@ -64,7 +70,10 @@ struct exchange_spec {
 	int64_t stall_ms;      /* without a byte, once it has begun */
 	size_t body_cap;       /* of a collected body of a 2xx answer; others are cut off, not refused */
 	bool public_only;      /* connect to public addresses alone */
+	size_t ahead;	       /* it is made for its connection alone, see curl_loop.h */
 	bool fresh; /* on a connection of its own: libcurl may send a request again when a reused one breaks */
+	const struct trust *trust; /* what the server is judged by, over TLS; NULL: the system's certificates */
+	struct traffic *traffic; /* what it took is added to it before done_cb or in exchange_cancel(); NULL: to none */
 	struct exchange_sink sink; /* wants NULL: none */
 	void (*done_cb)(struct exchange *x, const struct answer *a, void *user);
 	void *user;
@@ -78,6 +87,9 @@ void exchange_cancel(struct exchange *x);
 
 /* Goes on after SINK_PAUSE; the sink may be called before this returns. Not from within the sink. */
 void exchange_resume(struct exchange *x);
+
+/* Whether its connection bears several exchanges at once (HTTP/2 and later). During the done callback only. */
+bool answer_is_shared(const struct answer *a);
 
 /* A header of the answer, the last of that name; NULL where there is none. During the done callback only. */
 const char *answer_header(const struct answer *a, const char *name);

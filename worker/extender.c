@@ -21,16 +21,14 @@ struct item {
 struct extender {
 	struct broker_link *link;
 	int64_t lease_ms;
-	void (*lost_cb)(const char *id, const char *lease, bool canceled, void *user);
-	void *user;
+	struct extender_handlers handlers;
 	struct item items[BATCH_MAX];
 	size_t count;
 	bool under_way;
 	bool abandoned;
 };
 
-int extender_new(struct broker_link *link, int64_t lease_ms,
-		 void (*lost_cb)(const char *id, const char *lease, bool canceled, void *user), void *user,
+int extender_new(struct broker_link *link, int64_t lease_ms, const struct extender_handlers *handlers,
 		 struct extender **ret_extender)
 {
 	struct extender *e = calloc(1, sizeof(*e));
@@ -39,10 +37,14 @@ int extender_new(struct broker_link *link, int64_t lease_ms,
 		return ERR_NO_MEMORY;
 	e->link = link;
 	e->lease_ms = lease_ms;
-	e->lost_cb = lost_cb;
-	e->user = user;
+	e->handlers = *handlers;
 	*ret_extender = e;
 	return 0;
+}
+
+void extender_set_lease(struct extender *e, int64_t lease_ms)
+{
+	e->lease_ms = lease_ms;
 }
 
 void extender_free(struct extender *e)
@@ -54,12 +56,17 @@ void extender_free(struct extender *e)
 		free(e);
 }
 
+bool extender_takes(const struct extender *e)
+{
+	return !e->under_way && e->count < BATCH_MAX && raincheck_connected(broker_link_handle(e->link));
+}
+
 void extender_offer(struct extender *e, struct call_place *place, int64_t now_ms)
 {
 	const struct leased *job = call_job(place->call);
 	struct item *item = &e->items[e->count];
 
-	if (e->under_way || e->count == BATCH_MAX || !raincheck_connected(broker_link_handle(e->link)))
+	if (!extender_takes(e))
 		return;
 	if (now_ms - place->extended_at_ms < e->lease_ms / 3 && !call_has_news(place->call))
 		return;
@@ -89,8 +96,11 @@ static void extended_cb(struct raincheck *rc, const struct raincheck_reply *repl
 		enum raincheck_extend_status status = reply->extend->leases[i].status;
 
 		if (status != RAINCHECK_EXTEND_OK)
-			e->lost_cb(e->items[i].id, e->items[i].lease, status == RAINCHECK_EXTEND_CANCEL, e->user);
+			e->handlers.lost_cb(e->items[i].id, e->items[i].lease, status == RAINCHECK_EXTEND_CANCEL,
+					    e->handlers.user);
 	}
+	if (count == BATCH_MAX)
+		e->handlers.more_cb(e->handlers.user);
 }
 
 void extender_send(struct extender *e, int64_t now_ms)
@@ -104,6 +114,7 @@ void extender_send(struct extender *e, int64_t now_ms)
 		leases[i] = (struct raincheck_extend_item){
 			.id = e->items[i].id,
 			.lease = e->items[i].lease,
+			.note = call_note(e->items[i].place->call),
 			.has_progress = e->items[i].has_progress,
 			.progress = e->items[i].progress,
 		};

@@ -1,10 +1,13 @@
 #include "fetch.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
+#include "address_guard.h"
 #include "data_url.h"
 #include "exchange.h"
 #include "proto/base/buf.h"
@@ -166,7 +169,9 @@ static int make_upload(struct fetch *f)
 		.lease = f->spec.lease,
 		.name = f->spec.name,
 		.types = f->spec.is_result ? &f->spec.upstream->result.types : &no_words,
-		.max_bytes = f->spec.is_result ? f->spec.upstream->result.max_bytes : PREVIEW_MAX_BYTES,
+		.max_bytes = f->spec.is_result	     ? f->spec.upstream->result.max_bytes
+			     : f->spec.max_bytes > 0 ? f->spec.max_bytes
+						     : PREVIEW_MAX_BYTES,
 		.keep = f->spec.keep,
 		.hand_over = f->spec.is_result,
 		.give_up_at_ms = f->spec.give_up_at_ms,
@@ -231,14 +236,11 @@ static void follow(struct fetch *f, const char *redirect)
 
 static void refused_by_status(struct fetch *f, const struct answer *a)
 {
-	struct retry_headers headers = {
-		.retry_after = answer_header(a, "Retry-After"),
-		.retry_after_ms = answer_header(a, "Retry-After-Ms"),
-		.reset = answer_header(a, "X-RateLimit-Reset"),
-	};
+	struct retry_headers headers;
 	struct fetch_end e = { .code = ERR_IO };
 	json_t *body = json_loadb(a->body.data, a->body.size, 0, NULL);
 
+	classify_headers(&f->spec.upstream->error, a, &headers);
 	classify_status(&f->spec.upstream->error, a->status, &headers, body, clock_wall_ms(), f->shown, &e.verdict);
 	json_decref(body);
 	e.expired = a->status == 401 || a->status == 403 || a->status == 404 || a->status == 410;
@@ -271,6 +273,14 @@ static void exchange_done_cb(struct exchange *x, const struct answer *a, void *u
 	}
 }
 
+/* On base_url's own origin. */
+static bool is_at_home(const struct fetch *f)
+{
+	struct origin origin;
+
+	return !f->url || (url_origin(f->url, &origin) == 0 && origin_equal(&origin, &f->spec.upstream->origin));
+}
+
 static int start_exchange(struct fetch *f, struct http_request *r)
 {
 	const struct upstream *u = f->spec.upstream;
@@ -282,7 +292,9 @@ static int start_exchange(struct fetch *f, struct http_request *r)
 		.stall_ms = u->timeouts.stall_ms,
 		.body_cap = ERROR_BODY_CAP,
 		.public_only = f->url && !u->allow_private,
-		.fresh = f->spec.keep && u->submit.idempotency == IDEMPOTENCY_NONE,
+		.fresh = f->spec.keep && upstream_submits_once(u),
+		.trust = is_at_home(f) ? u->trust : NULL,
+		.traffic = f->spec.traffic,
 		.sink = { .wants = sink_wants, .data = sink_data, .user = f },
 		.done_cb = exchange_done_cb,
 		.user = f,
@@ -332,6 +344,17 @@ static int begin_data(struct fetch *f)
 
 /* ---- beginning ---- */
 
+/* Through a proxy names are not resolved here; what is an address already is judged all the same. */
+static bool names_private_host(const struct origin *origin)
+{
+	const char *dot = strrchr(origin->host, '.');
+	struct in6_addr address;
+
+	if (inet_pton(AF_INET, origin->host, &address) == 1 || inet_pton(AF_INET6, origin->host, &address) == 1)
+		return !address_text_is_public(origin->host);
+	return strcmp(dot ? dot + 1 : origin->host, "localhost") == 0;
+}
+
 /* Whether the URL may be fetched, and with what. */
 static int make_request(struct fetch *f, struct http_request **ret_request)
 {
@@ -354,9 +377,14 @@ static int make_request(struct fetch *f, struct http_request **ret_request)
 			    f->spec.name, origin.host);
 		return ERR_DENIED;
 	}
+	if (u->proxy && !u->allow_private && names_private_host(&origin)) {
+		verdict_set(&f->refusal, RAINCHECK_FAIL_REJECTED,
+			    "%s leads to an address that is not public (allow_private would allow it)", f->shown);
+		return ERR_DENIED;
+	}
 	if (u->result.credentials && f->hops == 0 && origin_equal(&origin, &u->origin))
 		return http_request_get(u, &f->values, NULL, f->url, ret_request, &info);
-	return http_request_plain(f->url, ret_request);
+	return http_request_plain(u, f->url, ret_request);
 }
 
 static int try_begin(struct fetch *f)

@@ -23,6 +23,7 @@ struct curl_loop;
 struct fetch;
 struct http_request;
 struct template_values;
+struct traffic;
 struct upstream;
 struct uv_loop_s;
 
@@ -51,9 +52,11 @@ struct fetch_spec {
 	const struct template_values *values; /* for credentials; copied */
 	const char *job;		      /* these three live as long as the fetch */
 	const char *lease;
-	const char *name; /* of the artifact */
-	bool is_result;	  /* types and max_bytes apply; a small one is handed over */
+	const char *name;  /* of the artifact */
+	bool is_result;	   /* types and max_bytes apply; a small one is handed over */
+	int64_t max_bytes; /* of what is not the result; 0: 64 MiB */
 	int64_t give_up_at_ms;
+	struct traffic *traffic; /* what its requests take is added to it; lives as long as the fetch */
 
 	/* for fetch_start_request() */
 	bool keep; /* the answer cannot be had a second time: keep it until it is stored */

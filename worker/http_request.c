@@ -5,8 +5,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "jwt.h"
+#include "multipart.h"
 #include "pointer.h"
 #include "proto/base/buf.h"
+#include "proto/base/clock.h"
 #include "proto/error.h"
 #include "secrets.h"
 #include "template.h"
@@ -72,6 +75,18 @@ static int add_template(struct http_request *r, const char *name, const char *te
 	return rc < 0 ? rc : add_header(r, name, value);
 }
 
+static int add_bearer(struct http_request *r, const struct upstream *u, bool masked)
+{
+	const char *token = SECRET_MASK;
+	char *value;
+	int rc;
+
+	rc = masked ? 0 : jwt_token(u->auth.jwt, clock_wall_ms(), &token);
+	if (rc < 0)
+		return rc;
+	return add_header(r, u->auth.name, asprintf(&value, "Bearer %s", token) < 0 ? NULL : value);
+}
+
 /* What every request to the API itself carries. */
 static int add_ours(struct http_request *r, const struct upstream *u, const struct template_values *values,
 		    struct error_info *info)
@@ -82,6 +97,10 @@ static int add_ours(struct http_request *r, const struct upstream *u, const stru
 		rc = add_template(r, u->headers[i].name, u->headers[i].value, values, info);
 	if (rc == 0 && u->auth.kind == AUTH_HEADER)
 		rc = add_template(r, u->auth.name, u->auth.value, values, info);
+	if (rc == 0 && u->auth.kind == AUTH_JWT)
+		rc = add_bearer(r, u, values->mask_secrets);
+	if (rc == 0 && values->traceparent && !has_header(r, "traceparent"))
+		rc = add_header(r, "traceparent", strdup(values->traceparent));
 	if (u->auth.kind == AUTH_BASIC) {
 		r->user = u->auth.user;
 		r->password = values->mask_secrets ? SECRET_MASK : u->auth.password;
@@ -101,21 +120,20 @@ static int make_url(const struct upstream *u, const char *path, const struct tem
 	return rc < 0 ? rc : take_string(&b, ret_url);
 }
 
-/* The body's template with the job's values in it, and the idempotency key where that belongs into the body. */
-static int fill_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
-		     const char *key, struct error_info *info)
+/* The body's template with the job's values in it, and the idempotency key at pointer (NULL: not in the body). */
+static int fill_body(struct http_request *r, json_t *template, const struct template_values *values,
+		     const char *pointer, struct error_info *info)
 {
 	json_t *body;
 	int rc;
 
-	rc = template_fill_json(u->submit.body, values, &body, info);
+	rc = template_fill_json(template, values, &body, info);
 	if (rc < 0)
 		return rc;
-	if (u->submit.idempotency == IDEMPOTENCY_BODY)
-		rc = pointer_set(body, slice_str(u->submit.idempotency_arg), json_string(key));
+	if (pointer)
+		rc = pointer_set(body, slice_str(pointer), json_string(values->key));
 	if (rc == ERR_BAD_REQUEST)
-		error_set(info, rc, NULL, "the body has no place for the idempotency key at %s",
-			  u->submit.idempotency_arg);
+		error_set(info, rc, NULL, "the body has no place for the idempotency key at %s", pointer);
 	if (rc == 0) {
 		r->body = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
 		rc = r->body ? 0 : ERR_NO_MEMORY;
@@ -138,37 +156,69 @@ static int copy_payload(struct http_request *r, struct slice payload)
 	return 0;
 }
 
-static int add_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
-		    const char *content_type, const char *key, struct error_info *info)
+/* Unless the file has a Content-Type of its own. */
+static int add_type(struct http_request *r, const char *type)
 {
-	const char *type = u->submit.body ? "application/json" : content_type;
+	if (has_header(r, "Content-Type"))
+		return 0;
+	return add_header(r, "Content-Type", strdup(type ? type : "application/octet-stream"));
+}
+
+static int add_parts(struct http_request *r, const struct upstream *u, const struct template_values *values,
+		     const char *content_type, struct error_info *info)
+{
+	char type[MULTIPART_TYPE_SIZE];
+	int rc = multipart_make(&u->submit, values, content_type, type, &r->body, &r->body_size, info);
+
+	return rc < 0 ? rc : add_header(r, "Content-Type", strdup(type));
+}
+
+static int add_body(struct http_request *r, const struct upstream *u, const struct template_values *values,
+		    const char *content_type, struct error_info *info)
+{
+	bool keyed = u->submit.idempotency == IDEMPOTENCY_BODY;
 	int rc;
 
 	if (strcmp(u->submit.method, "GET") == 0)
 		return 0;
 	r->has_body = true;
-	rc = u->submit.body ? fill_body(r, u, values, key, info) : copy_payload(r, values->payload);
-	if (rc == 0 && !has_header(r, "Content-Type"))
-		rc = add_header(r, "Content-Type", strdup(type ? type : "application/octet-stream"));
-	return rc;
+	if (u->submit.part_count > 0)
+		return add_parts(r, u, values, content_type, info);
+	if (!u->submit.body) {
+		rc = copy_payload(r, values->payload);
+		return rc < 0 ? rc : add_type(r, content_type);
+	}
+	rc = fill_body(r, u->submit.body, values, keyed ? u->submit.idempotency_arg : NULL, info);
+	return rc < 0 ? rc : add_type(r, "application/json");
+}
+
+static struct http_request *request_new(const struct upstream *u, const char *method)
+{
+	struct http_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->method = method;
+	r->proxy = u->proxy;
+	r->interface = u->interface;
+	return r;
 }
 
 int http_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
-			const char *key, struct http_request **ret_request, struct error_info *info)
+			struct http_request **ret_request, struct error_info *info)
 {
-	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	_cleanup_(http_request_freep) struct http_request *r = request_new(u, u->submit.method);
 	int rc;
 
 	if (!r)
 		return ERR_NO_MEMORY;
-	r->method = u->submit.method;
 	rc = make_url(u, u->submit.path, values, &r->url, info);
 	if (rc == 0)
 		rc = add_ours(r, u, values, info);
 	if (rc == 0)
-		rc = add_body(r, u, values, content_type, key, info);
+		rc = add_body(r, u, values, content_type, info);
 	if (rc == 0 && u->submit.idempotency == IDEMPOTENCY_HEADER)
-		rc = add_header(r, u->submit.idempotency_arg, strdup(key));
+		rc = add_header(r, u->submit.idempotency_arg, strdup(values->key));
 	if (rc == ERR_TOO_LARGE && info->code == 0)
 		error_set(info, rc, NULL, "the request is too large");
 	if (rc < 0)
@@ -177,16 +227,15 @@ int http_request_submit(const struct upstream *u, const struct template_values *
 	return 0;
 }
 
-int http_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
-		     struct http_request **ret_request, struct error_info *info)
+int http_request_step(const struct upstream *u, const struct template_values *values, const struct upstream_step *step,
+		      const char *url, struct http_request **ret_request, struct error_info *info)
 {
-	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	_cleanup_(http_request_freep) struct http_request *r = request_new(u, step->method);
 	struct origin origin;
 	int rc;
 
 	if (!r)
 		return ERR_NO_MEMORY;
-	r->method = "GET";
 	if (url) {
 		rc = url_origin(url, &origin);
 		if (rc == ERR_NO_MEMORY)
@@ -196,23 +245,35 @@ int http_request_get(const struct upstream *u, const struct template_values *val
 		r->url = strdup(url);
 		rc = r->url ? 0 : ERR_NO_MEMORY;
 	} else {
-		rc = make_url(u, path, values, &r->url, info);
+		rc = make_url(u, step->path, values, &r->url, info);
 	}
 	if (rc == 0)
 		rc = add_ours(r, u, values, info);
+	r->has_body = step->body || strcmp(step->method, "GET") != 0;
+	if (rc == 0 && step->body)
+		rc = fill_body(r, step->body, values, NULL, info);
+	if (rc == 0 && step->body)
+		rc = add_type(r, "application/json");
 	if (rc < 0)
 		return rc;
 	*ret_request = TAKE_PTR(r);
 	return 0;
 }
 
-int http_request_plain(const char *url, struct http_request **ret_request)
+int http_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
+		     struct http_request **ret_request, struct error_info *info)
 {
-	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	struct upstream_step step = { .method = "GET", .path = path };
+
+	return http_request_step(u, values, &step, url, ret_request, info);
+}
+
+int http_request_plain(const struct upstream *u, const char *url, struct http_request **ret_request)
+{
+	_cleanup_(http_request_freep) struct http_request *r = request_new(u, "GET");
 
 	if (!r)
 		return ERR_NO_MEMORY;
-	r->method = "GET";
 	r->url = strdup(url);
 	if (!r->url)
 		return ERR_NO_MEMORY;

@@ -1,4 +1,5 @@
-/* http_request.h: one HTTP request, made from an upstream and a job, before anything is sent. Any thread; no state. */
+/* http_request.h: one HTTP request, made from an upstream and a job, before anything is sent. One thread: tokens that
+ * an upstream signs are renewed on the way. */
 #ifndef RAINCHECK_WORKER_HTTP_REQUEST_H
 #define RAINCHECK_WORKER_HTTP_REQUEST_H
 
@@ -13,6 +14,7 @@
 struct error_info;
 struct template_values;
 struct upstream;
+struct upstream_step;
 
 struct request_header {
 	const char *name;
@@ -29,21 +31,29 @@ struct http_request {
 	size_t body_size;
 	const char *user; /* basic authentication; NULL: none. The upstream's. */
 	const char *password;
+	const char *proxy; /* the upstream's; NULL: none */
+	const char *interface;
 };
 
-/* What is sent to begin a call. content_type is the payload's (NULL: not given), key the idempotency key. ERR_NOT_FOUND
- * and ERR_BAD_REQUEST when a placeholder has no value or one that cannot stand there, ERR_TOO_LARGE; info says which.
- * ERR_NO_MEMORY. */
-int http_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
-			const char *key, struct http_request **ret_request, struct error_info *info);
+/* All requests to the API itself carry the job's traceparent, unless the file has a header of that name. */
 
-/* A GET on base_url's origin, with credentials. Either path (a template) or url (which must be on that origin, else
- * ERR_DENIED) is given. Errors as http_request_submit(). */
+/* What is sent to begin a call. content_type is the payload's (NULL: not given), values->key the idempotency key.
+ * ERR_NOT_FOUND and ERR_BAD_REQUEST when a placeholder has no value or one that cannot stand there, ERR_TOO_LARGE; info
+ * says which. ERR_NO_MEMORY. */
+int http_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
+			struct http_request **ret_request, struct error_info *info);
+
+/* A request of another kind on base_url's origin, with credentials: to url where it is given (on that origin, else
+ * ERR_DENIED), else to step's path. Errors as http_request_submit(). */
+int http_request_step(const struct upstream *u, const struct template_values *values, const struct upstream_step *step,
+		      const char *url, struct http_request **ret_request, struct error_info *info);
+
+/* The same for a GET, whose path is a template. */
 int http_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
 		     struct http_request **ret_request, struct error_info *info);
 
 /* A GET of whatever URL, with nothing that is ours. ERR_NO_MEMORY. */
-int http_request_plain(const char *url, struct http_request **ret_request);
+int http_request_plain(const struct upstream *u, const char *url, struct http_request **ret_request);
 
 void http_request_free(struct http_request *r);
 DEFINE_CLEANUP(struct http_request *, http_request_free)

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "proto/error.h"
+#include "traceparent.h"
 
 static int copy_text(const char *from, char **ret)
 {
@@ -56,6 +57,7 @@ static int copy(const struct raincheck_leased_job *leased, struct leased *j)
 	memcpy(j->lease, leased->lease, sizeof(j->lease));
 	j->attempt = leased->attempt;
 	j->attempt_deadline_at_ms = leased->attempt_deadline_at_ms;
+	j->deadline_at_ms = leased->deadline_at_ms;
 	j->payload_size = leased->payload.size;
 	rc = copy_text(leased->queue, &j->queue);
 	if (rc == 0)
@@ -64,6 +66,8 @@ static int copy(const struct raincheck_leased_job *leased, struct leased *j)
 		rc = copy_text(leased->content_type, &j->content_type);
 	if (rc == 0)
 		rc = copy_text(leased->hook_url, &j->hook_url);
+	if (rc == 0 && traceparent_valid(leased->traceparent))
+		rc = copy_text(leased->traceparent, &j->traceparent);
 	if (rc == 0)
 		rc = copy_metadata(leased, j);
 	if (rc == 0 && leased->has_checkpoint) {
@@ -101,6 +105,7 @@ void leased_free(struct leased *j)
 	free((void *)(uintptr_t)j->checkpoint.data);
 	json_decref(j->input);
 	free(j->hook_url);
+	free(j->traceparent);
 	free(j->content_type);
 	free(j->payload);
 	free(j->queue);
@@ -118,6 +123,7 @@ struct template_values leased_values(const struct leased *j)
 		.metadata = j->metadata,
 		.metadata_count = j->metadata_count,
 		.hook_url = j->hook_url,
+		.traceparent = j->traceparent,
 	};
 }
 

@@ -21,10 +21,12 @@ struct leased {
 	char *content_type;		/* NULL: not given */
 	json_t *input;			/* the payload, parsed; NULL where it is not JSON */
 	int64_t attempt_deadline_at_ms; /* of the broker's clock; 0: none */
+	int64_t deadline_at_ms;		/* of the job; likewise */
 	struct slice checkpoint;	/* ours; size 0: none */
 	struct pair *metadata;
 	size_t metadata_count;
-	char *hook_url; /* NULL: none */
+	char *hook_url;	   /* NULL: none */
+	char *traceparent; /* NULL: none, or not one to be forwarded */
 };
 
 /* ERR_NO_MEMORY. */

@@ -1,4 +1,4 @@
-/* raincheck-worker: reads its files, then hands everything to the pool on one libuv loop. */
+/* raincheck-worker: reads its file, then hands everything to the pool on one libuv loop; SIGHUP reads it again. */
 #include <curl/curl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,34 +17,38 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 
-enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
+#define OTHER_FILES 64 /* the broker, the log, libuv's own, spools, names being looked up */
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_NO_CONNECTION = 5 };
 
 struct program {
+	const struct worker_options *options;
 	uv_loop_t uv;
-	uv_signal_t signals[2];
+	uv_signal_t signals[3];
 	struct pool *pool;
+	struct worker_config *config; /* the last that was taken */
+	char made_up_name[96];
 	int status;
 };
 
-static void signal_cb(uv_signal_t *handle, int number)
+/* ---- the file ---- */
+
+/* text says what is wrong, with file and line. */
+static int load(const char *path, struct worker_config **ret_config, char *text, size_t size)
 {
-	struct program *program = handle->data;
+	struct issue issue = { .line = 0 };
+	int rc = worker_config_load(path, ret_config, &issue);
 
-	(void)number;
-	pool_drain(program->pool);
-}
-
-static void closed_cb(int status, void *user)
-{
-	struct program *program = user;
-
-	program->status = status;
-	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
-		uv_close((uv_handle_t *)&program->signals[i], NULL);
+	if (rc == 0)
+		return 0;
+	if (!issue.message[0])
+		issue_set(&issue, 0, NULL, "%s", error_text(rc));
+	issue_format(&issue, path, text, size);
+	return rc;
 }
 
 /* HOST-PID, in the characters a name may have. */
-static void default_name(char *ret, size_t size)
+static void make_up_name(char *ret, size_t size)
 {
 	char host[64] = "worker";
 
@@ -57,20 +61,90 @@ static void default_name(char *ret, size_t size)
 	snprintf(ret, size, "%s-%ld", host[0] ? host : "worker", (long)getpid());
 }
 
-/* A call may hold two connections and a file. */
-static void raise_file_limit(void)
+/* Flags come before the file. */
+static struct pool_work work_of(const struct program *program, struct worker_config *config)
+{
+	const struct worker_options *o = program->options;
+
+	return (struct pool_work){
+		.config = config,
+		.name = o->name	       ? o->name
+			: config->name ? config->name
+				       : program->made_up_name,
+		.slots = o->slots > 0 ? o->slots : config->slots,
+	};
+}
+
+static void start_log(const struct worker_options *o, const struct worker_config *config)
+{
+	log_init(o->has_log_level ? o->log_level : config->log_level,
+		 o->has_log_format ? o->log_format : config->log_format);
+}
+
+/* A call holds one connection at least, two while a still is fetched beside it. */
+static int check_file_limit(int64_t slots, char *text, size_t size)
 {
 	struct rlimit limit;
+	uint64_t needed = (uint64_t)slots + OTHER_FILES;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
+		return 0;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max >= needed)
+		return 0;
+	snprintf(text, size,
+		 "slots: %lld calls at once need %llu open files, and %llu are allowed: fewer slots, or raise "
+		 "the limit (ulimit -Hn, LimitNOFILE=)",
+		 (long long)slots, (unsigned long long)needed, (unsigned long long)limit.rlim_max);
+	return ERR_CONFIG;
+}
+
+/* ---- signals ---- */
+
+/* All or nothing: what is wrong with the file leaves the old one in force. */
+static void reload(struct program *program)
+{
+	const struct worker_options *o = program->options;
+	_cleanup_(worker_config_freep) struct worker_config *config = NULL;
+	struct pool_work work;
+	char text[640];
+	int rc = load(o->config, &config, text, sizeof(text));
+
+	if (rc == 0) {
+		work = work_of(program, config);
+		rc = check_file_limit(work.slots, text, sizeof(text));
+	}
+	if (rc == 0) {
+		rc = pool_reload(program->pool, &work);
+		snprintf(text, sizeof(text), "%s", error_text(rc));
+	}
+	if (rc < 0) {
+		log_error("the file is not taken, the one before stays in force: %s", text);
+		return;
+	}
+	start_log(o, config);
+	if (!o->server &&
+	    strcmp(config->server ? config->server : "", program->config->server ? program->config->server : "") != 0)
+		log_warning("%s: server: another broker is taken at the next start only", o->config);
+	log_info("%s was read again: %lld slots for %zu queues", o->config, (long long)work.slots, config->route_count);
+	worker_config_free(program->config);
+	program->config = TAKE_PTR(config);
+}
+
+static void signal_cb(uv_signal_t *handle, int number)
+{
+	struct program *program = handle->data;
+
+	if (number == SIGHUP)
+		reload(program);
+	else
+		pool_drain(program->pool);
 }
 
 static void watch_signals(struct program *program)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
 
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++) {
@@ -80,37 +154,46 @@ static void watch_signals(struct program *program)
 	}
 }
 
-static int work(const struct worker_options *o, const struct worker_config *config)
+static void closed_cb(enum pool_status status, void *user)
 {
-	struct program program = { .status = EXIT_REFUSED };
-	char made_up[96];
+	static const int exits[] = {
+		[POOL_DONE] = EXIT_DONE, [POOL_REFUSED] = EXIT_REFUSED, [POOL_NO_BROKER] = EXIT_NO_CONNECTION
+	};
+	struct program *program = user;
+
+	program->status = exits[status];
+	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
+		uv_close((uv_handle_t *)&program->signals[i], NULL);
+}
+
+/* ---- working ---- */
+
+static int work(const struct worker_options *o, struct worker_config *config)
+{
+	struct program program = { .options = o, .config = worker_config_ref(config), .status = EXIT_REFUSED };
 	struct pool_options options = {
 		.uv = &program.uv,
-		.config = config,
 		.server = o->server ? o->server : config->server,
-		.name = o->name	       ? o->name
-			: config->name ? config->name
-				       : made_up,
-		.slots = o->slots > 0 ? o->slots : config->slots,
 		.once = o->once,
 		.closed_cb = closed_cb,
 		.user = &program,
 	};
 	int rc;
 
-	default_name(made_up, sizeof(made_up));
-	raise_file_limit();
+	make_up_name(program.made_up_name, sizeof(program.made_up_name));
+	options.work = work_of(&program, config);
 	uv_loop_init(&program.uv);
 	rc = pool_new(&options, &program.pool);
 	if (rc < 0) {
 		log_error("cannot start: %s", error_text(rc));
 	} else {
 		watch_signals(&program);
-		log_info("%s %s: %lld slots for %zu queues", options.name, RAINCHECK_VERSION, (long long)options.slots,
-			 config->route_count);
+		log_info("%s %s: %lld slots for %zu queues", options.work.name, RAINCHECK_VERSION,
+			 (long long)options.work.slots, config->route_count);
 	}
 	uv_run(&program.uv, UV_RUN_DEFAULT);
 	pool_free(program.pool);
+	worker_config_free(program.config);
 	uv_loop_close(&program.uv);
 	return program.status;
 }
@@ -118,20 +201,17 @@ static int work(const struct worker_options *o, const struct worker_config *conf
 static int run(const struct worker_options *o)
 {
 	_cleanup_(worker_config_freep) struct worker_config *config = NULL;
-	struct issue issue = { .line = 0 };
 	char text[640];
 	int rc;
 
-	rc = worker_config_load(o->config, &config, &issue);
+	rc = load(o->config, &config, text, sizeof(text));
+	if (rc == 0 && !o->dry_run)
+		rc = check_file_limit(o->slots > 0 ? o->slots : config->slots, text, sizeof(text));
 	if (rc < 0) {
-		if (!issue.message[0])
-			issue_set(&issue, 0, NULL, "%s", error_text(rc));
-		issue_format(&issue, o->config, text, sizeof(text));
 		fprintf(stderr, "raincheck-worker: %s\n", text);
 		return EXIT_REFUSED;
 	}
-	log_init(o->has_log_level ? o->log_level : config->log_level,
-		 o->has_log_format ? o->log_format : config->log_format);
+	start_log(o, config);
 	if (o->dry_run)
 		return dry_run(config, o->dry_run, stdout) < 0 ? EXIT_REFUSED : EXIT_DONE;
 	return work(o, config);

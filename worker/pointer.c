@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/text.h"
 #include "proto/error.h"
 
 #define TOKENS_MAX 32
@@ -14,7 +15,7 @@ int pointer_check(struct slice text)
 	const char *p = text.data;
 	size_t tokens = 0, length = 0;
 
-	if (text.size > 0 && p[0] != '/')
+	if ((text.size > 0 && p[0] != '/') || !utf8_valid(text))
 		return ERR_BAD_REQUEST;
 	for (size_t i = 0; i < text.size; i++) {
 		if (p[i] == '~' && (i + 1 == text.size || (p[i + 1] != '0' && p[i + 1] != '1')))

@@ -8,7 +8,7 @@
 
 #include "proto/base/slice.h"
 
-/* ERR_BAD_REQUEST unless text is "" or begins with '/', escapes only ~0 and ~1, and has at most 32 tokens. */
+/* ERR_BAD_REQUEST unless text is UTF-8, is "" or begins with '/', escapes only ~0 and ~1, and has at most 32 tokens. */
 int pointer_check(struct slice text);
 
 /* The value at a pointer that passed the check; NULL where there is none. Belongs to the tree of root. */

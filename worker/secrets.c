@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ struct secret {
 	char *name;
 	char *value;
 	bool secret;
+	bool plain; /* no secret whatever it is used for */
 };
 
 struct secrets {
@@ -121,13 +123,29 @@ static int read_file(const char *path, char **ret_value)
 	return rc;
 }
 
-static int read_value(const char *name, char **ret_value)
+/* NAME, or NAME:-TEXT; *secret becomes false where TEXT is taken. */
+static const char *from_environment(const char *name, bool *secret)
+{
+	const char *otherwise = strstr(name, ":-"), *value;
+	_cleanup_free_ char *alone = NULL;
+
+	if (!otherwise)
+		return getenv(name);
+	alone = strndup(name, (size_t)(otherwise - name));
+	value = alone ? getenv(alone) : NULL;
+	if (value && value[0])
+		return value;
+	*secret = false;
+	return otherwise + 2;
+}
+
+static int read_value(const char *name, bool *secret, char **ret_value)
 {
 	const char *value;
 
 	if (strncmp(name, "file.", 5) == 0)
 		return read_file(name + 5, ret_value);
-	value = getenv(name + 4);
+	value = from_environment(name + 4, secret);
 	if (!value)
 		return ERR_NOT_FOUND;
 	if (strlen(value) > VALUE_MAX)
@@ -151,7 +169,7 @@ int secrets_load(struct secrets *s, struct slice name, bool secret)
 	int rc;
 
 	if (known) {
-		known->secret |= secret;
+		known->secret |= secret && !known->plain;
 		return 0;
 	}
 	if (!secrets_names(name))
@@ -163,9 +181,10 @@ int secrets_load(struct secrets *s, struct slice name, bool secret)
 	one->name = strndup(name.data, name.size);
 	if (!one->name)
 		return ERR_NO_MEMORY;
-	rc = read_value(one->name, &one->value);
+	rc = read_value(one->name, &one->secret, &one->value);
 	if (rc < 0)
 		return rc;
+	one->plain = secret && !one->secret;
 	if (one->value[0] == '\0')
 		return ERR_BAD_REQUEST;
 	one->next = s->first;
@@ -186,6 +205,34 @@ int secrets_add_literal(struct secrets *s, const char *value)
 		return ERR_NO_MEMORY;
 	one->next = s->first;
 	s->first = TAKE_PTR(one);
+	return 0;
+}
+
+int secrets_add_passing(struct secrets *s, const char *owner, const char *value)
+{
+	struct secret **at = &s->first;
+	_cleanup_free_ char *name = NULL;
+	unsigned kept = 0;
+	int rc;
+
+	/* No name of a placeholder begins so. */
+	if (asprintf(&name, "passing %s", owner) < 0)
+		return ERR_NO_MEMORY;
+	rc = secrets_add_literal(s, value);
+	if (rc < 0)
+		return rc;
+	free(s->first->name);
+	s->first->name = TAKE_PTR(name);
+	while (*at) {
+		struct secret *one = *at;
+
+		if (strcmp(one->name, s->first->name) == 0 && ++kept > 2) {
+			*at = one->next;
+			secret_free(one);
+		} else {
+			at = &one->next;
+		}
+	}
 	return 0;
 }
 

@@ -1,4 +1,5 @@
-/* secrets.h: what {env.NAME} and {file.PATH} stand for, read once at start.
+/* secrets.h: what {env.NAME}, {env.NAME:-TEXT} and {file.PATH} stand for, read once at start. TEXT is what stands there
+ * where the environment has no such variable; it is no secret.
  *
  * Main thread. Values never leave through a log, an error or a dry run: whoever prints what may hold one masks it
  * first. A value taken for something that is no secret (the address of an API) is remembered as plain and not masked.
@@ -22,7 +23,7 @@ int secrets_new(struct secrets **ret_secrets);
 void secrets_free(struct secrets *s);
 DEFINE_CLEANUP(struct secrets *, secrets_free)
 
-/* True for "env.NAME" and "file.PATH". */
+/* True for "env.NAME", also with ":-TEXT" behind it, and "file.PATH". */
 bool secrets_names(struct slice name);
 
 /* Reads and remembers "env.NAME" or "file.PATH"; an ending newline of a file is not part of it. ERR_NOT_FOUND,
@@ -31,6 +32,9 @@ int secrets_load(struct secrets *s, struct slice name, bool secret);
 
 /* Remembers a value that stands in the file itself, so that it is masked like the others. ERR_NO_MEMORY. */
 int secrets_add_literal(struct secrets *s, const char *value);
+
+/* Remembers a value that replaces earlier ones of the same owner, of which the last two stay masked. ERR_NO_MEMORY. */
+int secrets_add_passing(struct secrets *s, const char *owner, const char *value);
 
 /* What a person is told of an error of secrets_load(): "is not there". */
 const char *secrets_problem(int code);

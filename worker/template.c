@@ -22,7 +22,9 @@ enum part_kind {
 	PART_JOB_QUEUE,
 	PART_JOB_ATTEMPT,
 	PART_META,
+	PART_KEY,
 	PART_ID,
+	PART_ANSWER,
 	PART_HOOK_URL,
 	PART_SECRET,
 	PART_UNKNOWN
@@ -33,6 +35,7 @@ struct part {
 	enum part_kind kind;
 	struct slice text; /* the literal, or what stands between the braces */
 	struct slice arg;  /* a pointer, a key */
+	bool spread;	   /* in a path, slashes stay */
 };
 
 static const struct {
@@ -46,14 +49,20 @@ static const struct {
 	{ "job.queue", PART_JOB_QUEUE, false },
 	{ "job.attempt", PART_JOB_ATTEMPT, false },
 	{ "meta.", PART_META, true },
+	{ "key", PART_KEY, false },
 	{ "id", PART_ID, false },
+	{ "answer/", PART_ANSWER, true },
 	{ "hook_url", PART_HOOK_URL, false },
 };
 
 static struct part placeholder(struct slice name)
 {
-	struct part p = { .kind = PART_UNKNOWN, .text = name };
+	struct part p = { .kind = PART_UNKNOWN };
 
+	p.spread = name.size > 1 && *(const char *)name.data == '+';
+	if (p.spread)
+		name = slice_of((const char *)name.data + 1, name.size - 1);
+	p.text = name;
 	if (secrets_names(name)) {
 		p.kind = PART_SECRET;
 		return p;
@@ -68,7 +77,7 @@ static struct part placeholder(struct slice name)
 		p.kind = placeholders[i].kind;
 		p.arg = slice_of((const char *)name.data + n, name.size - n);
 		/* The slash is part of the pointer. */
-		if (p.kind == PART_INPUT && placeholders[i].prefix)
+		if ((p.kind == PART_INPUT || p.kind == PART_ANSWER) && placeholders[i].prefix)
 			p.arg = slice_of((const char *)p.arg.data - 1, p.arg.size + 1);
 	}
 	return p;
@@ -103,23 +112,32 @@ static bool take_part(struct slice *text, struct part *ret)
 
 /* ---- at start ---- */
 
-int template_check(struct slice text, struct secrets *secrets, bool id, char *why, size_t size)
+/* A sentence's end about the placeholder; NULL where it may stand there. */
+static const char *misplaced(const struct part *p, unsigned known)
 {
+	if (p->kind == PART_UNKNOWN)
+		return "is not a placeholder (a brace itself is written {{)";
+	if (p->kind == PART_ID && !(known & TEMPLATE_KNOWS_ID))
+		return "is not known yet when this is sent";
+	if (p->kind == PART_ANSWER && !(known & TEMPLATE_KNOWS_ANSWER))
+		return "is known only to result.path, after a poll";
+	if ((p->kind == PART_INPUT || p->kind == PART_ANSWER) && pointer_check(p->arg) < 0)
+		return "does not hold a JSON Pointer";
+	if (p->spread && !(known & TEMPLATE_IS_PATH))
+		return "with a + belongs into a path";
+	return NULL;
+}
+
+int template_check(struct slice text, struct secrets *secrets, unsigned known, char *why, size_t size)
+{
+	const char *wrong;
 	struct part p;
 	int rc;
 
 	while (take_part(&text, &p)) {
-		if (p.kind == PART_UNKNOWN) {
-			snprintf(why, size, "{%.*s} is not a placeholder (a brace itself is written {{)",
-				 SLICE_FMT(p.text));
-			return ERR_CONFIG;
-		}
-		if (p.kind == PART_ID && !id) {
-			snprintf(why, size, "{id} is not known yet when this is sent");
-			return ERR_CONFIG;
-		}
-		if (p.kind == PART_INPUT && pointer_check(p.arg) < 0) {
-			snprintf(why, size, "{%.*s} does not hold a JSON Pointer", SLICE_FMT(p.text));
+		wrong = misplaced(&p, known);
+		if (wrong) {
+			snprintf(why, size, "{%.*s} %s", SLICE_FMT(p.text), wrong);
 			return ERR_CONFIG;
 		}
 		rc = p.kind == PART_SECRET ? secrets_load(secrets, p.text, true) : 0;
@@ -131,7 +149,17 @@ int template_check(struct slice text, struct secrets *secrets, bool id, char *wh
 	return 0;
 }
 
-static int check_json(json_t *value, struct secrets *secrets, int depth, char *why, size_t size)
+bool template_names_id(struct slice text)
+{
+	struct part p;
+
+	while (take_part(&text, &p))
+		if (p.kind == PART_ID)
+			return true;
+	return false;
+}
+
+static int check_json(json_t *value, struct secrets *secrets, unsigned known, int depth, char *why, size_t size)
 {
 	const char *key;
 	json_t *child;
@@ -143,26 +171,26 @@ static int check_json(json_t *value, struct secrets *secrets, int depth, char *w
 		return ERR_CONFIG;
 	}
 	if (json_is_string(value))
-		return template_check(slice_of(json_string_value(value), json_string_length(value)), secrets, false,
+		return template_check(slice_of(json_string_value(value), json_string_length(value)), secrets, known,
 				      why, size);
 	json_object_foreach(value, key, child)
 	{
-		rc = check_json(child, secrets, depth + 1, why, size);
+		rc = check_json(child, secrets, known, depth + 1, why, size);
 		if (rc < 0)
 			return rc;
 	}
 	json_array_foreach(value, i, child)
 	{
-		rc = check_json(child, secrets, depth + 1, why, size);
+		rc = check_json(child, secrets, known, depth + 1, why, size);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
 }
 
-int template_check_json(json_t *body, struct secrets *secrets, char *why, size_t size)
+int template_check_json(json_t *body, struct secrets *secrets, unsigned known, char *why, size_t size)
 {
-	return check_json(body, secrets, 0, why, size);
+	return check_json(body, secrets, known, 0, why, size);
 }
 
 /* ---- values ---- */
@@ -202,6 +230,16 @@ static int input_value(const struct part *p, const struct template_values *v, js
 	return 0;
 }
 
+static int answer_value(const struct part *p, const struct template_values *v, json_t **ret, struct error_info *info)
+{
+	json_t *found = v->answer ? pointer_find(v->answer, p->arg) : NULL;
+
+	if (!found)
+		return missing(info, p, "the API's answer has nothing there");
+	*ret = json_incref(found);
+	return 0;
+}
+
 static int meta_value(const struct part *p, const struct template_values *v, json_t **ret, struct error_info *info)
 {
 	for (size_t i = 0; i < v->metadata_count; i++)
@@ -232,6 +270,11 @@ static int value_of(const struct part *p, const struct template_values *v, json_
 		return *ret ? 0 : ERR_NO_MEMORY;
 	case PART_META:
 		return meta_value(p, v, ret, info);
+	case PART_KEY:
+		return v->key ? string_value(slice_str(v->key), p, ret, info)
+			      : missing(info, p, "it is not known here");
+	case PART_ANSWER:
+		return answer_value(p, v, ret, info);
 	case PART_ID:
 		return v->id ? string_value(slice_str(v->id), p, ret, info) : missing(info, p, "it is not known yet");
 	case PART_HOOK_URL:
@@ -290,7 +333,10 @@ static bool unreserved(char c)
 static void percent_encode(struct slice s, struct buf *out)
 {
 	const char *p = s.data;
-	bool dots = strspn(p, ".") >= s.size;
+	bool dots = true;
+
+	for (size_t i = 0; i < s.size; i++)
+		dots &= p[i] == '.';
 
 	for (size_t i = 0; i < s.size; i++) {
 		if (unreserved(p[i]) && !dots)
@@ -298,6 +344,18 @@ static void percent_encode(struct slice s, struct buf *out)
 		else
 			buf_printf(out, "%%%02X", (unsigned char)p[i]);
 	}
+}
+
+/* The same piece by piece, the slashes between them as they are. */
+static void percent_encode_spread(struct slice s, struct buf *out)
+{
+	const char *p = s.data, *end = p + s.size, *slash;
+
+	for (; (slash = memchr(p, '/', (size_t)(end - p))); p = slash + 1) {
+		percent_encode(slice_of(p, (size_t)(slash - p)), out);
+		buf_append(out, "/", 1);
+	}
+	percent_encode(slice_of(p, (size_t)(end - p)), out);
 }
 
 static bool has_control(struct slice s)
@@ -310,6 +368,11 @@ static bool has_control(struct slice s)
 	return false;
 }
 
+static bool in_query(const struct buf *path)
+{
+	return path->size > 0 && memchr(path->data, '?', path->size);
+}
+
 /* A placeholder's text as the use demands it. */
 static int append_for(enum template_use use, const struct part *p, struct slice s, struct buf *out,
 		      struct error_info *info)
@@ -319,12 +382,15 @@ static int append_for(enum template_use use, const struct part *p, struct slice 
 	snprintf(name, sizeof(name), "{%.*s}", SLICE_FMT(p->text));
 	if (use == TEMPLATE_PATH) {
 		/* An empty one would name the collection in place of the thing. */
-		if (s.size == 0)
+		if (s.size == 0 && !in_query(out))
 			return missing(info, p, "it is empty");
-		percent_encode(s, out);
+		if (p->spread)
+			percent_encode_spread(s, out);
+		else
+			percent_encode(s, out);
 		return buf_error(out);
 	}
-	if (has_control(s))
+	if (use == TEMPLATE_HEADER && has_control(s))
 		return error_set(info, ERR_BAD_REQUEST, name,
 				 "%s holds control characters and cannot stand in a header", name);
 	return buf_append(out, s.data, s.size);

@@ -459,7 +459,8 @@ int upload_feed(struct upload *up, const char *content_type, int64_t total, stru
 
 	if (size > up->spec.max_bytes)
 		return too_large(up, size);
-	if (up->fed - up->sent >= PIECE_BYTES) {
+	/* What cannot be had again is taken at once: its sender may not wait until the broker is back. */
+	if (up->spool < 0 && up->fed - up->sent >= PIECE_BYTES) {
 		up->feeder_waits = true;
 		return UPLOAD_WAIT;
 	}

@@ -1,8 +1,9 @@
 /* One function a mapping of the file. Each sets its defaults, lets the checks overwrite them with what is given, and
  * then looks at what only makes sense together.
  */
-#include "upstream.h"
+#include "upstream_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,15 +12,20 @@
 #include "check.h"
 #include "config_schema.h"
 #include "issue.h"
+#include "jwt.h"
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "trust.h"
 #include "secrets.h"
 #include "template.h"
+#include "upstream_warm.h"
 #include "yaml_index.h"
 
-#define SECOND 1000
-#define MINUTE (60 * SECOND)
+#define SECOND	    1000
+#define MINUTE	    (60 * SECOND)
+#define CANCEL_MAX  MINUTE
+#define OUTPUTS_MAX 14
 
 static struct words words_of(char *const *items, size_t count)
 {
@@ -62,6 +68,21 @@ static int init_base(struct check *c, const struct raw_upstream *raw, struct ups
 	return 0;
 }
 
+static int init_trust(struct check *c, const struct raw_upstream *raw, struct upstream *u)
+{
+	_cleanup_free_ char *path = NULL;
+	int rc = check_expand(c, "ca_file", raw->ca_file, false, &path);
+
+	if (rc < 0 || !path)
+		return rc;
+	rc = trust_new(path, &u->trust);
+	if (rc == ERR_IO)
+		return check_fail(c, "ca_file", "%s cannot be read: %s", path, strerror(errno));
+	if (rc == ERR_BAD_REQUEST)
+		return check_fail(c, "ca_file", "%s holds no certificate (PEM)", path);
+	return rc;
+}
+
 /* Masks user and password in the form in which they are sent, too: an API may repeat it. */
 static int hide_basic(struct check *c, const struct upstream_auth *auth)
 {
@@ -102,12 +123,41 @@ static int init_basic(struct check *c, const struct raw_auth *raw, struct upstre
 	return rc < 0 ? rc : hide_basic(c, auth);
 }
 
-static int init_auth(struct check *c, const struct raw_auth *raw, struct upstream_auth *auth)
+static int init_jwt(struct check *c, const char *name, const struct raw_auth *raw, struct upstream_auth *auth)
+{
+	_cleanup_free_ char *access_key = NULL, *secret_key = NULL;
+	int64_t ttl_ms = 30 * MINUTE;
+	int rc;
+
+	auth->name = raw->name ? raw->name : "Authorization";
+	if (!raw->access_key || !raw->secret_key)
+		return check_fail(c, "auth", "jwt_hs256 needs access_key and secret_key");
+	rc = check_header_name(c, "auth.name", auth->name);
+	if (rc == 0)
+		rc = check_expand(c, "auth.access_key", raw->access_key, false, &access_key);
+	if (rc == 0)
+		rc = check_expand(c, "auth.secret_key", raw->secret_key, true, &secret_key);
+	if (rc == 0)
+		rc = check_duration(c, "auth.ttl", raw->ttl, 10 * SECOND, &ttl_ms);
+	if (rc == 0 && !utf8_valid(slice_str(access_key)))
+		return check_fail(c, "auth.access_key", "it is not UTF-8 text");
+	if (rc == 0)
+		rc = jwt_new(name, access_key, secret_key, ttl_ms, c->secrets, &auth->jwt);
+	if (secret_key)
+		explicit_bzero(secret_key, strlen(secret_key));
+	return rc;
+}
+
+static int init_auth(struct check *c, const char *name, const struct raw_auth *raw, struct upstream_auth *auth)
 {
 	int rc;
 
-	if (raw->kind == RAW_AUTH_JWT)
-		return check_unsupported(c, "auth.kind");
+	if (raw->kind != RAW_AUTH_JWT && (raw->access_key || raw->secret_key || raw->ttl))
+		return check_fail(c, "auth.kind", "access_key, secret_key and ttl are those of jwt_hs256");
+	if (raw->kind == RAW_AUTH_JWT) {
+		auth->kind = AUTH_JWT;
+		return init_jwt(c, name, raw, auth);
+	}
 	if (raw->kind == RAW_AUTH_BASIC) {
 		auth->kind = AUTH_BASIC;
 		return init_basic(c, raw, auth);
@@ -124,7 +174,7 @@ static int init_auth(struct check *c, const struct raw_auth *raw, struct upstrea
 		return check_fail(c, "auth.value", "it is missing");
 	rc = check_header_name(c, "auth.name", auth->name);
 	if (rc == 0)
-		rc = check_template(c, "auth.value", raw->value, false);
+		rc = check_template(c, "auth.value", raw->value, 0);
 	if (rc == 0 && !strchr(raw->value, '{'))
 		rc = secrets_add_literal(c->secrets, raw->value);
 	return rc;
@@ -148,15 +198,14 @@ static int init_headers(struct check *c, const struct raw_upstream *raw, struct 
 		u->headers[i] = (struct header_template){ .name = name, .value = raw->headers[i] };
 		rc = check_header_name(c, key, name);
 		if (rc == 0)
-			rc = check_template(c, key, raw->headers[i], false);
+			rc = check_template(c, key, raw->headers[i], 0);
 		if (rc < 0)
 			return rc;
 		if (!raw->headers[i])
 			return check_fail(c, key, "it has no value");
-		/* A line break would begin a header of its own. */
-		for (const char *p = raw->headers[i]; *p; p++)
-			if ((unsigned char)*p < ' ' || *p == 0x7f)
-				return check_fail(c, key, "it holds a control character");
+		rc = check_plain(c, key, raw->headers[i]);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -177,113 +226,6 @@ static int init_timeouts(struct check *c, const struct raw_timeouts *raw, struct
 		rc = check_duration(c, "timeouts.start", raw->start, 1, &t->start_ms);
 	if (rc == 0)
 		rc = check_duration(c, "timeouts.stall", raw->stall, 1, &t->stall_ms);
-	return rc;
-}
-
-static int init_body(struct check *c, const char *text, struct upstream_submit *s)
-{
-	json_error_t error;
-	char why[200];
-	int rc;
-
-	if (!text)
-		return 0;
-	s->body = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-	if (!s->body)
-		return check_fail(c, "submit.body", "it is not JSON: %s (its line %d)", error.text, error.line);
-	rc = template_check_json(s->body, c->secrets, why, sizeof(why));
-	if (rc < 0 && rc != ERR_NO_MEMORY)
-		return check_fail(c, "submit.body", "%s", why);
-	return rc;
-}
-
-static int init_idempotency(struct check *c, const char *word, struct upstream_submit *s)
-{
-	static const char key[] = "submit.idempotency";
-	struct slice pointer;
-
-	if (!word || strcmp(word, "none") == 0)
-		return 0;
-	if (strcmp(word, "path") == 0) {
-		s->idempotency = IDEMPOTENCY_PATH;
-		return strstr(s->path, "{job.id}") ? 0 : check_fail(c, key, "submit.path does not hold {job.id}");
-	}
-	if (strncmp(word, "header:", 7) == 0) {
-		s->idempotency = IDEMPOTENCY_HEADER;
-		s->idempotency_arg = word + 7;
-		return check_header_name(c, key, s->idempotency_arg);
-	}
-	if (strncmp(word, "body:/", 6) == 0) {
-		s->idempotency = IDEMPOTENCY_BODY;
-		s->idempotency_arg = word + 5;
-		if (!s->body)
-			return check_fail(c, key, "there is no submit.body to put the key into");
-		return check_pointer(c, key, s->idempotency_arg, &pointer, NULL);
-	}
-	return check_fail(c, key, "\"%s\" is none of none, header:NAME, path and body:/POINTER", word);
-}
-
-/* What is sent again is bought again, unless the API knows the key or, in sync mode, the first answer is lost anyway.
- */
-static int init_on_unknown(struct check *c, int word, enum upstream_mode mode, struct upstream_submit *s)
-{
-	bool retry = mode == UPSTREAM_SYNC || s->idempotency != IDEMPOTENCY_NONE;
-
-	if (word == RAW_UNKNOWN_LOOKUP)
-		return check_unsupported(c, "submit.on_unknown");
-	if (word != 0)
-		retry = word == RAW_UNKNOWN_RETRY;
-	s->on_unknown = retry ? ON_UNKNOWN_RETRY : ON_UNKNOWN_FAIL;
-	return 0;
-}
-
-static int init_method(struct check *c, const char *word, struct upstream_submit *s)
-{
-	static const char *const methods[] = { "POST", "PUT", "PATCH", "GET" };
-
-	s->method = "POST";
-	if (!word)
-		return 0;
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-		if (strcmp(word, methods[i]) == 0) {
-			s->method = methods[i];
-			return 0;
-		}
-	}
-	return check_fail(c, "submit.method", "\"%s\" is none of POST, PUT, PATCH and GET", word);
-}
-
-static int init_submit(struct check *c, const struct raw_submit *raw, struct upstream *u)
-{
-	struct upstream_submit *s = &u->submit;
-	int rc;
-
-	s->path = raw->path;
-	s->ok = raw->ok;
-	s->ok_count = raw->ok_count;
-	if (!raw->path)
-		return check_fail(c, "submit.path", "it is missing");
-	rc = init_method(c, raw->method, s);
-	if (rc == 0)
-		rc = check_path(c, "submit.path", raw->path, false);
-	if (rc == 0)
-		rc = init_body(c, raw->body, s);
-	if (rc == 0)
-		rc = check_statuses(c, "submit.ok", raw->ok, raw->ok_count);
-	if (rc == 0)
-		rc = check_pointer(c, "submit.id", raw->id, &s->id, NULL);
-	if (rc == 0)
-		rc = check_pointer(c, "submit.urls.status", raw->urls.status, &s->status_url, NULL);
-	if (rc == 0)
-		rc = check_pointer(c, "submit.urls.result", raw->urls.result, &s->result_url, NULL);
-	if (rc == 0)
-		rc = init_idempotency(c, raw->idempotency, s);
-	if (rc == 0)
-		rc = init_on_unknown(c, raw->on_unknown, u->mode, s);
-	if (rc == 0 && u->mode == UPSTREAM_POLL && s->id.size == 0)
-		return check_fail(c, "submit.id", "it is missing: where the answer holds the id of the call");
-	if (rc == 0 && s->body && strcmp(s->method, "GET") == 0)
-		return check_fail(c, "submit.body", "a GET has no body");
 	return rc;
 }
 
@@ -327,15 +269,21 @@ static int init_poll(struct check *c, const struct raw_poll *raw, struct upstrea
 	p->state_by_http = raw->state && strcmp(raw->state, "http") == 0;
 	if (!raw->path && u->submit.status_url.size == 0)
 		return check_fail(c, "poll.path", "it is missing, and there is no submit.urls.status either");
+	if (!raw->path && u->submit.on_unknown == ON_UNKNOWN_LOOKUP)
+		return check_fail(c, "poll.path", "it is missing: a call that was looked up has no URL of its own");
 	if (raw->ok_count == 0)
 		return check_fail(c, "poll.ok", "it is missing: the states that mean success");
-	rc = check_path(c, "poll.path", raw->path, true);
+	rc = check_path(c, "poll.path", raw->path, TEMPLATE_KNOWS_ID);
 	if (rc == 0)
 		rc = init_pauses(c, raw, p);
 	if (rc == 0 && !p->state_by_http)
 		rc = check_pointer(c, "poll.state", raw->state, &p->state, NULL);
 	if (rc == 0)
+		rc = check_pointer(c, "poll.error", raw->error, &p->error, NULL);
+	if (rc == 0)
 		rc = check_pointer(c, "poll.progress", raw->progress, &p->progress, NULL);
+	if (rc == 0)
+		rc = check_pointer(c, "poll.position", raw->position, &p->position, NULL);
 	for (size_t i = 0; rc == 0 && i < p->ok.count; i++)
 		if (words_have(&p->pending, p->ok.items[i]) || words_have(&p->failed, p->ok.items[i]))
 			return check_fail(c, "poll.ok", "%s is in another list as well", p->ok.items[i]);
@@ -357,9 +305,43 @@ static int check_result(struct check *c, const struct raw_result *raw, const str
 				  "body needs poll.state: http, or there is no telling which body it is");
 	if (r->from != RESULT_GET && raw->path)
 		return check_fail(c, "result.path", "it is used with from: get only");
-	if (r->from == RESULT_BODY && (r->has_media || r->has_preview))
-		return check_fail(c, r->has_media ? "result.media" : "result.preview",
+	if (r->from == RESULT_BODY && (r->has_media || r->has_preview || r->output_count > 0))
+		return check_fail(c,
+				  r->has_media	   ? "result.media"
+				  : r->has_preview ? "result.preview"
+						   : "result.outputs",
 				  "with from: body there is no JSON to point into");
+	return 0;
+}
+
+/* The job's artifacts are sixteen at most; two names are taken. */
+static int init_outputs(struct check *c, const struct raw_result *raw, struct upstream_result *r)
+{
+	char path[200], key[200];
+	const char *name;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s.result.outputs", c->prefix);
+	r->outputs = calloc(OUTPUTS_MAX, sizeof(*r->outputs));
+	if (!r->outputs)
+		return ERR_NO_MEMORY;
+	while ((name = yaml_index_child(c->index, path, r->output_count))) {
+		struct upstream_output *o = &r->outputs[r->output_count];
+
+		snprintf(key, sizeof(key), "result.outputs.%s", name);
+		if (r->output_count == OUTPUTS_MAX)
+			return check_fail(c, "result.outputs", "there are more than %d", OUTPUTS_MAX);
+		if (!name_valid(slice_str(name)) || strcmp(name, "result") == 0 || strcmp(name, "preview") == 0)
+			return check_fail(c, key,
+					  "an output is called 1 to 128 of A-Z a-z 0-9 . _ : -, and neither "
+					  "result nor preview");
+		rc = check_pointer(c, key, raw->outputs[r->output_count] ? raw->outputs[r->output_count] : "-",
+				   &o->pointer, NULL);
+		if (rc < 0)
+			return rc;
+		o->name = name;
+		r->output_count++;
+	}
 	return 0;
 }
 
@@ -377,11 +359,13 @@ static int init_result(struct check *c, const struct raw_result *raw, struct ups
 	r->credentials = raw->auth == RAW_RESULT_AUTH_UPSTREAM;
 	r->types = words_of(raw->types, raw->types_count);
 	r->max_bytes = 512LL << 20;
-	rc = check_path(c, "result.path", raw->path, true);
+	rc = check_path(c, "result.path", raw->path, TEMPLATE_KNOWS_ID | TEMPLATE_KNOWS_ANSWER);
 	if (rc == 0)
 		rc = check_pointer(c, "result.media", raw->media, &r->media, &r->has_media);
 	if (rc == 0)
 		rc = check_pointer(c, "result.preview", raw->preview, &r->preview, &r->has_preview);
+	if (rc == 0)
+		rc = init_outputs(c, raw, r);
 	if (rc == 0)
 		rc = check_size(c, "result.max_bytes", raw->max_bytes, &r->max_bytes);
 	if (rc == 0)
@@ -399,6 +383,10 @@ static int init_error(struct check *c, const struct raw_error *raw, struct upstr
 
 	e->retry_http = raw->retry_http;
 	e->retry_http_count = raw->retry_http_count;
+	e->throttle_http = raw->throttle_http;
+	e->throttle_http_count = raw->throttle_http_count;
+	e->secrets = c->secrets;
+	e->throttle_codes = words_of(raw->throttle_codes, raw->throttle_codes_count);
 	e->retry_codes = words_of(raw->retry_codes, raw->retry_codes_count);
 	e->fatal_codes = words_of(raw->fatal_codes, raw->fatal_codes_count);
 	e->cap_ms = 120 * SECOND;
@@ -409,14 +397,76 @@ static int init_error(struct check *c, const struct raw_error *raw, struct upstr
 	else if (raw->retry_after && strcmp(raw->retry_after, "seconds") != 0)
 		return check_fail(c, "error.retry_after", "\"%s\" is none of seconds, ms and none", raw->retry_after);
 	rc = check_pointer(c, "error.message", raw->message, &e->message, NULL);
-	if (rc == 0)
+	if (raw->code && strncmp(raw->code, "header:", 7) == 0) {
+		e->code_header = raw->code + 7;
+		if (rc == 0)
+			rc = check_header_name(c, "error.code", e->code_header);
+	} else if (rc == 0) {
 		rc = check_pointer(c, "error.code", raw->code, &e->code, NULL);
+	}
 	if (rc == 0)
 		rc = check_statuses(c, "error.retry_http", raw->retry_http, raw->retry_http_count);
 	if (rc == 0)
+		rc = check_statuses(c, "error.throttle_http", raw->throttle_http, raw->throttle_http_count);
+	if (rc == 0)
 		rc = check_duration(c, "error.cap", raw->cap, 0, &e->cap_ms);
-	if (rc == 0 && (e->retry_codes.count > 0 || e->fatal_codes.count > 0) && e->code.size == 0)
+	if (rc == 0 && e->retry_codes.count + e->fatal_codes.count + e->throttle_codes.count > 0 && !raw->code)
 		return check_fail(c, "error.code", "it is missing: where an answer holds the code that is listed");
+	return rc;
+}
+
+/* ---- beside the call ---- */
+
+static int init_cancel(struct check *c, const struct raw_cancel *raw, struct upstream *u)
+{
+	static const char *const methods[] = { "DELETE", "POST", "PUT", "PATCH", "GET", NULL };
+	struct upstream_cancel *cancel = &u->cancel;
+	int rc;
+
+	cancel->given = raw->method || raw->path || raw->body;
+	if (!cancel->given) {
+		if (raw->timeout || u->submit.cancel_url.size > 0)
+			return check_fail(c, "cancel.method", "it is missing: how a call is ended at the API");
+		return 0;
+	}
+	cancel->step.method = raw->body ? "POST" : "DELETE";
+	cancel->step.path = raw->path;
+	cancel->timeout_ms = 5 * SECOND;
+	if (!raw->path && u->submit.cancel_url.size == 0)
+		return check_fail(c, "cancel.path", "it is missing, and there is no submit.urls.cancel either");
+	rc = check_method(c, "cancel.method", raw->method, methods, &cancel->step.method);
+	if (rc == 0)
+		rc = check_path(c, "cancel.path", raw->path, u->mode == UPSTREAM_SYNC ? 0 : TEMPLATE_KNOWS_ID);
+	if (rc == 0)
+		rc = check_body(c, "cancel.body", raw->body, u->mode == UPSTREAM_SYNC ? 0 : TEMPLATE_KNOWS_ID,
+				&cancel->step.body);
+	if (rc == 0)
+		rc = check_duration(c, "cancel.timeout", raw->timeout, 1, &cancel->timeout_ms);
+	if (rc == 0 && cancel->timeout_ms > CANCEL_MAX)
+		return check_fail(c, "cancel.timeout", "it must be at most %d s", CANCEL_MAX / SECOND);
+	if (rc == 0 && raw->body && strcmp(cancel->step.method, "GET") == 0)
+		return check_fail(c, "cancel.body", "a GET has no body");
+	cancel->by_id = u->mode != UPSTREAM_SYNC;
+	return rc;
+}
+
+static int init_way_out(struct check *c, const struct raw_upstream *raw, struct upstream *u)
+{
+	static const char *const schemes[] = { "http://", "https://", "socks5://", "socks5h://" };
+	bool known = !raw->proxy;
+	int rc;
+
+	/* It may hold a password. */
+	rc = check_expand(c, "proxy", raw->proxy, raw->proxy && strpbrk(raw->proxy, "@{"), &u->proxy);
+	for (size_t i = 0; rc == 0 && u->proxy && i < ARRAY_SIZE(schemes); i++)
+		known |= strncmp(u->proxy, schemes[i], strlen(schemes[i])) == 0 && u->proxy[strlen(schemes[i])];
+	if (rc == 0 && (!known || (u->proxy && strpbrk(u->proxy, " \t\r\n"))))
+		return check_fail(c, "proxy", "it is not http://, https://, socks5:// or socks5h:// and HOST:PORT");
+	if (rc == 0)
+		rc = check_expand(c, "interface", raw->interface, false, &u->interface);
+	if (rc == 0 && u->interface && strpbrk(u->interface, " \t\r\n!/"))
+		return check_fail(c, "interface",
+				  "it is neither the name of an interface nor an address of this machine");
 	return rc;
 }
 
@@ -426,19 +476,30 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 
 	rc = init_base(c, raw, u);
 	if (rc == 0)
-		rc = init_auth(c, &raw->auth, &u->auth);
+		rc = init_trust(c, raw, u);
+	if (rc == 0)
+		rc = init_auth(c, u->name, &raw->auth, &u->auth);
 	if (rc == 0)
 		rc = init_headers(c, raw, u);
 	if (rc == 0)
 		rc = init_timeouts(c, &raw->timeouts, &u->timeouts);
 	if (rc == 0)
-		rc = init_submit(c, &raw->submit, u);
+		rc = upstream__init_submit(c, &raw->submit, u);
+	for (size_t i = 0; rc == 0 && u->submit.part_count > 0 && i < u->header_count; i++)
+		if (strcasecmp(u->headers[i].name, "Content-Type") == 0)
+			return check_fail(c, "headers", "submit.multipart sets it, with its boundary");
 	if (rc == 0 && u->mode == UPSTREAM_POLL)
 		rc = init_poll(c, &raw->poll, u);
 	if (rc == 0)
 		rc = init_result(c, &raw->result, u);
 	if (rc == 0)
 		rc = init_error(c, &raw->error, &u->error);
+	if (rc == 0)
+		rc = upstream_warm_init(c, raw, u);
+	if (rc == 0)
+		rc = init_cancel(c, &raw->cancel, u);
+	if (rc == 0)
+		rc = init_way_out(c, raw, u);
 	return rc;
 }
 
@@ -464,11 +525,22 @@ void upstream_done(struct upstream *u)
 	if (!u)
 		return;
 	free(u->base_url);
+	trust_free(u->trust);
 	free(u->auth.user);
 	free(u->auth.password);
 	free(u->headers);
-	json_decref(u->submit.body);
+	jwt_free(u->auth.jwt);
+	upstream__submit_done(&u->submit);
+	free(u->result.outputs);
+	json_decref(u->cancel.step.body);
+	free(u->proxy);
+	free(u->interface);
 	*u = (struct upstream){ 0 };
+}
+
+bool upstream_submits_once(const struct upstream *u)
+{
+	return u->submit.idempotency == IDEMPOTENCY_NONE || u->submit.on_unknown != ON_UNKNOWN_RETRY;
 }
 
 bool upstream_may_fetch(const struct upstream *u, const struct origin *origin)

@@ -15,13 +15,14 @@
 #include "url.h"
 
 struct issue;
+struct jwt;
 struct raw_upstream;
 struct secrets;
 struct yaml_index;
 
 enum upstream_mode { UPSTREAM_SYNC, UPSTREAM_POLL };
-enum auth_kind { AUTH_NONE, AUTH_HEADER, AUTH_BASIC };
-enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
+enum auth_kind { AUTH_NONE, AUTH_HEADER, AUTH_BASIC, AUTH_JWT };
+enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY, ON_UNKNOWN_LOOKUP };
 enum idempotency { IDEMPOTENCY_NONE, IDEMPOTENCY_HEADER, IDEMPOTENCY_PATH, IDEMPOTENCY_BODY };
 enum result_from { RESULT_BODY, RESULT_POINTER, RESULT_GET };
 enum retry_after_unit { RETRY_AFTER_SECONDS, RETRY_AFTER_MS, RETRY_AFTER_NONE };
@@ -42,6 +43,47 @@ struct upstream_auth {
 	const char *value; /* … and its value, a template */
 	char *user;	   /* basic; expanded */
 	char *password;
+	struct jwt *jwt; /* jwt_hs256 */
+};
+
+/* A request beside submit and poll. */
+struct upstream_step {
+	const char *method;
+	const char *path; /* a template; NULL: the provider's own URL is used */
+	json_t *body;	  /* a template; NULL: none */
+};
+
+/* A part of a multipart body: a value, or a file. */
+struct upstream_part {
+	const char *name;
+	const char *value;    /* a template; NULL for a file */
+	const char *file;     /* a template of base64 or of a data: URL, or "{payload}"; NULL for a value */
+	const char *filename; /* NULL: as the part is called */
+	const char *type;     /* NULL: as the data: URL or the job says */
+	bool optional;	      /* left out where a placeholder has no value */
+};
+
+/* How to find a call whose submit was not answered. */
+struct upstream_lookup {
+	struct upstream_step step;
+	struct slice id;	/* a pointer; what is there is the call's id */
+	const unsigned *absent; /* statuses that say that there is no such call */
+	size_t absent_count;
+	unsigned tries; /* so many answers that there is none are believed, … */
+	int64_t interval_ms;
+};
+
+/* How to end a call at the API. */
+struct upstream_cancel {
+	bool given;
+	struct upstream_step step;
+	bool by_id; /* it takes the id, or the URL that came with it */
+	int64_t timeout_ms;
+};
+
+struct upstream_output {
+	const char *name; /* of the artifact */
+	struct slice pointer;
 };
 
 /* Milliseconds. */
@@ -55,15 +97,19 @@ struct upstream_timeouts {
 struct upstream_submit {
 	const char *method;
 	const char *path; /* a template */
-	json_t *body;	  /* a template; NULL: the payload itself is sent */
+	json_t *body;	  /* a template; NULL: the parts, or the payload itself, is sent */
+	struct upstream_part *parts;
+	size_t part_count;
 	const unsigned *ok;
 	size_t ok_count; /* 0: every 2xx */
 	struct slice id; /* pointers; size 0 where they are not given */
 	struct slice status_url;
 	struct slice result_url;
+	struct slice cancel_url;
 	enum idempotency idempotency;
 	const char *idempotency_arg; /* the header's name, or the pointer into the body */
 	enum on_unknown on_unknown;
+	struct upstream_lookup lookup;
 };
 
 struct upstream_poll {
@@ -78,7 +124,9 @@ struct upstream_poll {
 	struct words pending; /* in the order they come; the last one means that the provider works */
 	struct words ok;
 	struct words failed;
+	struct slice error; /* whatever the state: something there means that the call failed */
 	struct slice progress;
+	struct slice position; /* in the API's own line */
 };
 
 struct upstream_result {
@@ -88,6 +136,8 @@ struct upstream_result {
 	struct slice media;
 	bool has_preview;
 	struct slice preview;
+	struct upstream_output *outputs;
+	size_t output_count;
 	bool credentials; /* send them with fetches from base_url's own origin */
 	struct words types;
 	int64_t max_bytes;
@@ -96,12 +146,24 @@ struct upstream_result {
 struct upstream_error {
 	struct slice message;
 	struct slice code;
+	const char *code_header; /* NULL: code is a pointer */
 	const unsigned *retry_http;
 	size_t retry_http_count; /* 0: the usual ones, see classify */
+	const unsigned *throttle_http;
+	size_t throttle_http_count; /* 0: 425 and 429 */
 	struct words retry_codes;
+	struct words throttle_codes;
 	struct words fatal_codes;
 	enum retry_after_unit retry_after;
 	int64_t cap_ms;
+	const struct secrets *secrets; /* masked in what is told of an answer */
+};
+
+/* Connections that are opened ahead of a crowd: see warm.h. */
+struct upstream_warm {
+	const char *method; /* NULL: none are */
+	const char *path;
+	int64_t ahead_ms;
 };
 
 struct upstream {
@@ -114,11 +176,16 @@ struct upstream {
 	size_t header_count;
 	struct words allow_hosts;
 	bool allow_private;
+	struct trust *trust; /* of ca_file: what base_url's server is judged by; NULL: by the system's certificates */
 	struct upstream_timeouts timeouts;
 	struct upstream_submit submit;
 	struct upstream_poll poll;
 	struct upstream_result result;
 	struct upstream_error error;
+	struct upstream_warm warm;
+	struct upstream_cancel cancel;
+	char *proxy;	 /* a URL; NULL: none */
+	char *interface; /* to go out by: a name or an address; NULL: as the system chooses */
 	const struct secrets *secrets;
 };
 
@@ -131,6 +198,9 @@ void upstream_done(struct upstream *u);
 
 /* Whether a result may be fetched from there: base_url's own origin, or a host allowed. */
 bool upstream_may_fetch(const struct upstream *u, const struct origin *origin);
+
+/* Whether a submit must not go out a second time by itself, as on a connection that turns out to be dead. */
+bool upstream_submits_once(const struct upstream *u);
 
 bool words_have(const struct words *words, const char *word);
 

@@ -153,6 +153,7 @@ int worker_config_parse(struct slice text, struct worker_config **ret_config, st
 	*issue = (struct issue){ .line = 0 };
 	if (!config)
 		return ERR_NO_MEMORY;
+	config->refs = 1;
 	rc = secrets_new(&config->secrets);
 	if (rc == 0)
 		rc = yaml_index_new(text, &config->index, issue);
@@ -204,9 +205,15 @@ int worker_config_load(const char *path, struct worker_config **ret_config, stru
 	return rc < 0 ? rc : worker_config_parse(buf_slice(&text), ret_config, issue);
 }
 
+struct worker_config *worker_config_ref(struct worker_config *c)
+{
+	c->refs++;
+	return c;
+}
+
 void worker_config_free(struct worker_config *c)
 {
-	if (!c)
+	if (!c || --c->refs > 0)
 		return;
 	for (size_t i = 0; i < c->upstream_count; i++)
 		upstream_done(&c->upstreams[i]);

@@ -1,5 +1,6 @@
-/* worker_config.h: the worker's configuration file, checked and typed. Read once at start, on the main thread, only
- * read afterwards. */
+/* worker_config.h: the worker's configuration file, checked and typed. Read at start and whenever SIGHUP asks for it,
+ * on the main thread; what was made of it is only read afterwards, and lives as long as anybody has a reference: calls
+ * that run keep the one that they began with. */
 #ifndef RAINCHECK_WORKER_WORKER_CONFIG_H
 #define RAINCHECK_WORKER_WORKER_CONFIG_H
 
@@ -21,6 +22,7 @@ struct route {
 };
 
 struct worker_config {
+	unsigned refs;
 	char *server; /* NULL: the client's default */
 	char *token;  /* NULL: none */
 	char *name;   /* NULL: to be made up */
@@ -44,6 +46,9 @@ struct worker_config {
 int worker_config_load(const char *path, struct worker_config **ret_config, struct issue *issue);
 /* The same from a text. */
 int worker_config_parse(struct slice text, struct worker_config **ret_config, struct issue *issue);
+/* Another reference: c itself. */
+struct worker_config *worker_config_ref(struct worker_config *c);
+/* Gives up a reference; the last one frees it. NULL is taken. */
 void worker_config_free(struct worker_config *c);
 DEFINE_CLEANUP(struct worker_config *, worker_config_free)
 

@@ -1,6 +1,6 @@
 /* One entry a mapping key, in the order of the text, named by its path. A document of this kind has a few hundred keys
- * at most, so looking through all of them is quick enough. Keys inside sequences are not remembered: no sequence of the
- * configuration holds mappings, and libcyaml refuses those that do.
+ * at most, so looking through all of them is quick enough. The mappings that a sequence holds are entries too, called
+ * by their number from 0 on; its words are not remembered.
  */
 #include "yaml_index.h"
 
@@ -117,21 +117,25 @@ static int read_mapping(struct reader *r, int entry, int depth)
 	}
 }
 
-/* Steps over a sequence without remembering what is in it. */
-static int skip_sequence(struct reader *r)
+static int read_sequence(struct reader *r, int entry, int depth)
 {
-	for (int open = 1; open > 0;) {
-		_cleanup_(yaml_event_delete) yaml_event_t event = { 0 };
-		int rc = next(r, &event);
+	char number[16];
 
+	for (int i = 0;; i++) {
+		_cleanup_(yaml_event_delete) yaml_event_t value = { 0 };
+		int child = entry, rc;
+
+		rc = next(r, &value);
+		if (rc < 0 || value.type == YAML_SEQUENCE_END_EVENT)
+			return rc;
+		snprintf(number, sizeof(number), "%d", i);
+		if (value.type == YAML_MAPPING_START_EVENT || value.type == YAML_SEQUENCE_START_EVENT)
+			rc = add(r, entry, number, line_of(value.start_mark), &child);
+		if (rc == 0)
+			rc = read_node(r, &value, child, depth + 1);
 		if (rc < 0)
 			return rc;
-		if (event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT)
-			open++;
-		else if (event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT)
-			open--;
 	}
-	return 0;
 }
 
 static int read_node(struct reader *r, const yaml_event_t *event, int entry, int depth)
@@ -143,7 +147,7 @@ static int read_node(struct reader *r, const yaml_event_t *event, int entry, int
 	if (depth > DEPTH_MAX)
 		return issue_set(r->issue, line_of(event->start_mark), path, "it is nested too deeply");
 	if (event->type == YAML_SEQUENCE_START_EVENT)
-		return skip_sequence(r);
+		return read_sequence(r, entry, depth);
 	if (event->type == YAML_MAPPING_START_EVENT)
 		return read_mapping(r, entry, depth);
 	return 0;

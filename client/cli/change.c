@@ -23,6 +23,14 @@ static const struct verb retry = {
 	.many = raincheck_retry_many_async,
 };
 
+static const struct verb redeliver = {
+	.done = "told of",
+	.states = STATE(SUCCEEDED) | STATE(DEAD) | STATE(CANCELED) | STATE(EXPIRED),
+	.refusal = "only the end of a job is told of",
+	.one = raincheck_redeliver_async,
+	.many = raincheck_redeliver_many_async,
+};
+
 static const struct verb erase = {
 	.done = "erased",
 	.warning = "Their payloads, results and all else of them go for good.",
@@ -84,6 +92,11 @@ int cli_cancel(struct cli *c)
 int cli_retry(struct cli *c)
 {
 	return change(c, &retry);
+}
+
+int cli_redeliver(struct cli *c)
+{
+	return change(c, &redeliver);
 }
 
 int cli_erase(struct cli *c)

@@ -113,6 +113,7 @@ int cli_payload(struct cli *c);
 int cli_ls(struct cli *c);
 int cli_cancel(struct cli *c);
 int cli_retry(struct cli *c);
+int cli_redeliver(struct cli *c);
 int cli_erase(struct cli *c);
 int cli_queue_ls(struct cli *c);
 int cli_queue_show(struct cli *c);

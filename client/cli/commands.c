@@ -118,6 +118,12 @@ const struct cli_command cli_commands[] = {
 	  "again. With --filter and --all it asks first.\n"
 	  "\n" FILTERS,
 	  change_options, 0, INT_MAX, cli_retry },
+	{ "redeliver", "(ID... | - | --filter KEY=VALUE... | --all)", "tell callback_urls once more how jobs ended",
+	  "With - the ids come from standard input, one a line. A webhook keeps its id, so\n"
+	  "that the receiver knows it again. With --filter and --all it asks first. What\n"
+	  "waits for its next try or has failed for good: raincheck ls -q _webhooks.\n"
+	  "\n" FILTERS,
+	  change_options, 0, INT_MAX, cli_redeliver },
 	{ "erase", "(ID... | - | --filter KEY=VALUE... | --all)", "take jobs away, with all that is stored of them",
 	  "With - the ids come from standard input, one a line. Payloads, previews and\n"
 	  "results go; a job's link says \"gone\" from then on. A worker that has the job is\n"

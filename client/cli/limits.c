@@ -76,6 +76,7 @@ static json_t *now_json(const struct raincheck_limit_now *n)
 	json_object_set_new(o, "failed", json_integer(n->failed));
 	json_object_set_new(o, "throttled", json_integer(n->throttled));
 	json_object_set_new(o, "opened", json_integer(n->opened));
+	json_object_set_new(o, "run_ms", show_run_json(&n->run));
 	return o;
 }
 
@@ -212,6 +213,7 @@ static void show_now(struct cli *c, const struct raincheck_limit *l)
 	show_line_number(c, "succeeded", n->succeeded);
 	show_line_number(c, "failed", n->failed);
 	show_line_number(c, "throttled", n->throttled);
+	show_run_time(c, &n->run);
 }
 
 static void show_parts(struct cli *c, const struct raincheck_limit *l)

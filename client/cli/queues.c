@@ -67,6 +67,7 @@ static json_t *queue_json(const struct raincheck_queue *q)
 	json_object_set_new(o, "put_total", json_integer(q->put_total));
 	json_object_set_new(o, "lease_total", json_integer(q->lease_total));
 	json_object_set_new(o, "oldest_ready_at_ms", optional(q->oldest_ready_at_ms > 0, q->oldest_ready_at_ms));
+	json_object_set_new(o, "run_ms", show_run_json(&q->run));
 	return o;
 }
 
@@ -177,6 +178,7 @@ static void show_queue(struct cli *c, const struct raincheck_queue *q)
 	show_line_number(c, "leased in all", q->lease_total);
 	if (q->oldest_ready_at_ms > 0)
 		show_line(c, "oldest waits", units_format_duration(clock_wall_ms() - q->oldest_ready_at_ms).text);
+	show_run_time(c, &q->run);
 }
 
 /* Releases queue. */

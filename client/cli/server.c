@@ -29,6 +29,7 @@ static json_t *stats_json(const struct raincheck_stats *s)
 			    s->has_oldest_ready_age_ms ? json_integer(s->oldest_ready_age_ms) : json_null());
 	json_object_set_new(o, "backlog_ms", json_integer(s->backlog_ms));
 	json_object_set_new(o, "wanted_concurrency", json_integer(s->wanted_concurrency));
+	json_object_set_new(o, "run_ms", show_run_json(&s->run));
 	return o;
 }
 
@@ -60,6 +61,7 @@ static void show_signals(struct cli *c, const struct raincheck_stats *s)
 	show_line(c, "backlog", units_format_duration(s->backlog_ms).text);
 	if (s->has_oldest_ready_age_ms)
 		show_line(c, "oldest waits", units_format_duration(s->oldest_ready_age_ms).text);
+	show_run_time(c, &s->run);
 }
 
 static void show_stats(struct cli *c, const struct raincheck_stats *s)

@@ -37,6 +37,24 @@ static void set_number(json_t *o, const char *key, bool has, int64_t number)
 	json_object_set_new(o, key, has ? json_integer(number) : json_null());
 }
 
+json_t *show_run_json(const struct raincheck_run_time *run)
+{
+	if (run->mean_ms <= 0)
+		return json_null();
+	return json_pack("{s:I, s:I}", "mean", (json_int_t)run->mean_ms, "spread", (json_int_t)run->spread_ms);
+}
+
+static json_t *waiting_json(const struct raincheck_job *job)
+{
+	json_t *o;
+
+	if (!job->has_waiting_for)
+		return json_null();
+	o = json_pack("{s:s}", "reason", raincheck_wait_reason_name(job->waiting_for));
+	set_number(o, "until_at_ms", job->waiting_until_at_ms > 0, job->waiting_until_at_ms);
+	return o;
+}
+
 json_t *show_eta_json(bool has, const struct raincheck_eta *eta)
 {
 	if (!has)
@@ -55,6 +73,7 @@ static void set_times(json_t *o, const struct raincheck_job *job)
 	set_text(o, "note", job->note);
 	set_number(o, "position", job->has_position, job->position);
 	json_object_set_new(o, "eta_ms", show_eta_json(job->has_eta, &job->eta));
+	json_object_set_new(o, "waiting_for", waiting_json(job));
 }
 
 static json_t *artifacts_json(const struct raincheck_job *job)
@@ -95,8 +114,9 @@ static json_t *callback_json(const struct raincheck_callback *callback)
 		return json_null();
 	o = json_object();
 	set_text(o, "url", callback->url);
-	set_text(o, "state", callback->state);
-	set_number(o, "attempts", true, callback->attempts);
+	set_text(o, "id", callback->has_delivery ? callback->id : NULL);
+	set_text(o, "state", callback->has_delivery ? raincheck_job_state_name(callback->state) : NULL);
+	set_number(o, "attempts", callback->has_delivery, callback->attempts);
 	return o;
 }
 
@@ -231,6 +251,17 @@ void show_line_number(struct cli *c, const char *name, int64_t number)
 	show_line(c, name, text);
 }
 
+void show_run_time(struct cli *c, const struct raincheck_run_time *run)
+{
+	char text[96];
+
+	if (run->mean_ms <= 0)
+		return;
+	snprintf(text, sizeof(text), "%s, give or take %s", units_format_duration(run->mean_ms).text,
+		 units_format_duration(run->spread_ms).text);
+	show_line(c, "attempts take", text);
+}
+
 void show_counts(struct cli *c, const struct raincheck_counts *n)
 {
 	show_line_number(c, "scheduled", n->scheduled);
@@ -248,6 +279,23 @@ static void show_moment(struct cli *c, const char *name, int64_t at_ms)
 		show_line(c, name, text_moment(at_ms).text);
 }
 
+/* What holds it, in words. */
+static void show_waiting(struct cli *c, const struct raincheck_job *job)
+{
+	static const char *const words[] = {
+		[RAINCHECK_WAIT_PAUSED] = "its queue to be resumed",
+		[RAINCHECK_WAIT_HELD] = "the API, which asked to be left alone",
+		[RAINCHECK_WAIT_BREAKER] = "the API, which fails at present",
+	};
+	char text[160];
+
+	if (!job->has_waiting_for || (size_t)job->waiting_for >= sizeof(words) / sizeof(words[0]))
+		return;
+	snprintf(text, sizeof(text), "%s%s%s", words[job->waiting_for], job->waiting_until_at_ms > 0 ? ", until " : "",
+		 job->waiting_until_at_ms > 0 ? text_moment(job->waiting_until_at_ms).text : "");
+	show_line(c, "waits for", text);
+}
+
 static void show_progress(struct cli *c, const struct raincheck_job *job)
 {
 	char text[64];
@@ -256,11 +304,27 @@ static void show_progress(struct cli *c, const struct raincheck_job *job)
 		show_line_number(c, "position", job->position);
 	if (job->has_eta)
 		show_line(c, "expected", text_eta(job->eta.low_ms, job->eta.high_ms).text);
+	show_waiting(c, job);
 	if (job->has_progress) {
 		snprintf(text, sizeof(text), "%.0f %%", job->progress * 100);
 		show_line(c, "progress", text);
 	}
 	show_line(c, "note", job->note);
+}
+
+/* What became of the webhook. */
+static void show_delivery(struct cli *c, const struct raincheck_callback *callback)
+{
+	const char *state = raincheck_job_state_name(callback->state);
+	char text[200];
+
+	if (!callback->has_delivery)
+		return;
+	if (callback->state == RAINCHECK_JOB_SUCCEEDED)
+		state = "delivered";
+	snprintf(text, sizeof(text), "%s, %lld attempt%s, job %s", state, (long long)callback->attempts,
+		 callback->attempts == 1 ? "" : "s", callback->id);
+	show_line(c, "webhook", text);
 }
 
 static void show_outcome(struct cli *c, const struct raincheck_job *job)
@@ -278,9 +342,8 @@ static void show_outcome(struct cli *c, const struct raincheck_job *job)
 		show_line(c, "artifact", text);
 	}
 	if (job->callback) {
-		snprintf(text, sizeof(text), "%.300s%s%.100s%s", job->callback->url, job->callback->state ? " (" : "",
-			 job->callback->state ? job->callback->state : "", job->callback->state ? ")" : "");
-		show_line(c, "callback", text);
+		show_line(c, "callback", job->callback->url);
+		show_delivery(c, job->callback);
 	}
 	for (size_t i = 0; i < job->metadata_count; i++) {
 		snprintf(text, sizeof(text), "%.150s = %.350s", job->metadata[i].key, job->metadata[i].value);

@@ -15,6 +15,8 @@
 json_t *show_job_json(const struct raincheck_job *job);
 /* {"low": …, "high": …}, or null. */
 json_t *show_eta_json(bool has, const struct raincheck_eta *eta);
+/* {"mean": …, "spread": …}, or null where nothing is known. */
+json_t *show_run_json(const struct raincheck_run_time *run);
 json_t *show_counts_json(const struct raincheck_counts *counts);
 
 /* {"error": {"code": …, "message": …}} */
@@ -45,6 +47,8 @@ struct show_items {
 void show_item(struct show_items *s, const char *text);
 void show_items_end(struct show_items *s);
 
+/* "attempts take: …"; nothing where that is not known. */
+void show_run_time(struct cli *c, const struct raincheck_run_time *run);
 /* A line a state. */
 void show_counts(struct cli *c, const struct raincheck_counts *counts);
 

@@ -111,6 +111,29 @@ struct text_age text_age(int64_t ms)
 	return age;
 }
 
+struct text_span text_span(int64_t ms)
+{
+	static const struct {
+		int64_t ms;
+		char name;
+	} units[] = { { 86400000, 'd' }, { 3600000, 'h' }, { 60000, 'm' }, { 1000, 's' } };
+	struct text_span span;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (ms < units[i].ms)
+			continue;
+		/* Of ten or more the tenths say nothing. */
+		if (ms < 10 * units[i].ms && ms % units[i].ms * 10 >= units[i].ms)
+			snprintf(span.text, sizeof(span.text), "%lld.%lld%c", (long long)(ms / units[i].ms),
+				 (long long)(ms % units[i].ms * 10 / units[i].ms), units[i].name);
+		else
+			snprintf(span.text, sizeof(span.text), "%lld%c", (long long)(ms / units[i].ms), units[i].name);
+		return span;
+	}
+	snprintf(span.text, sizeof(span.text), "%lldms", (long long)(ms > 0 ? ms : 0));
+	return span;
+}
+
 /* In the largest unit of which the high end has at least one and a half, so that neither end is rounded away. */
 struct text_eta text_eta(int64_t low_ms, int64_t high_ms)
 {

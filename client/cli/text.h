@@ -37,6 +37,13 @@ struct text_age {
 
 struct text_age text_age(int64_t ms);
 
+/* "350ms", "2.4s", "38s", "3.5m", "12m", "1.5h": how long something takes, in two digits or more. Negative: "0ms". */
+struct text_span {
+	char text[48];
+};
+
+struct text_span text_span(int64_t ms);
+
 /* "in 2 to 4 min", "in about 3 min" where both ends say the same, "within 30 s" where it may be any moment: never less
  * than high_ms. low_ms ≤ high_ms. */
 struct text_eta {

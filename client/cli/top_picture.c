@@ -94,6 +94,7 @@ static void add_queue(const struct top_picture *p, struct table *t, const struct
 	table_add_number(t, q->running);
 	table_add(t, rate(p, q->put, b, b ? b->put : 0).text);
 	table_add(t, rate(p, q->done, b, b ? b->done : 0).text);
+	table_add(t, q->run_ms > 0 ? text_span(q->run_ms).text : NULL);
 	table_add(t, q->oldest_ready_at_ms > 0 ? text_age(waits_ms).text : NULL);
 	table_add(t, q->limit[0] ? q->limit : NULL);
 }
@@ -132,6 +133,7 @@ static void add_limit(const struct top_picture *p, struct table *t, const struct
 	table_add_number(t, n->waiting);
 	table_add(t, rate(p, n->started, b, b ? b->now.started : 0).text);
 	table_add(t, rate(p, trouble, b, b ? b->now.failed + b->now.throttled : 0).text);
+	table_add(t, n->run.mean_ms > 0 ? text_span(n->run.mean_ms).text : NULL);
 	table_add(t, n->rate > 0 ? text_rate(n->rate).text : NULL);
 	table_add(t, n->held_until_at_ms > 0 ? text_age(held_ms).text : NULL);
 }
@@ -188,13 +190,14 @@ static size_t count_of(const struct top_sample *s, enum part part)
 /* The rows of a part, the last of them a word about those that are left out. */
 static bool draw_part(const struct top_picture *p, enum part part, size_t rows, FILE *out)
 {
-	static const char *const titles[PARTS][9] = {
-		[QUEUES] = { "QUEUE", "STATE", "SCHED", "READY", "RUNNING", "PUT/S", "DONE/S", "OLDEST", "LIMIT" },
-		[LIMITS] = { "LIMIT", "STATE", "CALLS", "WAITING", "CALLS/S", "FAIL/S", "RATE", "HELD" },
+	static const char *const titles[PARTS][10] = {
+		[QUEUES] = { "QUEUE", "STATE", "SCHED", "READY", "RUNNING", "PUT/S", "DONE/S", "TAKES", "OLDEST",
+			     "LIMIT" },
+		[LIMITS] = { "LIMIT", "STATE", "CALLS", "WAITING", "CALLS/S", "FAIL/S", "TAKES", "RATE", "HELD" },
 		[WORKERS] = { "WORKER", "STATE", "SLOTS", "IN HAND", "WAITS", "FROM", "QUEUES" },
 	};
-	static const size_t columns[PARTS] = { 9, 8, 7 };
-	static const uint32_t right[PARTS] = { 0xfc, 0xfc, 0xc };
+	static const size_t columns[PARTS] = { 10, 9, 7 };
+	static const uint32_t right[PARTS] = { 0x1fc, 0x1fc, 0xc };
 	size_t count = count_of(p->now, part), shown = count <= rows ? count : rows > 0 ? rows - 1 : 0;
 	_cleanup_(table_done) struct table t;
 	bool drawn = true;

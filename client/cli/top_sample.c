@@ -83,6 +83,7 @@ static void queues_cb(struct raincheck *rc, const struct raincheck_reply *reply,
 		q->put = from->put_total;
 		q->done = from->put_total - counts->scheduled - counts->ready - counts->running;
 		q->oldest_ready_at_ms = from->oldest_ready_at_ms;
+		q->run_ms = from->run.mean_ms;
 	}
 }
 

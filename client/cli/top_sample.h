@@ -18,6 +18,7 @@ struct top_queue {
 	int64_t put;  /* ever */
 	int64_t done; /* ever: in a final state now, or gone */
 	int64_t oldest_ready_at_ms;
+	int64_t run_ms; /* what an attempt takes; 0: not known */
 };
 
 struct top_limit {

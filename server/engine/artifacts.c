@@ -67,10 +67,11 @@ static int replace(struct engine *e, struct job *job, const struct key *key)
 	rc = store_get(e->txn, TABLE_ARTIFACTS, key_slice(key), &bytes);
 	if (rc == 0) {
 		/* A damaged one is replaced like any other; its file stays, for the checker to name. */
-		return record_read_artifact(bytes, &old) < 0 ? 0 : release_blob(e, &old);
+		return record_read_artifact(key_slice(key), bytes, &old) < 0 ? 0 : release_blob(e, &old);
 	}
+	/* What cannot be read cannot be replaced, and others of the command may have been. */
 	if (rc != ERR_NOT_FOUND)
-		return rc;
+		return rc == ERR_CORRUPT ? ERR_STORE_ERROR : rc;
 	if (job->artifacts >= VIEW_ARTIFACTS)
 		return ERR_TOO_LARGE;
 	job->artifacts++;
@@ -96,7 +97,7 @@ int artifact_attach(struct engine *e, const struct uuid *id, struct job *job, st
 	if (rc < 0)
 		return rc;
 	buf_reset(&e->record);
-	rc = record_write_artifact(&e->record, &a);
+	rc = record_write_artifact(&e->record, key_slice(&key), &a);
 	if (rc == 0)
 		rc = store_put(e->txn, TABLE_ARTIFACTS, key_slice(&key), buf_slice(&e->record));
 	if (rc == 0 && a.has_blob)
@@ -149,7 +150,7 @@ int artifacts_drop(struct engine *e, const struct uuid *id)
 		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
 			break;
 		copy = key_artifact(&owner, name);
-		rc = record_read_artifact(value, &a) == 0 ? release_blob(e, &a) : release_blobs_of(e, id);
+		rc = record_read_artifact(key, value, &a) == 0 ? release_blob(e, &a) : release_blobs_of(e, id);
 		if (rc == 0)
 			rc = store_delete(e->txn, TABLE_ARTIFACTS, key_slice(&copy));
 		if (rc < 0)

@@ -2,6 +2,7 @@
  * there. One job is changed at once; those of a filter in pieces, by sweep.c.
  */
 #include "server/engine/engine_priv.h"
+#include "server/engine/outbox.h"
 
 static int cancel(struct engine *e, const struct uuid *id, struct job *job, bool *ret_changed)
 {
@@ -21,6 +22,8 @@ static int retry(struct engine *e, const struct uuid *id, struct job *job)
 {
 	/* A start deadline binds until the first attempt. */
 	int64_t start_by = job->started_at_ms == 0 ? job->start_deadline_at_ms : 0;
+	int64_t died_at_ms = job->finished_at_ms;
+	int rc;
 
 	if (job->state != JOB_DEAD || has_passed(e, job->deadline_at_ms) || has_passed(e, start_by))
 		return ERR_INVALID_STATE;
@@ -30,15 +33,25 @@ static int retry(struct engine *e, const struct uuid *id, struct job *job)
 	job->has_progress = false;
 	job->note.size = 0;
 	job->artifacts_gone = false;
-	return job_move(e, id, job, JOB_READY);
+	rc = job_move(e, id, job, JOB_READY);
+	/* Nobody is told any more of a death that was none. */
+	return rc == 0 && job->has_callback ? outbox_drop(e, id, died_at_ms) : rc;
 }
 
-/* Whoever works on it is told as by a cancel. */
+/* Whoever works on it is told as by a cancel. What is on its way to the producer goes with it, for it says what the job
+ * said. */
 static int erase(struct engine *e, const struct uuid *id, struct job *job)
 {
-	int rc = job_state_final(job->state) ? 0 : job_move(e, id, job, JOB_CANCELED);
+	bool told = job_state_final(job->state) && job->has_callback;
+	int64_t finished_at_ms = job->finished_at_ms;
+	int rc = 0;
 
-	return rc < 0 ? rc : job_forget(e, id, job);
+	job->has_callback = false;
+	if (!job_state_final(job->state))
+		rc = job_move(e, id, job, JOB_CANCELED);
+	if (rc == 0)
+		rc = job_forget(e, id, job);
+	return rc == 0 && told ? outbox_drop(e, id, finished_at_ms) : rc;
 }
 
 int change_one(struct engine *e, const struct uuid *id, enum change_action action, bool *ret_changed)
@@ -63,6 +76,8 @@ int change_one(struct engine *e, const struct uuid *id, enum change_action actio
 		return retry(e, id, &job);
 	case CHANGE_ERASE:
 		return erase(e, id, &job);
+	case CHANGE_REDELIVER:
+		return outbox_again(e, id, &job, ret_changed);
 	}
 	return ERR_INTERNAL;
 }
@@ -76,6 +91,11 @@ static int refuse_state(struct engine *e, struct command *cmd, const struct comm
 		return settle(cmd, rc);
 	if (c->action == CHANGE_RETRY && job.state == JOB_DEAD)
 		return refuse(cmd, ERR_INVALID_STATE, NULL, "the job's deadline has passed");
+	if (c->action == CHANGE_REDELIVER && job_state_final(job.state))
+		return refuse(cmd, ERR_INVALID_STATE, NULL, "the job was put without a callback_url");
+	if (c->action == CHANGE_REDELIVER)
+		return refuse(cmd, ERR_INVALID_STATE, NULL, "the job is %s, only the end of one is told of",
+			      job_state_names[job.state]);
 	return refuse(cmd, ERR_INVALID_STATE, NULL, "the job is %s, only %s can be %s", job_state_names[job.state],
 		      c->action == CHANGE_RETRY ? "a dead one" : "one that waits or runs",
 		      c->action == CHANGE_RETRY ? "retried" : "canceled");

@@ -88,7 +88,7 @@ struct command_attach {
 	struct staged staged;
 };
 
-enum change_action { CHANGE_CANCEL, CHANGE_RETRY, CHANGE_ERASE, CHANGE_PURGE };
+enum change_action { CHANGE_CANCEL, CHANGE_RETRY, CHANGE_ERASE, CHANGE_REDELIVER, CHANGE_PURGE };
 
 /* One job, or every job of a filter, looked at from the oldest to the youngest there is when it begins. What cannot be
  * changed so (a job that is finished cannot be canceled) is passed over where a filter found it, refused where it was

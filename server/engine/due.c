@@ -155,6 +155,12 @@ static int first_due(struct engine *e, struct due *ret, struct key *ret_key)
 	return key_read_due(key, &ret->at_ms, &ret->id);
 }
 
+/* The batch is lost by it, and the next one does without the job. */
+static bool is_damage(int rc)
+{
+	return rc == ERR_CORRUPT || (rc == ERR_STORE_ERROR && store_error_is_damage());
+}
+
 int due_run(struct engine *e)
 {
 	for (int i = 0; i < DUE_PER_BATCH; i++) {
@@ -166,7 +172,7 @@ int due_run(struct engine *e)
 			return 0;
 		if (rc == 0) {
 			rc = due_one(e, &due);
-			if (rc == ERR_STORE_ERROR && store_error_is_damage() && uuid_list_add(&e->shunned, &due.id) < 0)
+			if (is_damage(rc) && uuid_list_add(&e->shunned, &due.id) < 0)
 				return ERR_NO_MEMORY;
 		} else if (rc == ERR_CORRUPT) {
 			/* It must not hold up the others. */

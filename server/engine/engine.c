@@ -178,6 +178,7 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	memcpy(e->random, random, sizeof(e->random));
 	e->events.count = 0;
 	e->garbage.count = 0;
+	e->tally = (struct engine_tally){ .puts = 0 };
 	if (e->stale) {
 		rc = load_caches(e, t);
 		if (rc < 0)
@@ -343,6 +344,11 @@ const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count)
 {
 	*ret_count = e->garbage.count;
 	return e->garbage.items;
+}
+
+const struct engine_tally *engine_tally(const struct engine *e)
+{
+	return &e->tally;
 }
 
 int64_t engine_next_ms(const struct engine *e)

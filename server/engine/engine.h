@@ -25,6 +25,7 @@
 #include "proto/base/uuid.h"
 #include "server/engine/command.h"
 #include "server/engine/settings.h"
+#include "server/engine/tally.h"
 #include "server/store/store.h"
 
 struct engine;
@@ -73,6 +74,9 @@ void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answe
  * whether a record names them. Good until engine_begin(). */
 const struct job_event *engine_events(const struct engine *e, size_t *ret_count);
 const struct uuid *engine_garbage(const struct engine *e, size_t *ret_count);
+
+/* After engine_committed(): what the batch did, in numbers. Good until engine_begin(). */
+const struct engine_tally *engine_tally(const struct engine *e);
 
 /* When there is work without a command: the earliest due job, parked lease whose wait ends, or change by filter to go
  * on with. INT64_MAX for never.

@@ -71,7 +71,8 @@ struct engine {
 	int64_t room_bytes;	     /* what puts of this batch may still take; −1: not asked yet */
 	struct queue *gained;	     /* queues that may have more to give since the parked leases were last served */
 	struct limit *gained_limits; /* likewise */
-	struct call_report *report;  /* what the command says of the call whose job it moves; NULL: nothing */
+	struct engine_tally tally;
+	struct call_report *report; /* what the command says of the call whose job it moves; NULL: nothing */
 	struct event_list events;
 	struct uuid_list garbage;
 	struct command_list answered; /* parked ones and sweeps, answered in this batch */

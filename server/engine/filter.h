@@ -15,7 +15,10 @@
 struct filter {
 	struct msg_job_filter asked;
 	uint32_t queue; /* the number of asked.queue */
-	int64_t bytes;	/* of inputs, read so far */
+	/* Jobs of the server's own queue are meant only where it is named. */
+	bool has_internal;
+	uint32_t internal;
+	int64_t bytes; /* of inputs, read so far */
 };
 
 /* ERR_NOT_FOUND where there is no such queue, so that no job can match; the store's errors. */

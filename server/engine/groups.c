@@ -9,10 +9,11 @@
 #include "server/store/keys.h"
 #include "server/store/records.h"
 
-#define SLOTS	 2048	     /* a power of two */
-#define FULL	 (SLOTS / 2) /* entries that the cache holds at most */
-#define WORD_MAX 136	     /* a key of TABLE_GROUPS: 133 bytes at most */
-#define LOOKS	 2	     /* entries looked at in a batch, and for each new one: whether they still matter */
+#define SLOTS	   2048	       /* a power of two */
+#define FULL	   (SLOTS / 2) /* entries that the cache holds at most */
+#define WORD_MAX   136	       /* a key of TABLE_GROUPS: 133 bytes at most */
+#define RECORD_MAX 256	       /* bytes: of a group's record, which holds its key */
+#define LOOKS	   2	       /* entries looked at in a batch, and for each new one: whether they still matter */
 
 /* A group in one line. */
 struct entry {
@@ -94,7 +95,7 @@ static int write_one(struct groups *g, struct store_txn *t, struct entry *e, str
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	}
 	buf_reset(scratch);
-	rc = record_write_finish(scratch, e->finish);
+	rc = record_write_finish(scratch, key, e->finish);
 	return rc == 0 ? store_put(t, TABLE_GROUPS, key, buf_slice(scratch)) : rc;
 }
 
@@ -122,7 +123,7 @@ static int spill(struct groups *g, struct store_txn *t)
 	_cleanup_(buf_done) struct buf scratch;
 	int rc;
 
-	buf_init(&scratch, 64);
+	buf_init(&scratch, RECORD_MAX);
 	rc = write_all(g, t, &scratch);
 	if (rc == 0) {
 		memset(g->slots, 0, sizeof(g->slots));
@@ -144,11 +145,14 @@ static int find(struct groups *g, struct store_txn *t, const struct key *key, st
 			return rc;
 		e = slot_of(g, key);
 		rc = store_get(t, TABLE_GROUPS, key_slice(key), &value);
+		/* What cannot be read cannot be written either, and that is no fault of who asks. */
+		if (rc == ERR_CORRUPT)
+			rc = ERR_STORE_ERROR;
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			return rc;
 		if (rc == ERR_NOT_FOUND)
 			g->fresh++;
-		if (rc == ERR_NOT_FOUND || record_read_finish(value, &e->finish) < 0)
+		if (rc == ERR_NOT_FOUND || record_read_finish(key_slice(key), value, &e->finish) < 0)
 			e->finish = 0;
 		e->size = (uint8_t)key->size;
 		memcpy(e->word, key->bytes, key->size);
@@ -229,7 +233,7 @@ static int tidy_one(struct groups *g, struct store_txn *t)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	}
 	g->tidied = key_copy(key);
-	if (record_read_finish(value, &finish) == 0 && is_needed(g->queues, key, finish))
+	if (record_read_finish(key, value, &finish) == 0 && is_needed(g->queues, key, finish))
 		return 0;
 	return store_delete(t, TABLE_GROUPS, key_slice(&g->tidied));
 }

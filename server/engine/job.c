@@ -28,6 +28,7 @@
 #include "server/engine/groups.h"
 #include "server/engine/job_due.h"
 #include "server/engine/limits.h"
+#include "server/engine/outbox.h"
 #include "server/engine/terms.h"
 #include "server/flow/estimate.h"
 #include "server/flow/fair.h"
@@ -191,7 +192,7 @@ static int group_of(struct engine *e, const struct uuid *id, struct slice *ret)
 	*ret = slice_of(NULL, 0);
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc < 0)
-		return rc == ERR_NOT_FOUND ? 0 : rc;
+		return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 	if (record_read_input(bytes, &input) == 0)
 		*ret = input.group;
 	return 0;
@@ -315,11 +316,14 @@ int job_create(struct engine *e, const struct uuid *id, struct job *job, struct 
 
 	assert(state == JOB_SCHEDULED || state == JOB_READY);
 	q->record.put_total++;
+	e->tally.puts++;
 	return enter(e, id, job, q, state, &group);
 }
 
-static void call_begins(struct engine *e, const struct uuid *id, struct queue *q)
+static void call_begins(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
+	e->tally.leases++;
+	histogram_add(&e->tally.waits, &tally_scale, e->now_ms - job->run_at_ms);
 	q->record.lease_total++;
 	pace_began(&q->record.pace, e->now_ms, q->record.counts[JOB_RUNNING]);
 	limits_started(q, id, e->now_ms);
@@ -328,6 +332,7 @@ static void call_begins(struct engine *e, const struct uuid *id, struct queue *q
 /* The command says how the call fared, where it does; a lease that was lost or given back says nothing. */
 static void call_ended(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
+	histogram_add(&e->tally.runs, &tally_scale, e->now_ms - job->started_at_ms);
 	if (e->report) {
 		e->report->started_at_ms = job->started_at_ms;
 		e->report->now_ms = e->now_ms;
@@ -366,16 +371,20 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 	/* Only a cancel leaves the lease that it took where it was: job.extend tells whoever held it. */
 	if (from == JOB_RUNNING && to != JOB_CANCELED)
 		job->lease = (struct token){ 0 };
+	if (job_state_final(to))
+		e->tally.ended[to]++;
 	if (from == JOB_RUNNING)
 		call_ended(e, id, job, q);
 	if (to == JOB_RUNNING)
-		call_begins(e, id, q);
+		call_begins(e, id, job, q);
 	if (from == JOB_RUNNING && (to == JOB_SUCCEEDED || to == JOB_DEAD))
 		pace_done(&q->record.pace, e->now_ms);
 	if (to == JOB_SUCCEEDED)
 		pace_succeeded(&q->record.pace, e->now_ms - job->started_at_ms);
 	rc = event_add(e, &event);
-	return rc < 0 ? rc : enter(e, id, job, q, to, NULL);
+	if (rc == 0)
+		rc = enter(e, id, job, q, to, NULL);
+	return rc == 0 && event.final && job->has_callback ? outbox_put(e, id, job) : rc;
 }
 
 int delete_if_there(struct engine *e, enum store_table table, const struct key *key)
@@ -413,9 +422,9 @@ static int forget_words(struct engine *e, const struct uuid *id, const struct jo
 	int rc;
 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
+	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
 		return rc;
-	if (rc == ERR_NOT_FOUND || record_read_input(bytes, &input) < 0)
+	if (rc < 0 || record_read_input(bytes, &input) < 0)
 		return forget_hidden_key(e, id);
 	key = key_idempotency(job->queue, input.idempotency_key);
 	rc = q ? groups_forget(e->groups, e->txn, q, job->priority, input.group) : 0;

@@ -160,7 +160,7 @@ static int probe(struct engine *e, const struct uuid *id, const struct queue *q,
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	ret->bytes += (int64_t)bytes.size;
-	return record_read_bytes(bytes, &bytes);
+	return record_read_checkpoint(key_slice(&key), bytes, &bytes);
 }
 
 /* Nobody can work on a job whose input is damaged: it ends dead, with the reason. */
@@ -375,7 +375,7 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 	ret->metadata_count = input_metadata(&in, texts->metadata, MAX_METADATA);
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
 	if (rc == 0)
-		rc = record_read_bytes(bytes, &ret->checkpoint);
+		rc = record_read_checkpoint(key_slice(&key), bytes, &ret->checkpoint);
 	ret->has_checkpoint = rc == 0;
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }

@@ -6,6 +6,7 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "server/flow/breaker.h"
 #include "server/flow/limit.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
@@ -181,6 +182,9 @@ static void leave(struct queue *q)
 		at = &(*at)->next_of_limit;
 	*at = q->next_of_limit;
 	keep_before(q->limit);
+	/* What of them runs ends elsewhere. Which queue's the probe is is not known here: at worst there are two. */
+	if (q->record.counts[JOB_RUNNING] > 0 && breaker_forget(&q->limit->record.breaker, NULL))
+		limits_changed(q->limit);
 	q->limit->in_flight -= q->record.counts[JOB_RUNNING];
 	q->limit = NULL;
 	q->next_of_limit = NULL;
@@ -203,6 +207,13 @@ void limits_recount(struct limit *l)
 	l->in_flight = 0;
 	for (const struct queue *q = l->queues; q; q = q->next_of_limit)
 		l->in_flight += q->record.counts[JOB_RUNNING];
+}
+
+void limits_lost(struct limit *l, const struct uuid *job)
+{
+	if (breaker_forget(&l->record.breaker, job))
+		limits_changed(l);
+	limits_recount(l);
 }
 
 /* ---- reading and writing ---- */
@@ -250,9 +261,9 @@ static int settle_probe(struct limit *l, struct store_txn *t)
 	if (!l->record.breaker.has_probe)
 		return 0;
 	rc = store_get(t, TABLE_JOBS, key_slice(&key), &value);
-	if (rc < 0 && rc != ERR_NOT_FOUND)
+	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
 		return rc;
-	if (rc == ERR_NOT_FOUND || record_read_job(value, &job) < 0 || job.state != JOB_RUNNING)
+	if (rc < 0 || record_read_job(value, &job) < 0 || job.state != JOB_RUNNING)
 		l->record.breaker.has_probe = false;
 	return 0;
 }

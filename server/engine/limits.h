@@ -68,8 +68,10 @@ void limits_changed(struct limit *l);
 void limits_begin(struct limits *ls);
 /* The clock was set back. */
 void limits_clock(struct limits *ls, int64_t now_ms);
-/* Counts anew what is under way: a queue's counts were changed in another way than by these two: */
+/* Counts anew what is under way: a queue's counts were changed in another way than by those below. */
 void limits_recount(struct limit *l);
+/* The same where it is known which job's call is under way no more; nobody knows how it ended. */
+void limits_lost(struct limit *l, const struct uuid *job);
 /* A job of the queue begins to run, has ended; r: see limit_ended(). A queue without a limit is fine. */
 void limits_started(struct queue *q, const struct uuid *job, int64_t now_ms);
 void limits_ended(struct queue *q, const struct uuid *job, struct call_report *r, int64_t now_ms);

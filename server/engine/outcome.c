@@ -12,6 +12,8 @@
 
 #define RESULT "result"
 
+#define RETRY_AFTER_MAX_MS (24 * 60 * 60 * 1000)
+
 static bool is_lease_of(const struct token *lease, const struct job *job)
 {
 	return gnutls_memcmp(job->lease.bytes, lease->bytes, sizeof(lease->bytes)) == 0;
@@ -162,9 +164,14 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 {
 	struct queue *q = queues_get(e->queues, job->queue);
 	struct backoff backoff;
+	/* However long it is, the API is asked again after this; a limit is not held for longer either. */
+	int64_t believed_ms = kind == FAIL_THROTTLED ? LIMIT_HOLD_MAX_MS : RETRY_AFTER_MAX_MS;
 	int64_t delay;
 	int rc;
 
+	e->tally.failed[kind]++;
+	if (retry_after_ms > believed_ms)
+		retry_after_ms = believed_ms;
 	job->error_kind = (uint8_t)kind;
 	job->error_at_ms = e->now_ms;
 	job->error_message = message;
@@ -326,7 +333,7 @@ int command_checkpoint(struct engine *e, struct command *cmd)
 	rc = load_leased(e, &checkpoint->id, &checkpoint->lease, &job);
 	if (rc == 0) {
 		buf_reset(&e->record);
-		rc = record_write_bytes(&e->record, checkpoint->data);
+		rc = record_write_checkpoint(&e->record, key_slice(&key), checkpoint->data);
 	}
 	if (rc == 0)
 		rc = store_put(e->txn, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&e->record));

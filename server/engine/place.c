@@ -104,19 +104,30 @@ struct place place_of_scheduled(const struct queue_record *q, const struct job *
 	return place;
 }
 
-int place_held_until(struct store_txn *t, const struct queue_record *q, int64_t now_ms, int64_t *ret_ms)
+/* Half open with a probe under way counts as full of it; what is in flight else decides nothing here. */
+static struct hindrance hindrance_of(const struct limit_record *limit, int64_t now_ms)
+{
+	struct limit_view v = limit_look(limit, 1, now_ms);
+	struct hindrance h = { .until_ms = v.held_until_ms };
+
+	h.there = v.state == LIMIT_HELD || v.breaker != BREAKER_CLOSED;
+	h.reason = v.state == LIMIT_HELD ? WAIT_HELD : WAIT_BREAKER;
+	return h;
+}
+
+int place_hindrance(struct store_txn *t, const struct queue_record *q, int64_t now_ms, struct hindrance *ret)
 {
 	struct key key = key_name(q->limit);
 	struct limit_record limit;
 	struct slice value;
 	int rc;
 
-	*ret_ms = 0;
-	if (q->limit.size == 0)
+	*ret = (struct hindrance){ .there = q->paused, .reason = WAIT_PAUSED };
+	if (q->paused || q->limit.size == 0)
 		return 0;
 	rc = store_get(t, TABLE_LIMITS, key_slice(&key), &value);
 	if (rc == 0 && record_read_limit(value, &limit) == 0)
-		*ret_ms = limit_look(&limit, 1, now_ms).held_until_ms;
+		*ret = hindrance_of(&limit, now_ms);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 

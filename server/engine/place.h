@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "proto/base/uuid.h"
+#include "proto/messages.h"
 #include "server/flow/estimate.h"
 #include "server/store/records.h"
 #include "server/store/store.h"
@@ -26,8 +27,16 @@ struct place place_of_new(const struct queue_record *q, const struct job *job);
 /* Of one that will: behind all who are there by then, who will be about as many as now. */
 struct place place_of_scheduled(const struct queue_record *q, const struct job *job);
 
-/* Until when the queue's limit lets nobody begin; 0 for no such moment. The store's errors. */
-int place_held_until(struct store_txn *t, const struct queue_record *q, int64_t now_ms, int64_t *ret_ms);
+/* What keeps every job of a queue from beginning, however few are before it. */
+struct hindrance {
+	bool there;
+	enum wait_reason reason;
+	int64_t until_ms; /* 0: nobody knows */
+};
+
+/* Of the queue at this moment: that it is paused, or that its limit is held or its breaker not closed. The store's
+ * errors. */
+int place_hindrance(struct store_txn *t, const struct queue_record *q, int64_t now_ms, struct hindrance *ret);
 /* When a job in this place may be done. False while there is nothing to estimate from. */
 bool place_eta(const struct queue_record *q, int64_t now_ms, const struct place *place, int64_t held_until_ms,
 	       struct estimate *ret);

@@ -72,6 +72,7 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 		.max_attempts = put->has_max_attempts ? (uint32_t)put->max_attempts : 0,
 		.result_ttl_ms = put->has_result_ttl_ms ? put->result_ttl_ms : -1,
 		.bytes = (int64_t)put->payload.size,
+		.has_callback = put->has_callback_url,
 		.created_at_ms = e->now_ms,
 		.run_at_ms = put_run_at_ms(e, put),
 		.start_deadline_at_ms = put->has_start_deadline_ms ? e->now_ms + put->start_deadline_ms : 0,
@@ -199,6 +200,7 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 		/* Damage behind one key refuses this put alone. */
 		if (rc == ERR_CORRUPT)
 			return refuse_item(item, rc, "idempotency_key", "the job behind this key is damaged");
+		e->tally.repeated += rc == 0 && known && item->error.code == 0;
 		if (rc < 0 || known)
 			return rc;
 	}
@@ -232,6 +234,14 @@ static void answer_many(struct command *cmd, const struct command_put *put, stru
 	cmd->answer(cmd, &MSG_job_put_many_result, &many);
 }
 
+static void count_refusal(struct engine *e, const struct put_item *item)
+{
+	int number = -error_on_wire(item->error.code);
+
+	if (number > 0 && number < TALLY_CODES)
+		e->tally.refused[number]++;
+}
+
 static int put_single(struct engine *e, struct command *cmd, const struct command_put *put)
 {
 	struct put_answer answer;
@@ -241,6 +251,7 @@ static int put_single(struct engine *e, struct command *cmd, const struct comman
 	rc = put_one(e, &cmd->first_id, &put->items[0], &answer);
 	if (rc < 0)
 		return rc;
+	count_refusal(e, &put->items[0]);
 	if (put->items[0].error.code < 0)
 		cmd->refuse(cmd, &put->items[0].error);
 	else
@@ -266,6 +277,7 @@ int command_put(struct engine *e, struct command *cmd)
 
 		if (rc < 0)
 			return rc;
+		count_refusal(e, &put->items[i]);
 		uuid_next(&id, &id);
 	}
 	answer_many(cmd, put, answers, results);

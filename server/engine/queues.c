@@ -139,7 +139,8 @@ int queues_add(struct queues *qs, struct slice name, struct queue **ret)
 	int rc;
 
 	assert(!queues_find(qs, name));
-	if (qs->count >= QUEUES_MAX)
+	/* The server's own queue is always to be had. */
+	if (qs->count >= QUEUES_MAX && ((const char *)name.data)[0] != '_')
 		return ERR_QUEUE_FULL;
 	rc = insert(qs, &record, ret);
 	if (rc == 0)
@@ -237,7 +238,7 @@ int queues_set_weights(struct queue *q, struct store_txn *t, const struct group_
 		struct key key = key_group(q->number, 0, weights[i].group);
 
 		buf_reset(scratch);
-		rc = record_write_weight(scratch, weights[i].weight);
+		rc = record_write_weight(scratch, key_slice(&key), weights[i].weight);
 		if (rc == 0)
 			rc = store_put(t, TABLE_WEIGHTS, key_slice(&key), buf_slice(scratch));
 		if (rc == 0)
@@ -261,7 +262,7 @@ static int load_weights(struct queues *qs, struct store_txn *t)
 		uint32_t number, weight;
 		uint8_t zero;
 
-		if (key_read_group(key, &number, &zero, &group) < 0 || record_read_weight(value, &weight) < 0)
+		if (key_read_group(key, &number, &zero, &group) < 0 || record_read_weight(key, value, &weight) < 0)
 			continue;
 		q = queues_get(qs, number);
 		if (q && weight <= FAIR_WEIGHT_MAX && add_weight(q, group, weight) < 0)

@@ -223,7 +223,7 @@ static int recover_lines(struct queues *qs, struct store_txn *t)
 		uint64_t finish;
 
 		if (key_read_group(key, &number, &priority, &group) < 0 || priority >= PRIORITIES ||
-		    record_read_finish(value, &finish) < 0)
+		    record_read_finish(key, value, &finish) < 0)
 			continue;
 		q = repaired(qs, number);
 		if (q && !q->recount && q->lines[priority].last < finish)

@@ -77,7 +77,7 @@ static int uncount(struct engine *e, const struct uuid *id, const struct index_w
 	q->dirty = q->record.recount = true;
 	q->record.counts[word->state]--;
 	if (word->state == JOB_RUNNING && q->limit) {
-		limits_recount(q->limit);
+		limits_lost(q->limit, id);
 		parked_limit_gained(e, q->limit);
 	}
 	if (word->state == JOB_READY)

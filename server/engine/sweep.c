@@ -6,6 +6,7 @@
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/filter.h"
+#include "server/engine/outbox.h"
 #include "server/engine/view.h"
 
 #define STEPS_PER_BATCH	  4000 /* jobs looked at */
@@ -13,10 +14,8 @@
 #define BYTES_PER_BATCH	  (8 << 20) /* of inputs, read for their group */
 
 static const char *const method_names[] = {
-	[CHANGE_CANCEL] = "job.cancel",
-	[CHANGE_RETRY] = "job.retry",
-	[CHANGE_ERASE] = "job.erase",
-	[CHANGE_PURGE] = "queue.purge",
+	[CHANGE_CANCEL] = "job.cancel",	      [CHANGE_RETRY] = "job.retry",   [CHANGE_ERASE] = "job.erase",
+	[CHANGE_REDELIVER] = "job.redeliver", [CHANGE_PURGE] = "queue.purge",
 };
 
 /* ---- answers ---- */
@@ -115,8 +114,14 @@ static int wants(struct engine *e, const struct command_change *c, struct filter
 static int change_if_wanted(struct engine *e, struct command_change *c, struct filter *f, struct slice record,
 			    bool *ret_changed)
 {
+	const struct queue *internal = f->has_internal ? NULL : queues_find(e->queues, slice_str(OUTBOX_QUEUE));
 	int rc;
 
+	/* It may have come to be with the last change. */
+	if (internal) {
+		f->has_internal = true;
+		f->internal = internal->number;
+	}
 	rc = wants(e, c, f, record, ret_changed);
 	if (rc < 0 || !*ret_changed)
 		return rc;

@@ -7,6 +7,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "server/engine/filter.h"
+#include "server/engine/outbox.h"
 #include "server/engine/place.h"
 #include "server/engine/terms.h"
 #include "server/flow/estimate.h"
@@ -29,33 +30,52 @@ int view_read_queue(struct store_txn *t, uint32_t number, struct queue_record *r
 
 /* ---- place in line ---- */
 
+/* Of a job that is not in line yet: only what will still be there when it is. */
+static void fill_waiting(const struct hindrance *h, const struct job *r, struct msg_job *job)
+{
+	job->has_waiting_for = h->there && (r->state == JOB_READY || h->until_ms == 0 || h->until_ms > r->run_at_ms);
+	job->waiting_for = (struct msg_waiting){ .has_reason = true,
+						 .reason = (int)h->reason,
+						 .has_until_at_ms = h->until_ms != 0,
+						 .until_at_ms = h->until_ms };
+}
+
+static int fill_line(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
+		     struct msg_job *job, struct estimate *eta)
+{
+	struct hindrance h = { 0 };
+	struct place place;
+	int rc;
+
+	rc = place_hindrance(t, q, now_ms, &h);
+	/* Whoever was in line before comes back to the same place. */
+	if (rc == 0 && r->tag != 0)
+		rc = place_of_job(t, q, &job->id, r, &place);
+	else
+		place = place_of_scheduled(q, r);
+	if (rc < 0)
+		return rc;
+	fill_waiting(&h, r, job);
+	if (r->state == JOB_SCHEDULED && h.until_ms < r->run_at_ms)
+		h.until_ms = r->run_at_ms;
+	job->has_position = r->state == JOB_READY;
+	job->position = place.most;
+	job->has_eta_ms = place_eta(q, now_ms, &place, h.until_ms, eta);
+	return 0;
+}
+
 static int fill_place(struct store_txn *t, const struct queue_record *q, int64_t now_ms, const struct job *r,
 		      struct msg_job *job)
 {
 	struct estimate eta = { 0 };
-	int64_t until_ms = 0;
-	struct place place;
 	int rc = 0;
 
-	if (r->state == JOB_RUNNING) {
+	if (r->state == JOB_RUNNING)
 		job->has_eta_ms = estimate_running(&q->pace, now_ms, r->started_at_ms, &eta);
-	} else if (r->state == JOB_READY || r->state == JOB_SCHEDULED) {
-		rc = place_held_until(t, q, now_ms, &until_ms);
-		/* Whoever was in line before comes back to the same place. */
-		if (rc == 0 && r->tag != 0)
-			rc = place_of_job(t, q, &job->id, r, &place);
-		else
-			place = place_of_scheduled(q, r);
-		if (rc < 0)
-			return rc;
-		if (r->state == JOB_SCHEDULED && until_ms < r->run_at_ms)
-			until_ms = r->run_at_ms;
-		job->has_position = r->state == JOB_READY;
-		job->position = place.most;
-		job->has_eta_ms = place_eta(q, now_ms, &place, until_ms, &eta);
-	}
+	else if (r->state == JOB_READY || r->state == JOB_SCHEDULED)
+		rc = fill_line(t, q, now_ms, r, job, &eta);
 	job->eta_ms = (struct msg_eta){ .has_low = true, .low = eta.low_ms, .has_high = true, .high = eta.high_ms };
-	return 0;
+	return rc;
 }
 
 /* ---- jobs ---- */
@@ -130,7 +150,7 @@ static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job
 		if (key_read_artifact(key, &owner, &name) < 0 || !uuid_equal(&owner, id))
 			break;
 		/* A damaged one is not shown; the others are. */
-		if (record_read_artifact(value, &a) < 0)
+		if (record_read_artifact(key, value, &a) < 0)
 			continue;
 		hex_encode(a.sha256, sizeof(a.sha256), v->sha256[n]);
 		v->artifacts[n] = (struct msg_artifact){
@@ -146,6 +166,32 @@ static int fill_artifacts(struct store_txn *t, const struct uuid *id, struct job
 		v->job.artifacts_count++;
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* What became of the webhook that tells of the job's end. One that is gone, or damaged, is not shown. */
+static int fill_delivery(struct store_txn *t, const struct uuid *id, struct job_view *v)
+{
+	struct msg_callback *c = &v->job.callback;
+	struct uuid delivery;
+	struct slice bytes;
+	struct job job;
+	struct key key;
+	int rc;
+
+	if (!v->record.has_callback || !job_state_final(v->record.state))
+		return 0;
+	delivery = outbox_id(id, v->record.finished_at_ms);
+	key = key_job(&delivery);
+	rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
+	if (rc == 0)
+		rc = record_read_job(bytes, &job);
+	if (rc < 0)
+		return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
+	c->has_id = c->has_state = c->has_attempts = true;
+	c->id = delivery;
+	c->state = job.state;
+	c->attempts = job.attempt;
+	return 0;
 }
 
 /* What is still known of a job that is gone: its link. ERR_GONE, ERR_NOT_FOUND where it never was. */
@@ -218,7 +264,9 @@ int view_job(struct store_txn *t, const struct settings *settings, int64_t now_m
 	ret->job.queue = q.name;
 	fill_record(&ret->record, &q, &ret->job);
 	fill_input(ret);
-	rc = fill_place(t, &q, now_ms, &ret->record, &ret->job);
+	rc = fill_delivery(t, id, ret);
+	if (rc == 0)
+		rc = fill_place(t, &q, now_ms, &ret->record, &ret->job);
 	if (rc < 0)
 		return rc;
 	token = link_make(settings->link_secret, id, ret->record.link_generation);
@@ -257,7 +305,7 @@ int view_artifact(struct store_txn *t, const struct uuid *job, struct slice name
 		return ERR_NOT_FOUND;
 	key = key_artifact(job, name);
 	rc = store_get(t, TABLE_ARTIFACTS, key_slice(&key), &bytes);
-	return rc < 0 ? rc : record_read_artifact(bytes, ret);
+	return rc < 0 ? rc : record_read_artifact(key_slice(&key), bytes, ret);
 }
 
 int view_payload(struct store_txn *t, const struct uuid *id, struct msg_job_payload_result *ret)

@@ -16,6 +16,8 @@
 #include "server/store/records.h"
 #include "server/store/store.h"
 
+struct run_mix;
+
 #define VIEW_ARTIFACTS 16 /* of one job, at most; the engine refuses more */
 #define VIEW_METADATA  MAX_METADATA
 
@@ -84,6 +86,8 @@ void queues_view_done(struct queues_view *v);
  * put. */
 int view_oldest_ready(struct store_txn *t, uint32_t number, const struct queue_record *q, bool *ret_found,
 		      int64_t *ret_at_ms);
+/* What the mix says of how long attempts take; *ret_known: it says something. */
+void view_run_time(const struct run_mix *mix, bool *ret_known, struct msg_run_time *ret);
 /* Sums over all queues. */
 int view_totals(struct store_txn *t, struct msg_counts *ret, int64_t *ret_queues, int64_t *ret_put_total);
 

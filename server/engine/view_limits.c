@@ -5,6 +5,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "server/engine/view.h"
+#include "server/flow/estimate.h"
 #include "server/flow/limit.h"
 #include "server/store/keys.h"
 
@@ -27,7 +29,12 @@ int limit_uses_add(struct limit_uses *u, const struct queue_record *q)
 		u->capacity = capacity;
 	}
 	u->items[u->count++] = (struct limit_use){
-		.limit = q->limit, .queue = q->name, .running = q->counts[JOB_RUNNING], .ready = q->counts[JOB_READY]
+		.limit = q->limit,
+		.queue = q->name,
+		.running = q->counts[JOB_RUNNING],
+		.ready = q->counts[JOB_READY],
+		.paused = q->paused,
+		.pace = q->pace,
 	};
 	return 0;
 }
@@ -53,6 +60,49 @@ void limit_uses_done(struct limit_uses *u)
 	free(u->items);
 	free(u->names);
 	*u = (struct limit_uses){ 0 };
+}
+
+int limit_uses_gather(struct store_txn *t, struct limit_uses *uses)
+{
+	struct slice key, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
+	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
+		struct queue_record q;
+
+		/* A damaged one is not shown; the others are. */
+		if (record_read_queue(value, &q) == 0 && limit_uses_add(uses, &q) < 0)
+			return ERR_NO_MEMORY;
+	}
+	limit_uses_sort(uses);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* Of the limit; where the next would be that has any. */
+static size_t first_use(const struct limit_uses *u, struct slice limit)
+{
+	size_t low = 0, high = u->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (slice_compare(u->items[middle].limit, limit) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+size_t limit_uses_of(const struct limit_uses *u, struct slice limit, const struct limit_use **ret)
+{
+	size_t first = first_use(u, limit), count = 0;
+
+	while (first + count < u->count && slice_equal(u->items[first + count].limit, limit))
+		count++;
+	*ret = u->items ? u->items + first : NULL;
+	return count;
 }
 
 /* ---- one limit ---- */
@@ -143,62 +193,31 @@ void view_limit(const struct limit_record *l, const struct limit_use *uses, size
 		struct msg_limit_spell *spells, struct msg_limit *ret)
 {
 	int64_t running = 0, ready = 0;
+	struct run_mix runs = { 0 };
 
 	for (size_t i = 0; i < count; i++) {
 		running += uses[i].running;
 		ready += uses[i].ready;
+		run_mix_add(&runs, &uses[i].pace, now_ms);
 	}
 	*ret = (struct msg_limit){ .has_limit = true, .limit = l->name, .has_queues = true, .queues_count = count };
 	fill_settings(&l->settings, ret);
 	fill_schedule(&l->settings, spells, ret);
 	ret->has_now = true;
 	ret->now = now_of(l, running, ready, now_ms);
+	view_run_time(&runs, &ret->now.has_run_ms, &ret->now.run_ms);
 }
 
 /* ---- from the store ---- */
 
-static int gather_uses(struct store_txn *t, struct limit_uses *uses)
-{
-	struct slice key, value;
-	int rc;
-
-	for (rc = store_seek(t, TABLE_QUEUES, slice_of(NULL, 0), &key, &value); rc == 0;
-	     rc = store_next(t, TABLE_QUEUES, &key, &value)) {
-		struct queue_record q;
-
-		/* A damaged one is not shown; the others are. */
-		if (record_read_queue(value, &q) == 0 && limit_uses_add(uses, &q) < 0)
-			return ERR_NO_MEMORY;
-	}
-	limit_uses_sort(uses);
-	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
-/* Of the limit; where the next would be that has any. */
-static size_t first_use(const struct limit_uses *u, struct slice limit)
-{
-	size_t low = 0, high = u->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (slice_compare(u->items[middle].limit, limit) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 static void add_one(struct limits_view *v, const struct limit_record *l, int64_t now_ms)
 {
 	struct msg_limit *ret = &v->items[v->count];
-	size_t first = first_use(&v->uses, l->name), count = 0;
+	const struct limit_use *uses;
+	size_t count = limit_uses_of(&v->uses, l->name, &uses);
 
-	while (first + count < v->uses.count && slice_equal(v->uses.items[first + count].limit, l->name))
-		count++;
-	view_limit(l, v->uses.items + first, count, now_ms, v->spells + v->count * LIMIT_SCHEDULE_MAX, ret);
-	ret->queues = v->uses.names + first;
+	view_limit(l, uses, count, now_ms, v->spells + v->count * LIMIT_SCHEDULE_MAX, ret);
+	ret->queues = count > 0 ? v->uses.names + (uses - v->uses.items) : NULL;
 	v->count++;
 }
 
@@ -242,7 +261,7 @@ int view_limits(struct store_txn *t, int64_t now_ms, const struct slice *name, s
 	if (!name)
 		rc = store_count(t, TABLE_LIMITS, &total);
 	if (rc == 0)
-		rc = gather_uses(t, &v.uses);
+		rc = limit_uses_gather(t, &v.uses);
 	if (rc < 0)
 		return rc;
 	v.items = calloc((size_t)total + 1, sizeof(*v.items));

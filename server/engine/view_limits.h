@@ -3,6 +3,7 @@
 #ifndef RAINCHECK_ENGINE_VIEW_LIMITS_H
 #define RAINCHECK_ENGINE_VIEW_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ struct limit_use {
 	struct slice queue;
 	int64_t running;
 	int64_t ready;
+	bool paused;
+	struct pace pace;
 };
 
 /* Begins zeroed. */
@@ -30,6 +33,10 @@ struct limit_uses {
 int limit_uses_add(struct limit_uses *u, const struct queue_record *q);
 /* By limit, then by queue. */
 void limit_uses_sort(struct limit_uses *u);
+/* All that there are in the store, sorted. ERR_NO_MEMORY, the store's. */
+int limit_uses_gather(struct store_txn *t, struct limit_uses *u);
+/* Those of the limit, of sorted ones; how many. */
+size_t limit_uses_of(const struct limit_uses *u, struct slice limit, const struct limit_use **ret);
 void limit_uses_done(struct limit_uses *u);
 
 /* uses: those of this limit. The caller points ret->queues to their names. spells: room for LIMIT_SCHEDULE_MAX. */

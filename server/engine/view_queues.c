@@ -6,6 +6,7 @@
 #include "proto/base/clean.h"
 #include "server/engine/filter.h"
 #include "server/engine/terms.h"
+#include "server/flow/estimate.h"
 #include "server/store/keys.h"
 
 static struct msg_counts counts_of(const int64_t counts[JOB_STATES])
@@ -72,7 +73,7 @@ static int read_weights(struct store_txn *t, uint32_t number, struct group_weigh
 		if (key_read_group(key, &queue, &zero, &w->group) < 0 || queue != number)
 			break;
 		/* A damaged one is not shown, and does not count. */
-		*ret_count += record_read_weight(value, &w->weight) == 0;
+		*ret_count += record_read_weight(key, value, &w->weight) == 0;
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
@@ -91,6 +92,12 @@ static struct msg_backoff backoff_of(const struct queue_record *q)
 		.has_jitter = true,
 		.jitter = backoff.jitter,
 	};
+}
+
+void view_run_time(const struct run_mix *mix, bool *ret_known, struct msg_run_time *ret)
+{
+	*ret = (struct msg_run_time){ .has_mean = true, .has_spread = true };
+	*ret_known = run_mix_tell(mix, &ret->mean, &ret->spread);
 }
 
 /* What its record says. */
@@ -135,9 +142,12 @@ static struct msg_queue queue_of(const struct queue_record *q)
 static int fill_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct group_weight *weights,
 		      size_t cap, struct msg_queue *ret)
 {
+	/* However long ago that was: there is nothing to weigh it against. */
+	struct run_mix runs = { q->pace.run_ms > 0, q->pace.run_ms, q->pace.spread_ms };
 	int rc;
 
 	*ret = queue_of(q);
+	view_run_time(&runs, &ret->has_run_ms, &ret->run_ms);
 	ret->has_weights = true;
 	ret->weights = weights;
 	rc = read_weights(t, number, weights, cap, &ret->weights_count);

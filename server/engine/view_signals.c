@@ -6,11 +6,12 @@
 #include "proto/base/clean.h"
 #include "server/engine/view.h"
 #include "server/engine/view_limits.h"
+#include "server/flow/estimate.h"
 
 /* What a sum of doubles may come to as an integer. */
 #define BACKLOG_MAX_MS 9e15
 
-/* The jobs that one limit's queues have, or all queues without a limit. */
+/* The jobs that one limit's queues have. */
 struct demand {
 	int64_t running;
 	int64_t ready;
@@ -19,7 +20,9 @@ struct demand {
 
 struct survey {
 	struct limits_view limits;
-	struct demand *demands; /* of each limit, then of what has none */
+	struct demand *demands; /* of each limit */
+	double free_wanted;	/* slots for the queues without one */
+	struct run_mix runs;
 	double backlog_ms;
 	bool has_oldest;
 	int64_t oldest_at_ms;
@@ -36,6 +39,7 @@ static int by_name(const void *name, const void *limit)
 	return slice_compare(*(const struct slice *)name, ((const struct msg_limit *)limit)->limit);
 }
 
+/* NULL for a queue without a limit. */
 static struct demand *demand_of(const struct survey *s, const struct queue_record *q)
 {
 	const struct msg_limit *all = s->limits.items, *found = NULL;
@@ -43,22 +47,44 @@ static struct demand *demand_of(const struct survey *s, const struct queue_recor
 	if (q->limit.size > 0)
 		found = bsearch(&q->limit, all, s->limits.count, sizeof(*all), by_name);
 	/* One whose record is damaged is not among them: it bounds nothing. */
-	return &s->demands[found ? (size_t)(found - all) : s->limits.count];
+	return found ? &s->demands[found - all] : NULL;
 }
 
-static int add_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, struct survey *s)
+/* Slots that a queue without a limit asks for. */
+static double free_wanted(const struct queue_record *q)
+{
+	double running = (double)q->counts[JOB_RUNNING], ready = (double)q->counts[JOB_READY];
+
+	if (q->paused || ready <= 0)
+		return running;
+	if (q->pace.run_ms <= 0)
+		return running + fmin(ready, fmax(running, 1));
+	return running + fmin(ready, ceil(ready * q->pace.run_ms / SIGNALS_DRAIN_MS));
+}
+
+static void add_demand(struct demand *d, const struct queue_record *q)
+{
+	d->running += q->counts[JOB_RUNNING];
+	d->run_ms = fmax(d->run_ms, q->pace.run_ms);
+	if (!q->paused && q->counts[JOB_READY] > 0)
+		d->ready += q->counts[JOB_READY];
+}
+
+static int add_queue(struct store_txn *t, uint32_t number, const struct queue_record *q, int64_t now_ms,
+		     struct survey *s)
 {
 	struct demand *d = demand_of(s, q);
 	int64_t at_ms = 0;
 	bool found;
 	int rc;
 
-	d->running += q->counts[JOB_RUNNING];
-	if (q->pace.run_ms > d->run_ms)
-		d->run_ms = q->pace.run_ms;
+	if (d)
+		add_demand(d, q);
+	else
+		s->free_wanted += free_wanted(q);
+	run_mix_add(&s->runs, &q->pace, now_ms);
 	if (q->paused || q->counts[JOB_READY] <= 0)
 		return 0;
-	d->ready += q->counts[JOB_READY];
 	s->backlog_ms += (double)q->counts[JOB_READY] * q->pace.run_ms;
 	rc = view_oldest_ready(t, number, q, &found, &at_ms);
 	if (rc == 0 && found && (!s->has_oldest || at_ms < s->oldest_at_ms)) {
@@ -68,7 +94,7 @@ static int add_queue(struct store_txn *t, uint32_t number, const struct queue_re
 	return rc;
 }
 
-static int add_queues(struct store_txn *t, struct survey *s)
+static int add_queues(struct store_txn *t, int64_t now_ms, struct survey *s)
 {
 	int64_t total;
 	int rc = store_count(t, TABLE_QUEUES, &total);
@@ -79,22 +105,21 @@ static int add_queues(struct store_txn *t, struct survey *s)
 		rc = view_read_queue(t, number, &q);
 		/* A damaged one is not counted; the others are. */
 		if (rc == 0)
-			rc = add_queue(t, number, &q, s);
+			rc = add_queue(t, number, &q, now_ms, s);
 		else if (rc == ERR_CORRUPT)
 			rc = 0;
 	}
 	return rc;
 }
 
-/* now: of the limit; NULL where there is none. */
 static int64_t wanted_of(const struct demand *d, const struct msg_limit_now *now)
 {
 	int64_t wanted = d->running + d->ready;
 
-	if (now && now->has_concurrency && wanted > now->concurrency)
+	if (now->has_concurrency && wanted > now->concurrency)
 		wanted = now->concurrency;
 	/* Little's law: so many are under way at once where so many begin a second and take so long. */
-	if (now && now->has_rate && d->run_ms > 0) {
+	if (now->has_rate && d->run_ms > 0) {
 		double busy = fmax(ceil(now->rate * d->run_ms / 1000), fmax((double)d->running, 1));
 
 		if ((double)wanted > busy)
@@ -105,7 +130,7 @@ static int64_t wanted_of(const struct demand *d, const struct msg_limit_now *now
 
 static void conclude(const struct survey *s, int64_t now_ms, struct signals *ret)
 {
-	int64_t wanted = wanted_of(&s->demands[s->limits.count], NULL);
+	int64_t wanted = (int64_t)fmin(s->free_wanted, SIGNALS_WANTED_MAX);
 
 	for (size_t i = 0; i < s->limits.count; i++)
 		wanted += wanted_of(&s->demands[i], &s->limits.items[i].now);
@@ -116,6 +141,7 @@ static void conclude(const struct survey *s, int64_t now_ms, struct signals *ret
 		.backlog_ms = (int64_t)fmin(s->backlog_ms, BACKLOG_MAX_MS),
 		.wanted_concurrency = wanted < SIGNALS_WANTED_MAX ? wanted : SIGNALS_WANTED_MAX,
 	};
+	view_run_time(&s->runs, &ret->has_run_ms, &ret->run_ms);
 }
 
 int view_signals(struct store_txn *t, int64_t now_ms, struct signals *ret)
@@ -129,7 +155,7 @@ int view_signals(struct store_txn *t, int64_t now_ms, struct signals *ret)
 	s.demands = calloc(s.limits.count + 1, sizeof(*s.demands));
 	if (!s.demands)
 		return ERR_NO_MEMORY;
-	rc = add_queues(t, &s);
+	rc = add_queues(t, now_ms, &s);
 	if (rc == 0)
 		conclude(&s, now_ms, ret);
 	return rc;

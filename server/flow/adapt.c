@@ -231,11 +231,13 @@ static void probe(struct adapt_state *s, const struct adaptive_settings *set, in
 {
 	double *n = s->numbers;
 	bool slow = base_is_slow(n, set) || (n[ROUNDS] > ROUNDS_CRISP && set->latency_target_ms <= 0);
-	bool down = slow && (n[PHASE] == HOLD_THEN_DOWN || set->latency_target_ms > 0 || n[BASE] >= set->max);
+	bool may_raise = n[BASE] < set->max && !(slow && set->latency_target_ms > 0);
+	/* Upward where that is the only way: at the least value, too, or it would be held for ever. */
+	bool down = slow && n[BASE] > set->min && (n[PHASE] == HOLD_THEN_DOWN || !may_raise);
 
-	if (down && n[BASE] > set->min)
+	if (down)
 		move(s, set, fmin(n[BASE] - 1, n[BASE] / (1 + fmin(n[STEP], STEP_NOISY))), DOWN, now_ms);
-	else if (!down && n[BASE] < set->max)
+	else if (may_raise)
 		move(s, set, fmax(n[BASE] + 1, n[BASE] * (1 + n[STEP])), UP, now_ms);
 	else
 		n[PHASE] = HOLD_THEN_DOWN;
@@ -254,9 +256,11 @@ static void notice_change(struct adapt_state *s)
 	n[ROUNDS] = 1;
 	n[STEP] = fmax(n[STEP], 0.25);
 	n[PHASE] = change > 0 ? HOLD_THEN_UP : HOLD_THEN_DOWN;
-	/* Faster: at low load it would be too. Slower: a trial downward will tell why. */
+	/* Faster: at low load it is no slower than this. By how much it became faster is not told by the change: what
+	 * failed before made the base worth less, and does not make calls fast. Slower: a trial downward will tell why.
+	 */
 	if (change > 0)
-		n[UNLOADED] -= change;
+		n[UNLOADED] = fmin(n[UNLOADED], n[LATENCY] / n[SAMPLES]);
 	n[BASE_SAMPLES] = 0;
 }
 

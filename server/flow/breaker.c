@@ -119,6 +119,14 @@ void breaker_ended(struct breaker_state *s, const struct breaker_settings *set, 
 	}
 }
 
+bool breaker_forget(struct breaker_state *s, const struct uuid *job)
+{
+	if (!s->has_probe || (job && !uuid_equal(&s->probe, job)))
+		return false;
+	s->has_probe = false;
+	return true;
+}
+
 void breaker_reset(struct breaker_state *s, int64_t now_ms)
 {
 	int64_t opened_total = s->opened_total;

@@ -33,6 +33,9 @@ void breaker_started(struct breaker_state *s, const struct uuid *job, int64_t no
 /* It has ended, r says how; NULL: nobody knows (its lease was lost, it was canceled or given back). */
 void breaker_ended(struct breaker_state *s, const struct breaker_settings *set, const struct uuid *job,
 		   const struct call_report *r, int64_t now_ms);
+/* The end of the job's call will never be told here, NULL: of some call. If it may have been the probe, another one may
+ * be let through; true: it may. */
+bool breaker_forget(struct breaker_state *s, const struct uuid *job);
 /* Closed, with nothing remembered but how often it has opened: an operator's word, or a breaker that is new. */
 void breaker_reset(struct breaker_state *s, int64_t now_ms);
 /* Other settings than before: the phase is kept, for not longer than the new open_ms; the window only where it has the

@@ -4,8 +4,9 @@
 
 #define FAST_MS	   60000.0
 #define SLOW_MS	   600000.0
-#define RUN_WEIGHT 0.1	/* of the newest attempt in the smoothed time */
-#define TOO_SLOW   1e-9 /* jobs a millisecond: nothing was done for so long that the averages say nothing */
+#define RUN_WEIGHT 0.1	 /* of the newest attempt in the smoothed time */
+#define TOO_SLOW   1e-9	 /* jobs a millisecond: nothing was done for so long that the averages say nothing */
+#define TOO_OLD	   1e-60 /* as TOO_SLOW, of the slow one: some 20 hours after the last job */
 #define LEAST_AGE  1000.0
 #define FAR_MS	   (365.0 * 86400 * 1000) /* nobody is told more */
 
@@ -21,6 +22,11 @@
 #define KNOWN_RUNS 4.0
 
 /* ---- the pace ---- */
+
+static int64_t whole(double ms)
+{
+	return ms > FAR_MS ? (int64_t)FAR_MS : ms > 0 ? (int64_t)ms : 0;
+}
 
 /* What is left of a rate after the time since it was brought up to date. */
 static double decayed(const struct pace *p, double rate, double constant_ms, int64_t now_ms)
@@ -66,6 +72,27 @@ int64_t pace_gap_ms(const struct pace *p, int64_t now_ms)
 	double rate = decayed(p, p->fast, FAST_MS, now_ms);
 
 	return rate < TOO_SLOW ? 0 : (int64_t)(1 / rate) + 1;
+}
+
+/* ---- how long attempts take ---- */
+
+void run_mix_add(struct run_mix *mix, const struct pace *p, int64_t now_ms)
+{
+	double weight = p->run_ms > 0 ? decayed(p, p->slow, SLOW_MS, now_ms) : 0;
+
+	mix->weight += weight;
+	mix->run_ms += weight * p->run_ms;
+	mix->spread_ms += weight * p->spread_ms;
+}
+
+bool run_mix_tell(const struct run_mix *mix, int64_t *ret_mean_ms, int64_t *ret_spread_ms)
+{
+	/* After days without a job the weight is hardly a number any more, and what was measured is out of date. */
+	if (mix->weight < TOO_OLD)
+		return false;
+	*ret_mean_ms = whole(mix->run_ms / mix->weight + 0.5);
+	*ret_spread_ms = whole(mix->spread_ms / mix->weight + 0.5);
+	return true;
 }
 
 /* ---- what it means ---- */
@@ -134,11 +161,6 @@ static bool rates_of(const struct pace *p, int64_t now_ms, int64_t running, bool
 	}
 	fit(ret, p, now_ms, running);
 	return ret->least > 0;
-}
-
-static int64_t whole(double ms)
-{
-	return ms > FAR_MS ? (int64_t)FAR_MS : ms > 0 ? (int64_t)ms : 0;
 }
 
 /* An attempt's time; of a normal distribution nine in ten are within two of their mean deviations. */

@@ -31,6 +31,18 @@ void pace_done(struct pace *p, int64_t now_ms);
 /* An attempt succeeded. */
 void pace_succeeded(struct pace *p, int64_t run_ms);
 
+/* What attempts that succeeded have taken, over some queues: each counts by how much was done there lately. Zeroed it
+ * is over none. */
+struct run_mix {
+	double weight;
+	double run_ms;	  /* times the weight; likewise: */
+	double spread_ms; /* by how much they differ from that */
+};
+
+void run_mix_add(struct run_mix *mix, const struct pace *p, int64_t now_ms);
+/* Whole milliseconds. False where there is nothing to tell: no attempt has succeeded, or long ago. */
+bool run_mix_tell(const struct run_mix *mix, int64_t *ret_mean_ms, int64_t *ret_spread_ms);
+
 /* Where a job stands. */
 struct in_line {
 	int64_t least;	 /* jobs in line up to and including it, at least */

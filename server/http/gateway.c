@@ -13,8 +13,11 @@
 #include "proto/base/log.h"
 #include "server/http/address.h"
 #include "server/http/board.h"
+#include "server/http/exchange.h"
 #include "server/http/guests.h"
+#include "server/http/job_waits.h"
 #include "server/http/link_page.h"
+#include "server/http/openapi.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
 #include "server/http/site.h"
@@ -27,6 +30,8 @@
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
 #define OTHER_PLACES		24
+#define BODY_BYTES		(INT64_C(64) << 20)
+#define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
 struct gateway {
 	struct address_text address;
@@ -36,32 +41,38 @@ struct gateway {
 	struct site site;
 };
 
-/* True where a body is announced. */
-static bool has_body(struct MHD_Connection *c)
-{
-	const char *length = request_header(c, "Content-Length");
-
-	return request_header(c, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
-}
-
-/* Called when the headers are there, and again when a body, if any, is over. No route wants a body: an answer in the
- * first call makes the library read nothing of it and close the connection; one in the second keeps the connection.
- * NOLINTNEXTLINE(readability-function-size): the library's parameters */
+/* Called when the headers are there, with each piece of a body, when that is over, and after each time that the request
+ * was suspended. NOLINTNEXTLINE(readability-function-size): the library's parameters */
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {
 	struct gateway *g = user;
-	static char seen;
+	struct exchange *x = *request;
+	size_t piece = *size;
 
 	(void)version;
-	(void)data;
-	guests_heard(g->guests, c);
-	if (!*request && !has_body(c)) {
-		*request = &seen;
-		return MHD_YES;
-	}
 	*size = 0;
-	return router_serve(&g->site, c, method, path);
+	if (!x)
+		return exchange_begin(&g->site, g->guests, c, method, path, (struct exchange **)(void *)request);
+	return piece > 0 ? exchange_feed(x, g->guests, data, piece) : exchange_serve(x, g->guests);
+}
+
+static void completed_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how)
+{
+	struct gateway *g = user;
+	struct exchange *x = *request;
+
+	*request = NULL;
+	exchange_free(x);
+	guests_answered_cb(g->guests, c, request, how);
+}
+
+static void connection_cb(void *user, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
+{
+	struct gateway *g = user;
+
+	atomic_fetch_add(&g->site.traffic.connections, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
+	guests_connection_cb(g->guests, c, place, what);
 }
 
 /* Paths stay as they came: the router unescapes a part at a time. */
@@ -98,6 +109,7 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 	if (!g)
 		return ERR_NO_MEMORY;
 	g->listener = -1;
+	owed_init(&g->site.owed);
 	rc = board_new(&g->site.board);
 	if (rc == 0)
 		rc = address_listen(address, insecure, &g->listener, info);
@@ -116,19 +128,29 @@ const char *gateway_address(const struct gateway *g)
 	return g->address.text;
 }
 
+int gateway_check_host(const char *host)
+{
+	return guard_check_host(host);
+}
+
 static void changed_cb(void *user, const struct job_event *events, size_t count)
 {
 	struct site *site = user;
 	struct watch *watch = atomic_load(&site->watch);
 
 	board_changed(site->board, events, count);
+	job_waits_events_cb(site->waits, events, count);
 	if (watch)
 		watch_changed(watch, events, count);
 }
 
-void gateway_subscribe(struct gateway *g, struct writer *w)
+int gateway_listen(struct gateway *g, struct writer *w)
 {
-	writer_subscribe(w, changed_cb, &g->site);
+	int rc = job_waits_new(&g->site.waits);
+
+	if (rc == 0)
+		writer_subscribe(w, changed_cb, &g->site);
+	return rc;
 }
 
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
@@ -143,8 +165,8 @@ static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 				MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL,
-				MHD_OPTION_NOTIFY_CONNECTION, guests_connection_cb, g->guests,
-				MHD_OPTION_NOTIFY_COMPLETED, guests_answered_cb, g->guests, MHD_OPTION_END);
+				MHD_OPTION_NOTIFY_CONNECTION, connection_cb, g, MHD_OPTION_NOTIFY_COMPLETED,
+				completed_cb, g, MHD_OPTION_END);
 }
 
 /* Some places are always for those who come and go: the page, the video, whoever asks now and then. */
@@ -165,6 +187,8 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
+	if (rc == 0 && g->site.waits)
+		rc = job_waits_start(g->site.waits);
 	if (rc == 0)
 		rc = watch_new(&g->site, watchers_of(options->connections), &watch);
 	atomic_store(&g->site.watch, watch);
@@ -187,7 +211,14 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
 	g->site.writer = options->writer;
+	g->site.body_bytes = options->body_bytes ? options->body_bytes : BODY_BYTES;
+	g->site.hosts = options->hosts;
+	g->site.rpc = options->rpc;
+	g->site.version = options->version;
+	g->site.started_at_ms = options->started_at_ms;
 	rc = link_page_make_fixed(&g->site);
+	if (rc == 0)
+		rc = openapi_prepare(&g->site);
 	if (rc < 0)
 		return error_set(info, rc, NULL, "cannot make the pages: %s", error_text(rc));
 	rc = start_threads(g, options);
@@ -209,6 +240,8 @@ void gateway_quiesce(struct gateway *g)
 	atomic_store(&g->site.quiesced, true);
 	if (g->site.watch)
 		watch_end(g->site.watch);
+	if (g->site.waits)
+		job_waits_quiesce(g->site.waits);
 	if (g->daemon && g->listener < 0)
 		g->listener = MHD_quiesce_daemon(g->daemon);
 	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
@@ -223,13 +256,19 @@ void gateway_stop(struct gateway *g)
 	/* The library ends nothing that is suspended. */
 	if (g->site.watch)
 		watch_end(g->site.watch);
+	if (g->site.waits)
+		job_waits_stop(g->site.waits);
+	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
 	streams_free(g->site.streams);
 	watch_free(g->site.watch);
 	guests_free(g->guests);
 	board_free(g->site.board);
+	job_waits_free(g->site.waits);
 	close_listener(g);
+	owed_done(&g->site.owed);
+	openapi_release(&g->site);
 	link_page_free_fixed(&g->site);
 	free(g);
 }

@@ -1,4 +1,4 @@
-/* gateway.h: the HTTP front: return-later links and the health of the broker.
+/* gateway.h: the HTTP front: return-later links, the API for producers, metrics and the health of the broker.
  *
  * Runs on threads of its own. Each request reads in a read transaction of its own that ends before a byte is sent.
  * The process must ignore SIGPIPE. From the main thread:
@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "proto/error.h"
+#include "server/http/guard.h"
+#include "server/http/metrics.h"
 #include "server/http/page_texts.h"
 
 struct blob_store;
@@ -20,15 +22,20 @@ struct store;
 struct writer;
 
 struct gateway_options {
-	int connections; /* at once */
-	int files;	 /* of downloads, at once */
-	int64_t head_ms; /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
+	int connections;    /* at once */
+	int files;	    /* of downloads, at once */
+	int64_t head_ms;    /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
+	int64_t body_bytes; /* of memory, for all bodies on their way in beyond a small one each; 0: 64 MiB */
 	const struct settings *settings;
 	struct page_settings page;
 	const struct page_files *page_files; /* to which page points; NULL: none */
 	struct store *store;
 	struct blob_store *blobs;
-	struct writer *writer;
+	struct writer *writer;	  /* the one that gateway_listen() was given */
+	struct guard_hosts hosts; /* under which the API and the metrics are open to others than this machine */
+	struct rpc_source rpc;	  /* for metrics */
+	const char *version;
+	int64_t started_at_ms;
 };
 
 /* ERR_CONFIG, and what is wrong, for text that is no address. Nothing is looked up. */
@@ -40,15 +47,18 @@ int gateway_check_address(const char *address, struct error_info *info);
 int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info);
 /* "127.0.0.1:7247", with the real port. Lives as long as the gateway. */
 const char *gateway_address(const struct gateway *g);
-/* Listens to the writer, which must not have been started and must end before the gateway does. */
-void gateway_subscribe(struct gateway *g, struct writer *w);
+/* Listens to the writer, which must not have been started and must end before the gateway does. ERR_NO_MEMORY. */
+int gateway_listen(struct gateway *g, struct writer *w);
+/* ERR_CONFIG for what is no host name or address without a port. */
+int gateway_check_host(const char *host);
 /* Serves. What options points to must outlive the gateway. ERR_NO_MEMORY, ERR_IO. */
 int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info);
 
-/* Accepts no more connections; those there are go on, but whoever waits for something is sent away. /readyz says no
- * from here on. */
+/* Accepts no more connections; those there are go on, but whoever waits for something is answered or sent away. /readyz
+ * says no from here on. */
 void gateway_quiesce(struct gateway *g);
-/* Ends the threads, whatever they are at, and frees. NULL is taken. */
+/* Ends the threads, whatever they are at but for answers to requests that were suspended, which are sent, and frees.
+ * Not before writer_stop(): what the writer has must have come back. NULL is taken. */
 void gateway_stop(struct gateway *g);
 
 #endif

@@ -217,6 +217,17 @@ void guests_heard(struct guests *all, struct MHD_Connection *c)
 	pthread_mutex_unlock(&all->lock);
 }
 
+void guests_await(struct guests *all, struct MHD_Connection *c)
+{
+	struct guest *g = guest_of(c);
+
+	if (!g)
+		return;
+	pthread_mutex_lock(&all->lock);
+	start_waiting(all, g);
+	pthread_mutex_unlock(&all->lock);
+}
+
 void guests_answered_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how)
 {
 	struct guests *all = user;

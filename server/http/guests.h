@@ -2,8 +2,8 @@
  *
  * The library's own timeout ends when nothing comes at all: whoever sends a byte a second could keep a place for ever,
  * and with enough of them all places. So the whole head of a request has a time, counted from the beginning of the
- * connection or from the answer before; and when the places run short, who has been without a request for longest makes
- * way for who comes.
+ * connection or from the answer before, and so has each piece of a body; and when the places run short, who has been
+ * without a request for longest makes way for who comes.
  *
  *   connects ──▶ WAITING ──head is there──▶ SERVED ──answered──▶ WAITING
  *                   └── time is over, or a place is needed ──▶ its socket is shut, and the library closes it
@@ -42,7 +42,9 @@ struct held *guests_held(struct MHD_Connection *c);
 void guests_move_out(struct MHD_Connection *c);
 void guests_moved_away(struct guests *all);
 
-/* The head of a request is there. */
+/* The head of a request is there, and its body if it has one. */
 void guests_heard(struct guests *all, struct MHD_Connection *c);
+/* More of its body has to come, within the time that a head has: it waits again from now on. */
+void guests_await(struct guests *all, struct MHD_Connection *c);
 
 #endif

@@ -31,13 +31,22 @@ enum MHD_Result health_serve_alive(const struct request *r)
 	return say(r, MHD_HTTP_OK, "alive\n");
 }
 
+int health_store_full(const struct site *site, bool *ret_full)
+{
+	int64_t reserve = site->settings->reserve_bytes, room;
+	int rc = store_room(site->store, reserve + PUT_ROOM, &room);
+
+	if (rc == 0)
+		*ret_full = room < reserve + PUT_ROOM;
+	return rc;
+}
+
 enum MHD_Result health_serve_ready(const struct request *r)
 {
-	int64_t reserve = r->site->settings->reserve_bytes;
 	struct writer_stats stats;
 	struct store_txn *t;
 	char line[128];
-	int64_t room;
+	bool full;
 
 	if (atomic_load(&r->site->quiesced))
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping\n");
@@ -49,10 +58,9 @@ enum MHD_Result health_serve_ready(const struct request *r)
 	if (store_begin_read(r->site->store, &t) < 0)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
 	store_abort(t);
-	if (store_room(r->site->store, reserve + PUT_ROOM, &room) < 0)
+	if (health_store_full(r->site, &full) < 0)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
-	/* Where no put fits any more. */
-	if (room < reserve + PUT_ROOM)
+	if (full)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store is full\n");
 	return say(r, MHD_HTTP_OK, "ready\n");
 }

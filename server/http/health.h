@@ -3,8 +3,10 @@
 #define RAINCHECK_HTTP_HEALTH_H
 
 #include <microhttpd.h>
+#include <stdbool.h>
 
 struct request;
+struct site;
 
 /* 200 as long as there is somebody to say it. */
 enum MHD_Result health_serve_alive(const struct request *r);
@@ -12,5 +14,7 @@ enum MHD_Result health_serve_alive(const struct request *r);
  * broker is not stopping. Else 503, and a line that says which. The writer tries a commit by itself while they fail, so
  * it becomes 200 again also when nobody sends anything. */
 enum MHD_Result health_serve_ready(const struct request *r);
+/* Whether no put fits the store any more beside its reserve. The store's errors. */
+int health_store_full(const struct site *site, bool *ret_full);
 
 #endif

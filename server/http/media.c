@@ -33,6 +33,7 @@ struct media {
 	char tag[68];		       /* with its quotes */
 	char title[256];	       /* for a file name; "" where there is none */
 	const struct media_type *type; /* NULL: not to be shown */
+	char own_type[256];	       /* what it came with, for programs; "" for visitors */
 };
 
 static void media_done(struct media *m)
@@ -130,6 +131,13 @@ static int judge_type(const struct artifact *a, struct media *m)
 	return rc;
 }
 
+/* A program is told what the worker said; a browser that comes there all the same gets a download. */
+static void copy_type(const struct request *r, const struct artifact *a, struct media *m)
+{
+	if (r->job)
+		snprintf(m->own_type, sizeof(m->own_type), "%.*s", SLICE_FMT(a->content_type));
+}
+
 static void copy_title(const struct msg_job *job, struct media *m)
 {
 	if (job->has_title)
@@ -165,6 +173,7 @@ static int take(const struct request *r, const struct visit *v, struct media *m)
 	hex_encode(a.sha256, sizeof(a.sha256), m->tag + 1);
 	m->final = job->state == JOB_SUCCEEDED || names_version(r, m->tag + 1);
 	copy_title(job, m);
+	copy_type(r, &a, m);
 	return 0;
 }
 
@@ -197,7 +206,7 @@ static void disposition_header(const struct request *r, struct MHD_Response *res
 	bool asked = MHD_lookup_connection_value_n(r->connection, MHD_GET_ARGUMENT_KIND, "download", 8, NULL, NULL) ==
 		     MHD_YES;
 
-	if (m->type && !asked)
+	if (m->type && !asked && !m->own_type[0])
 		return;
 	file_name_make(m->title, r->name, m->type ? m->type->extension : "bin", &name);
 	response_header(response, "Content-Disposition", name.disposition);
@@ -223,7 +232,8 @@ static int take_fd(int *fd)
 /* The bytes of range; the media gives up its file or its copy. */
 static struct MHD_Response *body_of(struct media *m, const struct byte_range *range)
 {
-	const char *type = m->type ? m->type->name : "application/octet-stream";
+	const char *shown = m->type ? m->type->name : "application/octet-stream";
+	const char *type = m->own_type[0] ? m->own_type : shown;
 	int64_t length = range->last - range->first + 1;
 
 	if (m->fd >= 0 && length > 0)

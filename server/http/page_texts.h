@@ -26,6 +26,12 @@
 	X(estimate_range, "About {low} to {time} to go", "Noch etwa {low} bis {time}")                                  \
 	X(estimate_within, "At most {time} to go", "Höchstens noch {time}")                                             \
 	X(estimate_soon, "Ready any moment now", "Jeden Moment fertig")                                                 \
+	X(waits_paused, "It is on hold for the moment. You keep your place.",                                           \
+	  "Gerade ist Pause. Dein Platz bleibt dir.")                                                                   \
+	X(waits_held, "We have to take a short break. You keep your place.",                                            \
+	  "Wir müssen kurz Pause machen. Dein Platz bleibt dir.")                                                       \
+	X(waits_breaker, "The service that makes it has trouble right now. You keep your place.",                       \
+	  "Der Dienst, der es macht, hat gerade Schwierigkeiten. Dein Platz bleibt dir.")                               \
 	X(estimate_none, "We cannot say yet how long it will take",                                                     \
 	  "Wie lange es dauert, lässt sich noch nicht sagen")                                                           \
 	X(seconds, "half a minute", "eine halbe Minute")                                                                \

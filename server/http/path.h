@@ -2,6 +2,8 @@
 #ifndef RAINCHECK_HTTP_PATH_H
 #define RAINCHECK_HTTP_PATH_H
 
+#include <stdbool.h>
+
 #define PATH_PART_BYTES 132 /* the longest is an artifact's name of 128 */
 
 enum route {
@@ -13,16 +15,33 @@ enum route {
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,
 	ROUTE_LOGO, /* /logo */
+	ROUTE_METRICS,
+	ROUTE_OPENAPI,	    /* /v1/openapi.json */
+	ROUTE_QUEUES,	    /* /v1/queues */
+	ROUTE_QUEUE,	    /* /v1/queues/{queue} */
+	ROUTE_PUT,	    /* /v1/queues/{queue}/jobs */
+	ROUTE_JOB,	    /* /v1/jobs/{id} */
+	ROUTE_RETRY,	    /* /v1/jobs/{id}/retry */
+	ROUTE_JOB_ARTIFACT, /* /v1/jobs/{id}/result, /v1/jobs/{id}/artifacts/{name} */
+	ROUTE_API_NONE,	    /* nothing that there is below /v1/ */
+	ROUTE_API_BROKEN,   /* the same, with an escape that is none */
+	ROUTES
 };
 
 struct path {
 	enum route route;
-	char token[PATH_PART_BYTES]; /* as it stands there; "" for what cannot be one */
-	char name[PATH_PART_BYTES];  /* of the artifact */
+	char token[PATH_PART_BYTES];   /* as it stands there; "" for what cannot be one */
+	char subject[PATH_PART_BYTES]; /* the queue or the job's id of /v1/…; "" where there is none */
+	char name[PATH_PART_BYTES];    /* of the artifact */
 };
 
+/* A word for each, for metrics. */
+extern const char *const route_names[ROUTES];
+/* True for those of the producers' API: /v1/ and all below it. */
+bool route_is_api(enum route route);
+
 /* path: as it came, escapes and all, without the query. An escaped slash is no separator and an escape that is none
- * names nothing: neither can be part of a token or a name. */
+ * names nothing: neither can be part of a token or a name. Escapes are undone once. */
 void path_parse(const char *path, struct path *ret);
 
 #endif

@@ -1,7 +1,6 @@
 #include "response.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,6 +9,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
+#include "server/http/problem.h"
 #include "server/store/store.h"
 
 static const char *const common_headers[][2] = {
@@ -118,26 +118,10 @@ enum MHD_Result response_send(struct MHD_Connection *c, unsigned status, struct 
 
 struct MHD_Response *response_problem(unsigned status, const char *code, const char *detail)
 {
-	json_t *problem =
-		json_pack("{s:s, s:s, s:i, s:s, s:s*}", "type", "about:blank", "title",
-			  MHD_get_reason_phrase_for(status), "status", (int)status, "code", code, "detail", detail);
-	char *text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
-	struct buf body;
-	struct MHD_Response *r;
+	struct error_info info;
 
-	json_decref(problem);
-	if (!text)
-		return NULL;
-	buf_init(&body, 4096);
-	buf_append_str(&body, text);
-	free(text);
-	r = response_new(&body, "application/problem+json");
-	buf_done(&body);
-	if (!response_header(r, "Cache-Control", "no-store") && r) {
-		MHD_destroy_response(r);
-		return NULL;
-	}
-	return r;
+	error_set(&info, error_from_name(slice_str(code)), NULL, "%s", detail ? detail : "");
+	return problem_new(status, &info);
 }
 
 enum MHD_Result response_refuse(struct MHD_Connection *c, unsigned status, const char *code, const char *detail)
@@ -181,8 +165,6 @@ enum MHD_Result response_error(struct MHD_Connection *c, int rc)
 
 	response_log_failure(rc);
 	r = response_problem(status, error_name(error_on_wire(rc)), error_text(rc));
-	if (status == MHD_HTTP_SERVICE_UNAVAILABLE)
-		response_header(r, "Retry-After", "5");
 	return response_send(c, status, r);
 }
 

@@ -1,32 +1,68 @@
 #include "router.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/error.h"
 #include "server/http/events.h"
+#include "server/http/api.h"
+#include "server/http/exchange.h"
 #include "server/http/health.h"
 #include "server/http/link_page.h"
 #include "server/http/media.h"
+#include "server/http/metrics.h"
 #include "server/http/path.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/status.h"
 
-static enum MHD_Result refuse_method(struct MHD_Connection *c)
+static const char *allowed_methods(enum route route)
 {
-	const unsigned status = MHD_HTTP_METHOD_NOT_ALLOWED;
-	struct MHD_Response *response = response_problem(status, "bad_request", "only " ALLOWED_METHODS);
-
-	response_header(response, "Allow", ALLOWED_METHODS);
-	return response_send(c, status, response);
+	switch (route) {
+	case ROUTE_PUT:
+	case ROUTE_RETRY:
+		return "POST, OPTIONS";
+	case ROUTE_JOB:
+		return "GET, HEAD, DELETE, OPTIONS";
+	default:
+		return ALLOWED_METHODS;
+	}
 }
 
-static enum MHD_Result serve_options(struct MHD_Connection *c)
+/* A word of the list that ends with a comma or with it. */
+static bool is_allowed(enum route route, const char *method)
+{
+	const char *allowed = allowed_methods(route);
+	size_t length = strlen(method);
+
+	while (strncmp(allowed, method, length) != 0 || (allowed[length] != ',' && allowed[length] != '\0')) {
+		allowed = strchr(allowed, ' ');
+		if (!allowed)
+			return false;
+		allowed++;
+	}
+	return length > 0;
+}
+
+static enum MHD_Result refuse_method(const struct exchange *x)
+{
+	const unsigned status = MHD_HTTP_METHOD_NOT_ALLOWED;
+	const char *allowed = allowed_methods(x->path.route);
+	struct MHD_Response *response;
+	char words[64];
+
+	snprintf(words, sizeof(words), "only %s", allowed);
+	response = response_problem(status, "bad_request", words);
+	response_header(response, "Allow", allowed);
+	return response_send(x->request.connection, status, response);
+}
+
+static enum MHD_Result serve_options(const struct exchange *x)
 {
 	struct MHD_Response *response = response_empty();
 
-	response_header(response, "Allow", ALLOWED_METHODS);
-	return response_send(c, MHD_HTTP_NO_CONTENT, response);
+	response_header(response, "Allow", allowed_methods(x->path.route));
+	return response_send(x->request.connection, MHD_HTTP_NO_CONTENT, response);
 }
 
 static enum MHD_Result serve(const struct request *r, enum route route)
@@ -46,24 +82,28 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return health_serve_ready(r);
 	case ROUTE_LOGO:
 		return link_page_serve_logo(r);
-	case ROUTE_NONE:
+	case ROUTE_METRICS:
+		return metrics_serve(r);
+	default:
 		break;
 	}
 	return response_error(r->connection, ERR_NOT_FOUND);
 }
 
-enum MHD_Result router_serve(struct site *site, struct MHD_Connection *c, const char *method, const char *path)
+bool router_takes_body(const struct exchange *x)
 {
-	struct path parsed;
-	struct request r = { .site = site, .connection = c };
+	return x->path.route == ROUTE_PUT && strcmp(x->method, "POST") == 0;
+}
 
-	path_parse(path, &parsed);
-	r.token = parsed.token;
-	r.name = parsed.name;
-	r.head = strcmp(method, "HEAD") == 0;
-	if (parsed.route == ROUTE_NONE || r.head || strcmp(method, "GET") == 0)
-		return serve(&r, parsed.route);
-	if (strcmp(method, "OPTIONS") == 0)
-		return serve_options(c);
-	return refuse_method(c);
+enum MHD_Result router_serve(struct exchange *x)
+{
+	enum route route = x->path.route;
+
+	if (route == ROUTE_NONE || route == ROUTE_API_NONE || route == ROUTE_API_BROKEN)
+		return route == ROUTE_NONE ? response_error(x->request.connection, ERR_NOT_FOUND) : api_serve(x);
+	if (!is_allowed(route, x->method))
+		return refuse_method(x);
+	if (strcmp(x->method, "OPTIONS") == 0)
+		return serve_options(x);
+	return route_is_api(route) ? api_serve(x) : serve(&x->request, route);
 }

@@ -3,11 +3,13 @@
 #define RAINCHECK_HTTP_ROUTER_H
 
 #include <microhttpd.h>
+#include <stdbool.h>
 
-struct site;
+struct exchange;
 
-/* For the first call of a request, when its headers are there and none of its body: no route wants one, so nothing is
- * read of it. path: not unescaped. */
-enum MHD_Result router_serve(struct site *site, struct MHD_Connection *c, const char *method, const char *path);
+/* Whether the route wants a body with this method; else nothing is read of one. */
+bool router_takes_body(const struct exchange *x);
+/* The head is there, and the body where the route wants one; again whenever the request was resumed. */
+enum MHD_Result router_serve(struct exchange *x);
 
 #endif

@@ -1,5 +1,5 @@
 /* site.h: what every request's answer is made from. Filled before the first request, then only read, but for what is
- * atomic.
+ * atomic, traffic and owed.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
@@ -7,16 +7,22 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/http/guard.h"
+#include "server/http/metrics.h"
+#include "server/http/owed.h"
 #include "server/http/page_texts.h"
+#include "server/http/traffic.h"
 
 struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
-struct page_files;
 struct board;
+struct job_waits;
+struct page_files;
 struct settings;
 struct store;
 struct streams;
+struct uuid;
 struct watch;
 struct writer;
 
@@ -41,6 +47,16 @@ struct site {
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
 	atomic_int files; /* that may yet be opened for downloads */
+
+	int64_t body_bytes; /* see exchange.h */
+	struct guard_hosts hosts;
+	struct job_waits *waits;
+	struct traffic traffic;
+	struct owed owed;
+	struct rpc_source rpc;
+	struct MHD_Response *openapi; /* made once */
+	const char *version;
+	int64_t started_at_ms;
 };
 
 /* One request, on the stack of the thread that answers it. */
@@ -50,6 +66,9 @@ struct request {
 	const char *token; /* of /r/{token}/…; "" where there is none */
 	const char *name;  /* of an artifact */
 	bool head;
+	/* Of /v1/jobs/…: the job, and no token; its bytes are told with the type that they came with. NULL elsewhere.
+	 */
+	const struct uuid *job;
 };
 
 #endif

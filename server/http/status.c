@@ -23,6 +23,7 @@
 #include "server/http/words.h"
 
 #define WAIT_MAX_S 60
+#define GRAIN_MS   5000
 #define DUMP_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(4))
 
 static json_t *text_or_null(bool has, struct slice text)
@@ -72,6 +73,20 @@ static json_t *eta_or_null(bool has, const struct msg_eta *eta)
 			 (json_int_t)words_round_high(eta->high));
 }
 
+/* Rounded up to a few seconds, like all that is told of time here. */
+static json_t *waiting_or_null(const struct msg_job *job)
+{
+	const struct msg_waiting *w = &job->waiting_for;
+	json_t *until =
+		w->has_until_at_ms ? json_integer((w->until_at_ms + GRAIN_MS - 1) / GRAIN_MS * GRAIN_MS) : json_null();
+
+	if (!job->has_waiting_for) {
+		json_decref(until);
+		return json_null();
+	}
+	return json_pack("{s:s, s:o}", "reason", wait_reason_names[w->reason], "until_at_ms", until);
+}
+
 static json_t *describe(const struct request *r, const struct visit *v)
 {
 	const struct msg_job *job = &v->job.job;
@@ -85,13 +100,14 @@ static json_t *describe(const struct request *r, const struct visit *v)
 	words_detail(&words, &r->site->page, job);
 	detail = sentence(&words);
 	buf_done(&words);
-	all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "state", job_state_names[job->state],
-			"position", pending && job->has_position ? json_integer(job->position) : json_null(), "eta_ms",
-			eta_or_null(pending && job->has_eta_ms, &job->eta_ms), "progress", progress_or_null(job),
-			"note", text_or_null(pending && job->has_note, job->note), "title",
-			text_or_null(job->has_title, job->title), "preview", url_or_null(v->preview, job, "preview"),
-			"result", url_or_null(v->result, job, "result"), "error", error_or_null(job, detail),
-			"headline", headline, "detail", detail);
+	all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "state",
+			job_state_names[job->state], "position",
+			pending && job->has_position ? json_integer(job->position) : json_null(), "eta_ms",
+			eta_or_null(pending && job->has_eta_ms, &job->eta_ms), "waiting_for", waiting_or_null(job),
+			"progress", progress_or_null(job), "note", text_or_null(pending && job->has_note, job->note),
+			"title", text_or_null(job->has_title, job->title), "preview",
+			url_or_null(v->preview, job, "preview"), "result", url_or_null(v->result, job, "result"),
+			"error", error_or_null(job, detail), "headline", headline, "detail", detail);
 	json_decref(detail);
 	return all;
 }

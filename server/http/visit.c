@@ -11,6 +11,17 @@ static const struct msg_artifact *find(const struct msg_job *job, const char *na
 	return NULL;
 }
 
+/* By its id. Retention takes the artifacts before the record: that they were there is seen no more, as through a link.
+ */
+static int visit_job(const struct request *r, struct visit *ret)
+{
+	int rc;
+
+	ret->id = *r->job;
+	rc = view_job(ret->txn, r->site->settings, ret->now_ms, r->job, &ret->job);
+	return rc == 0 && ret->job.record.artifacts_gone ? ERR_GONE : rc;
+}
+
 int visit_begin(const struct request *r, struct visit *ret)
 {
 	const struct msg_job *job = &ret->job.job;
@@ -19,7 +30,9 @@ int visit_begin(const struct request *r, struct visit *ret)
 	ret->txn = NULL;
 	ret->now_ms = clock_wall_ms();
 	rc = store_begin_read(r->site->store, &ret->txn);
-	if (rc == 0)
+	if (rc == 0 && r->job)
+		rc = visit_job(r, ret);
+	else if (rc == 0)
 		rc = view_link(ret->txn, r->site->settings, ret->now_ms, slice_str(r->token), &ret->id, &ret->job);
 	if (rc < 0)
 		return rc;

@@ -1,4 +1,4 @@
-/* visit.h: the job behind a request's token, in a read transaction of the request's own.
+/* visit.h: the job behind a request's token, or the one that it names, in a read transaction of the request's own.
  *
  * Everything a visit holds points into the map: copy or encode, then visit_end(), and only then let bytes go out.
  */

@@ -162,6 +162,22 @@ void words_headline(struct buf *out, const struct page_settings *page, const str
 	}
 }
 
+/* Why nobody goes on, before when that may change. */
+static void waiting_words(struct buf *out, const struct page_settings *page, const struct msg_job *job)
+{
+	static const enum page_text reasons[WAIT_REASONS] = {
+		[WAIT_PAUSED] = PAGE_TEXT_waits_paused,
+		[WAIT_HELD] = PAGE_TEXT_waits_held,
+		[WAIT_BREAKER] = PAGE_TEXT_waits_breaker,
+	};
+
+	if (!job->has_waiting_for)
+		return;
+	buf_append_str(out, page_text(page, reasons[job->waiting_for.reason]));
+	if (job->has_eta_ms)
+		buf_append_str(out, " ");
+}
+
 void words_detail(struct buf *out, const struct page_settings *page, const struct msg_job *job)
 {
 	static const enum page_text reasons[FAIL_KINDS] = {
@@ -184,8 +200,11 @@ void words_detail(struct buf *out, const struct page_settings *page, const struc
 		buf_append_str(out, page_text(page, PAGE_TEXT_failed_expired));
 		return;
 	default:
-		if (!job->has_eta_ms && job->state == JOB_SCHEDULED)
+		if (!job->has_eta_ms && !job->has_waiting_for && job->state == JOB_SCHEDULED)
 			return; /* the headline has said it */
+		waiting_words(out, page, job);
+		if (!job->has_eta_ms && job->has_waiting_for)
+			return; /* there is a reason for not knowing */
 		if (!job->has_eta_ms)
 			buf_append_str(out, page_text(page, PAGE_TEXT_estimate_none));
 		else

@@ -10,10 +10,11 @@
 #include "proto/messages.h"
 #include "server/http/page_texts.h"
 
-#define WORDS_MAX 1024
+#define WORDS_MAX 2048
 
-/* Append one sentence each, without a full stop of their own; nothing where there is nothing to say. As text: whoever
- * puts them into HTML escapes them. */
+/* Append one sentence each, without a full stop of their own; nothing where there is nothing to say. The detail says
+ * first what keeps a job from beginning, where its turn is not all. As text: whoever puts them into HTML escapes them.
+ */
 void words_headline(struct buf *out, const struct page_settings *page, const struct msg_job *job, int64_t now_ms);
 void words_detail(struct buf *out, const struct page_settings *page, const struct msg_job *job);
 

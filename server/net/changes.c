@@ -8,6 +8,7 @@
 #include "server/engine/settings.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
+#include "server/net/prescale.h"
 #include "server/net/session.h"
 
 #define BIT(state) (1u << (state))
@@ -27,6 +28,7 @@ static const struct {
 	[CHANGE_CANCEL] = { "canceled", BIT(JOB_SCHEDULED) | BIT(JOB_READY) | BIT(JOB_RUNNING) },
 	[CHANGE_RETRY] = { "retried", BIT(JOB_DEAD) },
 	[CHANGE_ERASE] = { "erased", BIT(JOB_STATES) - 1 },
+	[CHANGE_REDELIVER] = { "told of", BIT(JOB_SUCCEEDED) | BIT(JOB_DEAD) | BIT(JOB_CANCELED) | BIT(JOB_EXPIRED) },
 };
 
 /* One job or many, and nothing that belongs to the other. */
@@ -118,6 +120,11 @@ int changes_erase(struct request *req, struct error_info *info)
 	return change(req, CHANGE_ERASE, info);
 }
 
+int changes_redeliver(struct request *req, struct error_info *info)
+{
+	return change(req, CHANGE_REDELIVER, info);
+}
+
 /* ---- links ---- */
 
 static int change_link(struct request *req, bool revoke, struct error_info *info)
@@ -154,6 +161,8 @@ static int check_own(struct slice queue, struct error_info *info)
 static void submit_queue(struct request *req, struct command_queue *cmd, enum queue_action action)
 {
 	cmd->action = action;
+	/* Its jobs may count for another limit now, or be given out again. */
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_QUEUE, cmd);
 }
 
@@ -225,6 +234,7 @@ int changes_limit_set(struct request *req, struct error_info *info)
 	if (!cmd)
 		return no_memory(info);
 	*cmd = (struct command_limit){ .action = LIMIT_SET, .set = *params };
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_LIMIT, cmd);
 	return 0;
 }
@@ -237,6 +247,7 @@ int changes_limit_delete(struct request *req, struct error_info *info)
 	if (!cmd)
 		return no_memory(info);
 	*cmd = (struct command_limit){ .action = LIMIT_DELETE, .set = { .has_limit = true, .limit = params->limit } };
+	req->settle = prescale_changed;
 	request_submit(req, COMMAND_LIMIT, cmd);
 	return 0;
 }

@@ -10,6 +10,7 @@ struct request;
 int changes_cancel(struct request *req, struct error_info *info);
 int changes_retry(struct request *req, struct error_info *info);
 int changes_erase(struct request *req, struct error_info *info);
+int changes_redeliver(struct request *req, struct error_info *info);
 int changes_link_rotate(struct request *req, struct error_info *info);
 int changes_link_revoke(struct request *req, struct error_info *info);
 int changes_queue_set(struct request *req, struct error_info *info);

@@ -4,9 +4,8 @@
 #include "server/net/commands.h"
 
 #include <msgpack/object.h>
-#include <string.h>
-#include <strings.h>
 
+#include "server/engine/put_check.h"
 #include "server/engine/settings.h"
 #include "server/net/dispatch.h"
 #include "server/net/net_priv.h"
@@ -21,43 +20,14 @@ static int no_memory(struct error_info *info)
 
 /* ---- puts ---- */
 
-static bool is_http(struct slice url)
+static int check_payload(const struct net *net, const struct msg_job_put *put, struct error_info *info)
 {
-	const char *text = url.data;
+	int64_t allowed = net->options.limits.payload;
 
-	return (url.size > 7 && strncasecmp(text, "http://", 7) == 0) ||
-	       (url.size > 8 && strncasecmp(text, "https://", 8) == 0);
-}
-
-/* It goes into another server's request line and log. */
-static bool has_blank_or_control(struct slice url)
-{
-	const uint8_t *p = url.data;
-
-	for (size_t i = 0; i < url.size; i++)
-		if (p[i] <= 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && p[i + 1] <= 0xa0)) /* UTF-8 has a byte after c2 */
-			return true;
-	return false;
-}
-
-/* What no decoder of single fields can see. */
-static int check_put(const struct net *net, const struct msg_job_put *put, struct error_info *info)
-{
-	const struct net_options *o = &net->options;
-
-	if ((int64_t)put->payload.size > o->limits.payload)
-		return error_set(info, ERR_TOO_LARGE, "payload", "has %zu bytes, %lld are allowed", put->payload.size,
-				 (long long)o->limits.payload);
-	if (put->has_delay_ms && put->has_run_at_ms)
-		return error_set(info, ERR_BAD_REQUEST, "run_at_ms", "contradicts delay_ms: give one of them");
-	if (put->has_callback_url && !is_http(put->callback_url))
-		return error_set(info, ERR_BAD_REQUEST, "callback_url", "must begin with http:// or https://");
-	if (put->has_callback_url && has_blank_or_control(put->callback_url))
-		return error_set(info, ERR_BAD_REQUEST, "callback_url", "has a space or a control character in it");
-	if (put->has_preview && (int64_t)put->preview.data.size > o->settings->artifact_bytes)
-		return error_set(info, ERR_TOO_LARGE, "preview.data", "has %zu bytes, %lld are allowed",
-				 put->preview.data.size, (long long)o->settings->artifact_bytes);
-	return 0;
+	if ((int64_t)put->payload.size <= allowed)
+		return 0;
+	return error_set(info, ERR_TOO_LARGE, "payload", "has %zu bytes, %lld are allowed", put->payload.size,
+			 (long long)allowed);
 }
 
 /* Checks the item's put and prepares its preview. */
@@ -65,7 +35,9 @@ static int ready_item(struct request *req, struct put_item *item, struct error_i
 {
 	int rc;
 
-	rc = check_put(req->net, &item->put, info);
+	rc = check_payload(req->net, &item->put, info);
+	if (rc == 0)
+		rc = put_check(req->net->options.settings, &item->put, info);
 	if (rc < 0 || !item->put.has_preview)
 		return rc;
 	rc = stage_add(req, item->put.preview.content_type, item->put.preview.data, &item->preview);

@@ -6,6 +6,7 @@
 #include "server/net/changes.h"
 #include "server/net/commands.h"
 #include "server/net/net_priv.h"
+#include "server/net/prescale.h"
 #include "server/net/reads.h"
 #include "server/net/registry.h"
 #include "server/net/session.h"
@@ -63,19 +64,25 @@ static int handle_hello(struct request *req, struct error_info *info)
 		.has_now_ms = true,
 		.now_ms = clock_wall_ms(),
 	};
+	struct session *s = req->session;
 	enum role role;
 	int rc;
 
-	if (req->session->greeted)
+	if (s->greeted)
 		return error_set(info, ERR_BAD_REQUEST, NULL, "session.hello was said already");
 	rc = decide_role(hello, &role, info);
 	if (rc < 0)
 		return rc;
-	if (hello->has_worker && registry_add(req->net->registry, req->session, hello) < 0)
+	if (hello->has_worker && registry_add(req->net->registry, s, hello) < 0)
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
-	session_greet(req->session, role, hello->has_subscribe && hello->subscribe);
+	session_greet(s, role, hello->has_subscribe && hello->subscribe);
 	result.role = (int)role;
+	/* What it is told comes after the answer, with which the request is over. */
+	session_hold(s);
 	request_answer(req, &MSG_hello_result, &result);
+	if (s->worker && s->subscribed)
+		prescale_greet(s->net->prescale, s);
+	session_drop(s);
 	return 0;
 }
 
@@ -115,6 +122,7 @@ static const struct {
 	[METHOD_job_list] = { reads_list, 256 * KIB },
 	[METHOD_job_cancel] = { changes_cancel, 0 },
 	[METHOD_job_retry] = { changes_retry, 0 },
+	[METHOD_job_redeliver] = { changes_redeliver, 0 },
 	[METHOD_job_erase] = { changes_erase, 0 },
 	[METHOD_link_rotate] = { changes_link_rotate, KIB },
 	[METHOD_link_revoke] = { changes_link_revoke, 0 },
@@ -183,6 +191,7 @@ static int handle(struct request *req, const struct rpc_envelope *envelope, stru
 	rc = message_decode(m->params, envelope->params, req->arena, req->params, info);
 	if (rc < 0)
 		return rc;
+	atomic_fetch_add_explicit(&req->net->counters.requests[m->id], 1, memory_order_relaxed);
 	request_charge(req, table[m->id].reply);
 	return table[m->id].handle(req, info);
 }

@@ -227,7 +227,7 @@ static void spill(struct listener *l)
 	l->spill.handle.data = l;
 	l->spilling = true;
 	l->waiting = false;
-	l->net->stats.refused++;
+	l->net->counters.refused++;
 	l->handles++;
 	net__hold(l->net);
 	(void)uv_accept(&l->server.stream, &l->spill.stream);
@@ -243,7 +243,7 @@ static void complain(struct listener *l, const char *why)
 	if (!log_after_pause(&net->refusals, &unsaid))
 		return;
 	log_warning("%s: connections are refused: %s; %lld are open%s", l->address, why,
-		    (long long)net->stats.connections, unsaid.text);
+		    (long long)net->counters.connections, unsaid.text);
 }
 
 static void take_connection(struct listener *l)

@@ -13,6 +13,7 @@
 #include "proto/base/clock.h"
 #include "server/net/listener.h"
 #include "server/net/notices.h"
+#include "server/net/prescale.h"
 #include "server/net/registry.h"
 #include "server/net/session.h"
 #include "server/net/upkeep.h"
@@ -113,6 +114,7 @@ void net_free(struct net *net)
 	waits_free(net->waits);
 	notices_free(net->notices);
 	registry_free(net->registry);
+	prescale_free(net->prescale);
 	upkeep_free(net->upkeep);
 	uploads_free(net->uploads);
 	free(net->listeners);
@@ -205,6 +207,9 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 	rc = registry_new(net, &net->registry);
 	if (rc < 0)
 		return rc;
+	rc = prescale_new(net, &net->prescale);
+	if (rc < 0)
+		return rc;
 	rc = upkeep_new(net, &net->upkeep);
 	if (rc < 0)
 		return rc;
@@ -238,6 +243,7 @@ int net_new(uv_loop_t *loop, const struct net_options *options, struct net **ret
 	waits_subscribe(net->waits);
 	notices_subscribe(net->notices);
 	registry_subscribe(net->registry);
+	prescale_start(net->prescale);
 	net->options.listen = NULL;
 	*ret = net;
 	return 0;
@@ -250,7 +256,20 @@ const char *net_address(const struct net *net, size_t i)
 
 void net_stats(const struct net *net, struct net_stats *ret)
 {
-	*ret = net->stats;
+	const struct net_counters *c = &net->counters;
+	struct registry_totals totals = registry_totals(net->registry);
+
+	*ret = (struct net_stats){
+		.connections = atomic_load(&c->connections),
+		.accepted = atomic_load(&c->accepted),
+		.refused = atomic_load(&c->refused),
+		.workers = totals.workers,
+		.slots = totals.slots,
+		.slots_free = totals.slots_free,
+		.in_hand = totals.in_hand,
+	};
+	for (size_t i = 0; i < METHODS; i++)
+		ret->requests[i] = atomic_load(&c->requests[i]);
 }
 
 /* ---- stop ---- */
@@ -268,6 +287,7 @@ void net_stop(struct net *net, net_done_cb done, void *user)
 	for (size_t i = 0; i < net->listener_count; i++)
 		listener_close(TAKE_PTR(net->listeners[i]));
 	net->listener_count = 0;
+	prescale_stop(net->prescale);
 	for (struct session *s = net->sessions; s; s = s->next) {
 		(void)session_notify(s, "server.shutdown", &MSG_empty, &nothing);
 		session_end(s);

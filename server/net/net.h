@@ -1,8 +1,9 @@
 /* net.h: the RPC front: listens, speaks MessagePack-RPC with every peer, hands writes to the writer and reads to the
  * thread pool.
  *
- * Everything here runs on the thread of the loop that net_new() was given, and may be called on it alone. The process
- * must ignore SIGPIPE. Nothing that a peer sends ends the process or takes more memory than the limits allow.
+ * Everything here runs on the thread of the loop that net_new() was given, and may be called on it alone, but where it
+ * says any thread. The process must ignore SIGPIPE. Nothing that a peer sends ends the process or takes more memory
+ * than the limits allow.
  */
 #ifndef RAINCHECK_NET_H
 #define RAINCHECK_NET_H
@@ -13,6 +14,7 @@
 #include <uv.h>
 
 #include "proto/error.h"
+#include "proto/messages.h"
 
 struct blob_store;
 struct settings;
@@ -47,9 +49,14 @@ struct net_options {
 };
 
 struct net_stats {
-	int64_t connections; /* open now */
-	int64_t accepted;    /* ever */
-	int64_t refused;     /* for want of a free connection */
+	int64_t connections;	   /* open now */
+	int64_t accepted;	   /* ever */
+	int64_t refused;	   /* for want of a free connection */
+	int64_t requests[METHODS]; /* ever, by method */
+	int64_t workers;	   /* connected now */
+	int64_t slots;		   /* that these have */
+	int64_t slots_free;	   /* of those without one in hand */
+	int64_t in_hand;	   /* jobs that they have leased */
 };
 
 struct net;
@@ -70,6 +77,7 @@ int net_new(uv_loop_t *loop, const struct net_options *options, struct net **ret
  * net_stop(). */
 const char *net_address(const struct net *net, size_t i);
 
+/* Any thread, until net_free(). */
 void net_stats(const struct net *net, struct net_stats *ret);
 
 /* Stops listening; tells those who subscribed; reads no more requests; answers those in flight (parked leases and

@@ -6,6 +6,8 @@
 #ifndef RAINCHECK_NET_PRIV_H
 #define RAINCHECK_NET_PRIV_H
 
+#include <stdatomic.h>
+
 #include "proto/base/log.h"
 #include "proto/base/uuid.h"
 #include "server/net/mailbox.h"
@@ -14,6 +16,7 @@
 
 struct listener;
 struct notices;
+struct prescale;
 struct registry;
 struct session;
 struct upkeep;
@@ -23,6 +26,12 @@ struct waits;
 /* One read takes at most this much. */
 #define NET_ROOM 65536
 
+/* Changed on the loop's thread, read on any. */
+struct net_counters {
+	atomic_int_fast64_t connections, accepted, refused;
+	atomic_int_fast64_t requests[METHODS];
+};
+
 struct net {
 	uv_loop_t *loop;
 	struct net_options options; /* with the defaults filled in */
@@ -31,7 +40,7 @@ struct net {
 	struct session *sessions;
 	struct session *dirty; /* those to be pumped before the loop waits again */
 	uint64_t last_session; /* the id; the first is a random one */
-	struct net_stats stats;
+	struct net_counters counters;
 	struct log_pause refusals; /* of connections */
 	struct log_pause failures; /* of the store */
 
@@ -40,6 +49,7 @@ struct net {
 	struct waits *waits;
 	struct notices *notices;
 	struct registry *registry;
+	struct prescale *prescale;
 	struct uploads *uploads;
 	struct upkeep *upkeep;
 	uint8_t room[NET_ROOM]; /* what a read fills; empty between callbacks */

@@ -448,6 +448,8 @@ static int fill_signals(struct store_txn *t, struct msg_server_stats_result *ret
 	ret->has_backlog_ms = ret->has_wanted_concurrency = true;
 	ret->backlog_ms = s.backlog_ms;
 	ret->wanted_concurrency = s.wanted_concurrency;
+	ret->has_run_ms = s.has_run_ms;
+	ret->run_ms = s.run_ms;
 	return 0;
 }
 
@@ -510,7 +512,7 @@ int reads_stats(struct request *req, struct error_info *info)
 	result->has_now_ms = true;
 	result->now_ms = clock_wall_ms();
 	result->has_connections = true;
-	result->connections = net->stats.connections;
+	result->connections = net->counters.connections;
 	fill_workers(net->registry, result);
 	req->params = result;
 	return start(req, run_stats);

@@ -25,7 +25,8 @@ struct worker_entry {
 	struct session *session;
 	uint64_t id;	 /* the session's */
 	int64_t in_hand; /* under the lock */
-	/* What worker.list tells, but for in_hand. Its slices point behind this struct. */
+	/* What worker.list tells, but for in_hand; its state is changed under the lock. Its slices point behind this
+	 * struct. */
 	struct msg_worker_session told;
 	char address[64];
 };
@@ -228,6 +229,13 @@ int registry_list(struct request *req, struct error_info *info)
 	return 0;
 }
 
+/* The loop alone changes the lists, and in_hand is not shown. */
+void registry_visit(struct registry *r, registry_visit_cb cb, void *user)
+{
+	FOR_EACH_WORKER(r, w)
+	cb(w->session, &w->told, user);
+}
+
 struct registry_totals registry_totals(struct registry *r)
 {
 	struct registry_totals totals = { .workers = (int64_t)atomic_load(&r->count) };
@@ -236,6 +244,7 @@ struct registry_totals registry_totals(struct registry *r)
 	FOR_EACH_WORKER(r, w)
 	{
 		totals.slots += w->told.slots;
+		totals.in_hand += w->in_hand;
 		if (w->told.state == WORKER_ACTIVE && w->in_hand < w->told.slots)
 			totals.slots_free += w->told.slots - w->in_hand;
 	}
@@ -267,8 +276,10 @@ static struct order_count tell(struct registry *r, struct slice name, enum worke
 			continue;
 		n.told++;
 		/* One that is told to stop is not taken back to less by being told to be quiet. */
+		uv_mutex_lock(&r->lock);
 		if (w->told.state < (int)state)
 			w->told.state = (int)state;
+		uv_mutex_unlock(&r->lock);
 	}
 	return n;
 }

@@ -6,7 +6,7 @@
  * was never counted. What an operator asks for is a notification, which the worker obeys by itself: the registry only
  * remembers that it was told.
  *
- * Loop's thread, but for the writer's call. Handlers as dispatch.h describes them.
+ * Loop's thread, but for the writer's call and the totals. Handlers as dispatch.h describes them.
  */
 #ifndef RAINCHECK_NET_REGISTRY_H
 #define RAINCHECK_NET_REGISTRY_H
@@ -15,6 +15,7 @@
 
 struct error_info;
 struct msg_hello;
+struct msg_worker_session;
 struct net;
 struct registry;
 struct request;
@@ -34,13 +35,19 @@ void registry_remove(struct registry *r, struct session *s);
 /* One more or one less of its leases waits for jobs; of any session. */
 void registry_waits(struct session *s, int by);
 
+/* Goes through all workers. cb must not add or remove any; told is good during it. */
+typedef void (*registry_visit_cb)(struct session *s, const struct msg_worker_session *told, void *user);
+void registry_visit(struct registry *r, registry_visit_cb cb, void *user);
+
 /* Over all workers. */
 struct registry_totals {
 	int64_t workers;
 	int64_t slots;	    /* that they said they have */
 	int64_t slots_free; /* of those of workers that take jobs, without one in hand */
+	int64_t in_hand;    /* jobs that they have leased */
 };
 
+/* Any thread. */
 struct registry_totals registry_totals(struct registry *r);
 
 int registry_list(struct request *req, struct error_info *info);

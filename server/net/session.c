@@ -171,7 +171,7 @@ void session_close(struct session *s)
 	clean(s);
 	let_go(s);
 	sending_drop(s);
-	s->net->stats.connections--;
+	s->net->counters.connections--;
 	uv_close(&s->peer.handle, closed_cb);
 	uv_close((uv_handle_t *)&s->deadline, closed_cb);
 	log_debug("session %llu: closed", (unsigned long long)s->id);
@@ -389,8 +389,8 @@ static void link_in(struct session *s, struct net *net)
 		s->next->link = &s->next;
 	s->link = &net->sessions;
 	net->sessions = s;
-	net->stats.connections++;
-	net->stats.accepted++;
+	net->counters.connections++;
+	net->counters.accepted++;
 	net__hold(net);
 }
 
@@ -435,7 +435,7 @@ int session_open(struct net *net, uv_stream_t *server)
 {
 	struct session *s;
 
-	if (net->stats.connections >= net->options.limits.connections)
+	if (net->counters.connections >= net->options.limits.connections)
 		return ERR_THROTTLED;
 	s = session_new(net);
 	if (!s)

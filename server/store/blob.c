@@ -426,6 +426,23 @@ static int copy_bytes(int from, int to, int64_t size, bool (*canceled)(void *use
 	return fsync(to) < 0 ? from_errno() : 0;
 }
 
+int blob_look_folder(struct blob_store *bs, const struct uuid *id)
+{
+	char name[3] = "";
+	int fd;
+
+	hex_encode(&id->bytes[15], 1, name);
+	name[2] = '\0';
+	fd = openat(bs->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Also where there is no folder for all of them. */
+	if (fd < 0 && errno == EBADF)
+		errno = ENOENT;
+	if (fd < 0)
+		return ERR_IO;
+	close(fd);
+	return 0;
+}
+
 int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store *to, bool (*canceled)(void *user),
 	      void *user)
 {

@@ -43,6 +43,9 @@ static inline void blob_closep(struct blob_writer **w)
 
 /* Opens for reading; the caller closes *ret_fd. ERR_NOT_FOUND, ERR_IO. */
 int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t *ret_size);
+/* Whether the folder that the blob belongs in is there and can be read, which blob_store_open() makes: ERR_IO, and
+ * errno says why, where it is not. For who wants to know whether a file is missing or all of them are. */
+int blob_look_folder(struct blob_store *bs, const struct uuid *id);
 /* A file that is gone already is fine. Readers that have it open go on reading. While somebody holds it is postponed.
  */
 int blob_remove(struct blob_store *bs, const struct uuid *id);

@@ -3,8 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
+#include "server/store/keys.h"
+#include "server/store/limit_record.h"
+#include "server/store/own_key.h"
 #include "server/store/records.h"
 
 #define BATCH_BYTES   (32 << 20) /* in one transaction: what is not committed yet stands in memory */
@@ -49,8 +53,14 @@ const char *copy_table_name(enum store_table table)
 	return names[table];
 }
 
-/* True too for a table whose values have no checksum. */
-static bool is_sound(enum store_table table, struct slice value)
+bool copy_is_derived(enum store_table table)
+{
+	return table == TABLE_NAMES || table == TABLE_READY || table == TABLE_DUE || table == TABLE_IDEMPOTENCY ||
+	       table == TABLE_BLOBS;
+}
+
+/* Under this key. True too for a table whose values have no checksum. */
+static bool is_sound(enum store_table table, struct slice key, struct slice value)
 {
 	union {
 		struct job job;
@@ -60,6 +70,9 @@ static bool is_sound(enum store_table table, struct slice value)
 		struct slice bytes;
 		int64_t at_ms;
 		struct tombstone tombstone;
+		struct limit_record limit;
+		uint64_t finish;
+		uint32_t weight;
 	} room;
 
 	switch (table) {
@@ -68,15 +81,21 @@ static bool is_sound(enum store_table table, struct slice value)
 	case TABLE_INPUTS:
 		return record_read_input(value, &room.input) == 0;
 	case TABLE_ARTIFACTS:
-		return record_read_artifact(value, &room.artifact) == 0;
+		return record_read_artifact(key, value, &room.artifact) == 0;
 	case TABLE_QUEUES:
 		return record_read_queue(value, &room.queue) == 0;
 	case TABLE_CHECKPOINTS:
-		return record_read_bytes(value, &room.bytes) == 0;
+		return record_read_checkpoint(key, value, &room.bytes) == 0;
 	case TABLE_TOMBSTONES:
 		return record_read_tombstone(value, &room.tombstone) == 0;
 	case TABLE_SET_ASIDE:
 		return record_read_moment(value, &room.at_ms) == 0;
+	case TABLE_LIMITS:
+		return record_read_limit(value, &room.limit) == 0 && slice_equal(room.limit.name, key);
+	case TABLE_GROUPS:
+		return record_read_finish(key, value, &room.finish) == 0;
+	case TABLE_WEIGHTS:
+		return record_read_weight(key, value, &room.weight) == 0;
 	default:
 		return true;
 	}
@@ -124,25 +143,49 @@ static int look_at_order(struct copier *c, enum store_table table, struct slice 
 	return 0;
 }
 
-/* Of such a row everything can be made anew from the jobs' and queues' records. */
-static bool is_derived(enum store_table table)
+/* A row that another stands in the place of goes where it belongs, if it says where and nobody is there. */
+static int give_way(struct copier *c, enum store_table table, struct slice key, struct slice value)
 {
-	return table == TABLE_NAMES || table == TABLE_READY || table == TABLE_DUE || table == TABLE_IDEMPOTENCY ||
-	       table == TABLE_BLOBS;
+	struct slice own, there;
+	int rc;
+
+	if (!own_key_differs(table, key, value, &own)) {
+		note_where(c, table, key, "two rows stand under it: one is left out");
+	} else {
+		rc = store_get(c->txn, table, own, &there);
+		if (rc == ERR_NOT_FOUND)
+			rc = store_put(c->txn, table, own, value);
+		else if (rc == 0)
+			rc = ERR_CONFLICT;
+		if (rc < 0 && rc != ERR_CONFLICT)
+			return rc;
+		note_where(c, table, key,
+			   rc == 0 ? "two rows stand under it: one is put where it belongs"
+				   : "two rows stand under it: one is left out");
+	}
+	c->options->misplaced(c->options->user, c->result->where);
+	return 0;
 }
 
-/* Of two rows under one key a damaged one gives way. */
+/* Of two rows under one key a damaged one gives way, and one that is another's. */
 static int choose(struct copier *c, enum store_table table, struct slice key, struct slice there, struct slice value)
 {
-	bool there_sound = is_sound(table, there), value_sound = is_sound(table, value);
+	bool there_sound = is_sound(table, key, there), value_sound = is_sound(table, key, value);
+	_cleanup_(buf_done) struct buf away;
+	int rc;
 
-	if (there_sound == value_sound && !is_derived(table)) {
+	buf_init(&away, there.size + 1);
+	if (there_sound == value_sound && !copy_is_derived(table)) {
 		note_where(c, table, key, "two rows stand under it, and which is the right one cannot be told");
 		return ERR_CORRUPT;
 	}
-	note_where(c, table, key, "two rows stand under it: one is left out");
-	c->options->misplaced(c->options->user, c->result->where);
-	return there_sound ? 0 : store_put(c->txn, table, key, value);
+	if (there_sound)
+		return give_way(c, table, key, value);
+	/* What is in the copy goes with the next write to it. */
+	rc = buf_append(&away, there.data, there.size);
+	if (rc == 0)
+		rc = store_put(c->txn, table, key, value);
+	return rc == 0 ? give_way(c, table, key, buf_slice(&away)) : rc;
 }
 
 /* An entry that cannot stand behind all others, for one of a table out of order went before. */
@@ -187,7 +230,7 @@ static int copy_entry(struct copier *c, enum store_table table, struct slice key
 	c->batch_bytes += (int64_t)(key.size + value.size);
 	c->result->entries++;
 	c->result->bytes += (int64_t)(key.size + value.size);
-	c->result->damaged += !is_sound(table, value);
+	c->result->damaged += !is_sound(table, key, value);
 	return 0;
 }
 
@@ -214,12 +257,19 @@ static int compare_counts(struct copier *c, enum store_table table, int64_t foun
 	return ERR_CORRUPT;
 }
 
+static bool is_left_out(const struct copier *c, enum store_table table)
+{
+	return c->options->leave_out >> table & 1;
+}
+
 static int copy_table(struct copier *c, enum store_table table)
 {
 	int64_t before = c->result->entries;
 	struct slice key, value;
 	int rc;
 
+	if (is_left_out(c, table))
+		return 0;
 	c->last = c->before_last = slice_of(NULL, 0);
 	for (rc = store_seek(c->from, table, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(c->from, table, &key, &value)) {
@@ -229,6 +279,10 @@ static int copy_table(struct copier *c, enum store_table table)
 			rc = tell(c);
 		if (rc < 0)
 			return rc;
+	}
+	if (rc == ERR_STORE_ERROR && store_error_is_damage()) {
+		snprintf(c->result->where, sizeof(c->result->where), "%s: its pages are damaged", names[table]);
+		return ERR_CORRUPT;
 	}
 	return rc == ERR_NOT_FOUND ? compare_counts(c, table, c->result->entries - before) : rc;
 }
@@ -240,7 +294,8 @@ static int count_entries(struct copier *c)
 	for (int table = 0; rc == 0 && table < STORE_TABLES; table++) {
 		int64_t n = 0;
 
-		rc = store_count(c->from, (enum store_table)table, &n);
+		if (!is_left_out(c, (enum store_table)table))
+			rc = store_count(c->from, (enum store_table)table, &n);
 		c->total += n;
 	}
 	return rc;

@@ -4,9 +4,9 @@
  * a checksum are verified on the way; a damaged one is copied as it is and counted, for it is not the copy's to lose.
  *
  * Keys have no checksum. One of which a bit flipped on the disk stands out of order, and lookups near it miss what is
- * there: a copy of that is refused, unless the caller asks that such an entry is put where its key belongs. Two rows of
- * different content under one key are refused in any case where neither could be made anew: one would be taken for the
- * other's.
+ * there: a copy of that is refused, unless the caller asks that such an entry is put where its key belongs. Of two rows
+ * of different content under one key one may say that it belongs elsewhere (own_key.h), and is put there; else they are
+ * refused in any case where neither could be made anew: one would be taken for the other's.
  *
  * A table of which fewer or more rows are found than it counts is refused: pages are damaged. Where they are, LMDB may
  * also end the process, so the pages of a source that may be damaged are proved first (pages.h).
@@ -30,6 +30,7 @@ struct copy_options {
 	 * because another stands under its key already: "TABLE, key HEX: …". NULL: the copy ends there. */
 	void (*misplaced)(void *user, const char *line);
 	void *user;
+	uint32_t leave_out; /* tables, a bit for each by enum store_table: they are damaged, and made anew afterwards */
 };
 
 struct copy_result {
@@ -41,6 +42,9 @@ struct copy_result {
 
 /* What the table is called in front of an operator. */
 const char *copy_table_name(enum store_table table);
+
+/* Whether all that stands in the table can be made anew from the jobs', queues' and artifacts' records (mend.h). */
+bool copy_is_derived(enum store_table table);
 
 struct error_info;
 

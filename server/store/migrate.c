@@ -1,6 +1,8 @@
-/* Happy path: the queues' records are read, then every job is written anew with its input and its index entries and
- * counted in its queue, then the queues are written with what was counted, with their names, then the tombstones. Where
- * an index has more entries than that accounts for, those that lead nowhere are removed.
+/* Happy path, from the first format: the queues' records are read, then every job is written anew with its input and
+ * its index entries and counted in its queue, then the queues are written with what was counted, with their names, then
+ * the tombstones. Where an index has more entries than that accounts for, those that lead nowhere are removed.
+ *
+ * The second format's queues are written anew, and of all three older ones what holds its key now (migrate_keys.c).
  */
 #include "server/store/migrate.h"
 
@@ -16,6 +18,7 @@
 #include "server/store/format2.h"
 #include "server/store/keys.h"
 #include "server/store/layout.h"
+#include "server/store/migrate_priv.h"
 #include "server/store/records.h"
 #include "server/store/store_priv.h"
 
@@ -548,6 +551,8 @@ int migrate_run(struct store_txn *t, uint32_t format, const struct store_options
 		rc = from_1(t, options);
 	if (format == 2)
 		rc = from_2(t, options);
+	if (rc == 0 && format != 0)
+		rc = migrate__keys(t, format, options);
 	if (rc == 0)
 		rc = store_put(t, TABLE_META, key_slice(&key), slice_of(&present, sizeof(present)));
 	if (rc < 0 && format != 0)

@@ -13,7 +13,7 @@
 
 #include "server/store/store.h"
 
-#define STORE_FORMAT 3
+#define STORE_FORMAT 4
 
 /* The format of what is stored, from TABLE_META; 0 for a store in which nothing stands yet, not even another table:
  * one that lost its format is ERR_CORRUPT. Where it is read only, one of another format is refused:

@@ -9,23 +9,41 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/store/copy.h"
 #include "server/store/pages_priv.h"
 #include "server/store/store_priv.h"
 
+static void tell(struct pages_walk *w, const char *line)
+{
+	if (w->result->breaches++ < PAGES_LINES_MAX && w->options->report)
+		w->options->report(w->options->user, line);
+}
+
 void pages_breach(struct pages_walk *w, const char *fmt, ...)
 {
+	struct pages_result *r = w->result;
 	char line[256];
 	va_list args;
 
-	if (w->result->breaches++ >= PAGES_LINES_MAX || !w->options->report)
-		return;
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	w->options->report(w->options->user, line);
+	if (w->options->for_copy && w->blame.kind == PAGES_FREE_LIST)
+		r->free_list = true;
+	else if (w->options->for_copy && w->blame.table < STORE_TABLES && copy_is_derived(w->blame.table))
+		r->damaged |= UINT32_C(1) << w->blame.table;
+	else if (r->harm++ == 0)
+		snprintf(r->first_harm, sizeof(r->first_harm), "%.159s", line);
+	tell(w, line);
+}
+
+void pages_spared(struct pages_walk *w, const char *line)
+{
+	tell(w, line);
 }
 
 static void tell_the_rest(struct pages_walk *w)
@@ -135,13 +153,35 @@ static int find_meta(struct pages_walk *w, uint64_t file_bytes, struct page_meta
 
 /* ---- the trees of a commit ---- */
 
+static int walk_tables(struct pages_walk *w, bool derived)
+{
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < w->table_count; i++) {
+		const struct pages_table *t = &w->tables[i];
+
+		if (copy_is_derived(t->table) != derived)
+			continue;
+		w->blame = (struct pages_blame){ PAGES_TABLE, t->table };
+		if (w->lists_only && t->table != TABLE_META)
+			pages_walk_root(w, t->name, &t->db);
+		else
+			rc = pages_walk_tree(w, PAGES_TABLE, t->name, &t->db);
+	}
+	return rc;
+}
+
 static int walk_trees(struct pages_walk *w, const struct page_meta *meta)
 {
 	int rc;
 
 	rc = pages_walk_tree(w, PAGES_MAIN, "the list of tables", &meta->main);
-	for (int i = 0; rc == 0 && i < w->table_count; i++)
-		rc = pages_walk_tree(w, PAGES_TABLE, w->tables[i].name, &w->tables[i].db);
+	/* Of two that have the same page the one is to blame that can be made anew. */
+	if (rc == 0)
+		rc = walk_tables(w, false);
+	if (rc == 0)
+		rc = walk_tables(w, true);
+	w->blame = (struct pages_blame){ PAGES_FREE_LIST, STORE_TABLES };
 	return rc < 0 ? rc : pages_walk_tree(w, PAGES_FREE_LIST, "the list of free pages", &meta->free_list);
 }
 
@@ -151,7 +191,7 @@ static void count_pages(struct pages_walk *w)
 	struct pages_result *r = w->result;
 	uint64_t beyond = w->last_page + 1 > w->file_pages ? w->last_page + 1 - w->file_pages : 0;
 
-	if (r->breaches > 0)
+	if (r->breaches > 0 || w->lists_only)
 		return;
 	if (beyond != w->unused_beyond)
 		pages_breach(w, "the file is cut short: %" PRIu64 " pages lie behind its end, %" PRIu64 " are free",
@@ -166,6 +206,7 @@ static int walk_commit(struct pages_walk *w, const struct page_meta *meta, uint6
 	size_t words;
 	int rc;
 
+	w->blame = (struct pages_blame){ PAGES_MAIN, STORE_TABLES };
 	w->file_pages = file_bytes / w->page_size;
 	w->last_page = meta->last_page;
 	w->txn = meta->txn;
@@ -202,16 +243,17 @@ static int check_file(struct pages_walk *w)
 	bool sound;
 	int rc;
 
+	w->blame = (struct pages_blame){ PAGES_MAIN, STORE_TABLES };
 	if (fstat(w->fd, &st) < 0)
 		return store__translate(errno);
 	rc = find_meta(w, (uint64_t)st.st_size, &meta, &sound);
 	return rc < 0 || !sound ? rc : walk_commit(w, &meta, (uint64_t)st.st_size);
 }
 
-int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret)
+static int check_path(const char *path, const struct pages_options *options, bool lists_only, struct pages_result *ret)
 {
 	struct pages_result result = { .pages = 0 };
-	struct pages_walk w = { .options = options, .result = &result };
+	struct pages_walk w = { .options = options, .lists_only = lists_only, .result = &result };
 	int rc;
 
 	w.fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -225,6 +267,16 @@ int pages_check_file(const char *path, const struct pages_options *options, stru
 	tell_the_rest(&w);
 	*ret = result;
 	return 0;
+}
+
+int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret)
+{
+	return check_path(path, options, false, ret);
+}
+
+int pages_check_lists(const char *path, const struct pages_options *options, struct pages_result *ret)
+{
+	return check_path(path, options, true, ret);
 }
 
 /* ---- a store that is open ---- */
@@ -260,6 +312,7 @@ static int check_as_of(struct pages_walk *w, struct store *s, struct store_txn *
 	struct stat st;
 	int rc;
 
+	w->blame = (struct pages_blame){ PAGES_MAIN, STORE_TABLES };
 	if (mdb_env_get_fd(s->env, &w->fd) != 0 || fstat(w->fd, &st) < 0)
 		return store__translate(EIO);
 	rc = read_own_meta(w, s, t, &meta, &last, &sound);

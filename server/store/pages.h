@@ -39,6 +39,10 @@ struct pages_options {
 	/* The keys of the engine's tables may stand in any order: for who reads them one after the other to put them in
 	 * theirs. */
 	bool any_order;
+	/* For who only copies what is there: a page may have another number than its own, which no reader looks at, and
+	 * whatever can be made anew from the rest may be damaged. Both are told, and are no harm: store_open() opens
+	 * the file. */
+	bool for_copy;
 };
 
 struct pages_result {
@@ -47,11 +51,21 @@ struct pages_result {
 	int64_t unused;	  /* in the list of the free ones */
 	int64_t lost;	  /* neither: no harm but their room; not counted where there are breaches */
 	int64_t breaches; /* 0 where all is well */
+	/* Of these: */
+	int64_t harm;	  /* that a copy could not do without; without for_copy all of them */
+	uint32_t damaged; /* tables that can be made anew (copy_is_derived()), a bit for each, by enum store_table */
+	bool free_list;	  /* the list of free pages has some, which a copy makes of its own */
+	char first_harm[160]; /* the line about the first that is harm */
 };
 
 /* Of a file that nobody writes meanwhile. Negative only where it could not be read to the end: the store's errors,
  * ERR_CANCELED. */
 int pages_check_file(const char *path, const struct pages_options *options, struct pages_result *ret);
+
+/* Only what LMDB relies on from the first moment on: the meta pages, the list of tables, the tables' records, the
+ * table of the format, and the list of free pages, from which it takes what it writes to. A few pages but where much is
+ * free. The same errors; lost is not counted. */
+int pages_check_lists(const char *path, const struct pages_options *options, struct pages_result *ret);
 
 /* Of a store that is open, beside its writer: as of the commit that a read transaction of its own sees. LMDB writes no
  * page that such a transaction can reach before it has ended, and what is read here is what these pages hold on the

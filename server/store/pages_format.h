@@ -150,4 +150,9 @@ static inline uint64_t page_overflow_pages(uint32_t size, uint32_t page_size)
  * is for whoever knows the tree. */
 const char *page_fault(const uint8_t *page, uint32_t page_size, uint64_t number, int *ret_node);
 
+/* What is wrong with a branch or leaf page so that LMDB must not be let near it; NULL where nothing is. key_size: that
+ * its keys have, 0 where they have various. One node of a leaf may take other room than it has, if a single flipped bit
+ * of its value's size explains that: it is *ret_misfit, else −1, and harms nobody who leaves it alone. */
+const char *page_harm(const uint8_t *page, uint32_t page_size, uint64_t number, uint16_t key_size, int *ret_misfit);
+
 #endif

@@ -11,12 +11,22 @@
 /* A table, as its record in the main tree has it. */
 struct pages_table {
 	const char *name;
+	enum store_table table;
 	struct page_db db;
+};
+
+enum pages_tree { PAGES_FREE_LIST, PAGES_MAIN, PAGES_TABLE };
+
+/* What it would mean that something is wrong. */
+struct pages_blame {
+	enum pages_tree kind;
+	enum store_table table; /* STORE_TABLES: none */
 };
 
 struct pages_walk {
 	int fd;
 	const struct pages_options *options;
+	bool lists_only; /* see pages_check_lists() */
 	struct pages_result *result;
 	uint32_t page_size;
 	uint64_t file_pages; /* whole ones in the file */
@@ -29,9 +39,8 @@ struct pages_walk {
 	struct pages_table tables[PAGES_TABLES_MAX];
 	int table_count;
 	int64_t steps;
+	struct pages_blame blame; /* the tree that is walked */
 };
-
-enum pages_tree { PAGES_FREE_LIST, PAGES_MAIN, PAGES_TABLE };
 
 void pages_breach(struct pages_walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -40,5 +49,9 @@ int pages_read(struct pages_walk *w, uint64_t at, void *ret, size_t size);
 
 /* Everything below a root, and the root's counts. The main tree's walk fills w->tables. */
 int pages_walk_tree(struct pages_walk *w, enum pages_tree kind, const char *name, const struct page_db *db);
+/* A line as of a breach, about what a copy can do without. */
+void pages_spared(struct pages_walk *w, const char *line);
+/* A table's record and its root's number alone. */
+void pages_walk_root(struct pages_walk *w, const char *name, const struct page_db *db);
 
 #endif

@@ -58,6 +58,18 @@ static int step(struct pages_walk *w)
 	return o->canceled && o->canceled(o->user) ? ERR_CANCELED : 0;
 }
 
+/* Only who writes reads a page's number in it. */
+static bool spare_number(struct pages_walk *w, struct tree *t, uint64_t page)
+{
+	char line[160];
+
+	if (!w->options->for_copy)
+		return false;
+	snprintf(line, sizeof(line), "%s: its number is another", words_of(t, page, -1).text);
+	pages_spared(w, line);
+	return true;
+}
+
 /* ---- which pages are in use ---- */
 
 static bool bit_is_set(const uint64_t *bits, uint64_t i)
@@ -76,7 +88,7 @@ static const char *use_page(struct pages_walk *w, uint64_t page)
 	if (page < PAGE_METAS || page > w->last_page)
 		return "there is no page of that number";
 	if (page >= w->known)
-		return "lies behind the end of the file";
+		return "lies behind the end of the file, which was cut short";
 	if (bit_is_set(w->used, page))
 		return "is in use at another place too";
 	if (bit_is_set(w->unused, page))
@@ -117,7 +129,7 @@ static const char *overflow_fault(struct pages_walk *w, struct tree *t, uint64_t
 	*ret_rc = pages_read(w, page * w->page_size, &head, sizeof(head));
 	if (*ret_rc < 0)
 		return NULL;
-	if (head.number != page)
+	if (head.number != page && !spare_number(w, t, page))
 		return "its number is another";
 	if (head.flags != PAGE_OVERFLOW)
 		return "its kind is none that may stand here";
@@ -237,15 +249,15 @@ static void look_at_order(struct pages_walk *w, struct tree *t, uint64_t page, i
 
 /* ---- the nodes of leaves ---- */
 
-static const char *known_name(const struct page_node *n)
+static bool find_name(const struct page_node *n, struct pages_table *ret)
 {
 	for (int i = 0; i < STORE_TABLES; i++) {
-		const char *name = store__table_name((enum store_table)i);
-
-		if (strlen(name) == n->key_size && memcmp(name, n->key, n->key_size) == 0)
-			return name;
+		ret->table = (enum store_table)i;
+		ret->name = store__table_name(ret->table);
+		if (strlen(ret->name) == n->key_size && memcmp(ret->name, n->key, n->key_size) == 0)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 static void note_table(struct pages_walk *w, struct tree *t, uint64_t page, int node, const struct page_node *n)
@@ -256,8 +268,7 @@ static void note_table(struct pages_walk *w, struct tree *t, uint64_t page, int 
 		breach(w, t, page, node, "is no table");
 		return;
 	}
-	table->name = known_name(n);
-	if (!table->name) {
+	if (!find_name(n, table)) {
 		breach(w, t, page, node, "is a table of no known name");
 		return;
 	}
@@ -347,7 +358,10 @@ static int walk_page(struct pages_walk *w, struct tree *t, uint64_t page, int le
 	if (rc < 0)
 		return rc;
 	head = page_head_of(w->levels[level]);
-	fault = page_fault(w->levels[level], w->page_size, page, &node);
+	if (head.number != page && spare_number(w, t, page))
+		fault = page_fault(w->levels[level], w->page_size, head.number, &node);
+	else
+		fault = page_fault(w->levels[level], w->page_size, page, &node);
 	if (!fault)
 		fault = place_fault(t, &head, level);
 	if (fault) {
@@ -414,4 +428,14 @@ int pages_walk_tree(struct pages_walk *w, enum pages_tree kind, const char *name
 	if (rc == 0 && kind == PAGES_FREE_LIST && !t.damaged && !is_of_commit(w, &t))
 		pages_breach(w, "%s is not of commit %" PRIu64 ", which the meta page says it is of", name, w->txn);
 	return rc;
+}
+
+void pages_walk_root(struct pages_walk *w, const char *name, const struct page_db *db)
+{
+	const char *fault = db_fault(PAGES_TABLE, db);
+
+	if (!fault && db->depth > 0)
+		fault = use_page(w, db->root);
+	if (fault)
+		pages_breach(w, "table %s, its root, page %" PRIu64 ": %s", name, db->root, fault);
 }

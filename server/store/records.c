@@ -14,11 +14,36 @@ bool record_is_whole(struct slice bytes)
 	return begin_read(bytes, &r) == 0;
 }
 
+/* ---- what holds its key ---- */
+
+/* The key comes first: so it is read of any of them. */
+static void begin_keyed(struct buf *out, struct slice key)
+{
+	begin_record(out);
+	put_bytes(out, key);
+}
+
+static int begin_keyed_read(struct slice key, struct slice bytes, struct reader *ret)
+{
+	return begin_read(bytes, ret) == 0 && slice_equal(get_bytes(ret), key) ? 0 : ERR_CORRUPT;
+}
+
+int record_read_own_key(struct slice bytes, struct slice *ret_key)
+{
+	struct reader r;
+
+	if (begin_read(bytes, &r) < 0)
+		return ERR_CORRUPT;
+	*ret_key = get_bytes(&r);
+	return r.short_of ? ERR_CORRUPT : 0;
+}
+
 /* ---- jobs ---- */
 
 #define JOB_HAS_PROGRESS   0x01u
 #define JOB_LINK_REVOKED   0x02u
 #define JOB_ARTIFACTS_GONE 0x04u
+#define JOB_HAS_CALLBACK   0x08u
 
 int record_write_job(struct buf *out, const struct job *j)
 {
@@ -33,7 +58,7 @@ int record_write_job(struct buf *out, const struct job *j)
 	put_number(out, j->error_kind, 1);
 	put_number(out,
 		   (j->has_progress ? JOB_HAS_PROGRESS : 0) | (j->link_revoked ? JOB_LINK_REVOKED : 0) |
-			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0),
+			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0) | (j->has_callback ? JOB_HAS_CALLBACK : 0),
 		   1);
 	put_number(out, j->link_generation, 2);
 	put_number(out, j->attempt, 4);
@@ -79,6 +104,7 @@ int record_read_job(struct slice bytes, struct job *ret)
 	ret->has_progress = flags & JOB_HAS_PROGRESS;
 	ret->link_revoked = flags & JOB_LINK_REVOKED;
 	ret->artifacts_gone = flags & JOB_ARTIFACTS_GONE;
+	ret->has_callback = flags & JOB_HAS_CALLBACK;
 	ret->link_generation = (uint16_t)get_number(&r, 2);
 	ret->attempt = (uint32_t)get_number(&r, 4);
 	ret->max_attempts = (uint32_t)get_number(&r, 4);
@@ -193,11 +219,11 @@ size_t input_metadata(const struct job_input *in, struct pair *ret, size_t cap)
 
 /* ---- artifacts ---- */
 
-int record_write_artifact(struct buf *out, const struct artifact *a)
+int record_write_artifact(struct buf *out, struct slice key, const struct artifact *a)
 {
 	size_t start = out->size;
 
-	begin_record(out);
+	begin_keyed(out, key);
 	put_bytes(out, a->content_type);
 	put_i64(out, a->size);
 	put_i64(out, a->created_at_ms);
@@ -210,11 +236,11 @@ int record_write_artifact(struct buf *out, const struct artifact *a)
 	return end_record(out, start);
 }
 
-int record_read_artifact(struct slice bytes, struct artifact *ret)
+int record_read_artifact(struct slice key, struct slice bytes, struct artifact *ret)
 {
 	struct reader r;
 
-	if (begin_read(bytes, &r) < 0)
+	if (begin_keyed_read(key, bytes, &r) < 0)
 		return ERR_CORRUPT;
 	memset(ret, 0, sizeof(*ret));
 	ret->content_type = get_bytes(&r);
@@ -348,20 +374,20 @@ int record_read_queue(struct slice bytes, struct queue_record *ret)
 
 /* ---- checkpoints, moments, due entries ---- */
 
-int record_write_bytes(struct buf *out, struct slice data)
+int record_write_checkpoint(struct buf *out, struct slice key, struct slice data)
 {
 	size_t start = out->size;
 
-	begin_record(out);
+	begin_keyed(out, key);
 	buf_append(out, data.data, data.size);
 	return end_record(out, start);
 }
 
-int record_read_bytes(struct slice bytes, struct slice *ret)
+int record_read_checkpoint(struct slice key, struct slice bytes, struct slice *ret)
 {
 	struct reader r;
 
-	if (begin_read(bytes, &r) < 0)
+	if (begin_keyed_read(key, bytes, &r) < 0)
 		return ERR_CORRUPT;
 	*ret = slice_of(r.at, r.left);
 	return 0;
@@ -386,45 +412,45 @@ int record_read_moment(struct slice bytes, int64_t *ret_at_ms)
 	return end_read(&r);
 }
 
-static int write_u64(struct buf *out, uint64_t n)
+static int write_u64(struct buf *out, struct slice key, uint64_t n)
 {
 	size_t start = out->size;
 
-	begin_record(out);
+	begin_keyed(out, key);
 	put_number(out, n, 8);
 	return end_record(out, start);
 }
 
-static int read_u64(struct slice bytes, uint64_t *ret)
+static int read_u64(struct slice key, struct slice bytes, uint64_t *ret)
 {
 	struct reader r;
 
-	if (begin_read(bytes, &r) < 0)
+	if (begin_keyed_read(key, bytes, &r) < 0)
 		return ERR_CORRUPT;
 	*ret = get_number(&r, 8);
 	return end_read(&r);
 }
 
-int record_write_finish(struct buf *out, uint64_t finish)
+int record_write_finish(struct buf *out, struct slice key, uint64_t finish)
 {
-	return write_u64(out, finish);
+	return write_u64(out, key, finish);
 }
 
-int record_read_finish(struct slice bytes, uint64_t *ret)
+int record_read_finish(struct slice key, struct slice bytes, uint64_t *ret)
 {
-	return read_u64(bytes, ret);
+	return read_u64(key, bytes, ret);
 }
 
-int record_write_weight(struct buf *out, uint32_t weight)
+int record_write_weight(struct buf *out, struct slice key, uint32_t weight)
 {
-	return write_u64(out, weight);
+	return write_u64(out, key, weight);
 }
 
-int record_read_weight(struct slice bytes, uint32_t *ret)
+int record_read_weight(struct slice key, struct slice bytes, uint32_t *ret)
 {
 	uint64_t n;
 
-	if (read_u64(bytes, &n) < 0 || n == 0 || n > UINT32_MAX)
+	if (read_u64(key, bytes, &n) < 0 || n == 0 || n > UINT32_MAX)
 		return ERR_CORRUPT;
 	*ret = (uint32_t)n;
 	return 0;

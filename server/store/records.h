@@ -3,6 +3,10 @@
  * Every record begins with a checksum (XXH3, 64 bits) over the rest, so that a flipped bit is found where it is read
  * (ERR_CORRUPT) and never served. Numbers are little-endian. A decoded record's slices point into the bytes it was
  * read from. Any thread; no state.
+ *
+ * A key has no checksum of its own. Where nothing else would tell that a bit of it flipped, the record holds the key
+ * that it was written under, below its checksum: an artifact's, a checkpoint's, a group's place or weight. Read under
+ * another key it is damaged. See own_key.h.
  */
 #ifndef RAINCHECK_STORE_RECORDS_H
 #define RAINCHECK_STORE_RECORDS_H
@@ -25,6 +29,7 @@ struct job {
 	uint8_t error_kind; /* enum failure_kind; of the last failure, where error_at_ms is set */
 	bool has_progress;
 	bool link_revoked;
+	bool has_callback;	  /* its put named a URL to be told at when it ends */
 	uint16_t link_generation; /* goes into the link's token: a new one makes the old link unknown */
 	uint32_t attempt;	  /* attempts counted, the one under way included */
 	uint32_t max_attempts;	  /* 0: the queue's */
@@ -138,13 +143,14 @@ struct queue_record {
 /* Each appends the record to out (reset by the caller); the error of out. */
 int record_write_job(struct buf *out, const struct job *j);
 int record_write_input(struct buf *out, const struct job_input *in);
-int record_write_artifact(struct buf *out, const struct artifact *a);
 int record_write_queue(struct buf *out, const struct queue_record *q);
-int record_write_bytes(struct buf *out, struct slice data); /* a checkpoint */
-int record_write_moment(struct buf *out, int64_t at_ms);    /* a job set aside */
+int record_write_moment(struct buf *out, int64_t at_ms); /* a job set aside */
 int record_write_tombstone(struct buf *out, const struct tombstone *stone);
-int record_write_finish(struct buf *out, uint64_t finish); /* a group's in a line */
-int record_write_weight(struct buf *out, uint32_t weight); /* a group's in a queue */
+/* Those that hold the key they are to stand under. */
+int record_write_artifact(struct buf *out, struct slice key, const struct artifact *a);
+int record_write_checkpoint(struct buf *out, struct slice key, struct slice data);
+int record_write_finish(struct buf *out, struct slice key, uint64_t finish); /* a group's in a line */
+int record_write_weight(struct buf *out, struct slice key, uint32_t weight); /* a group's in a queue */
 
 /* Whether the checksum is right, of whatever record it is. */
 bool record_is_whole(struct slice bytes);
@@ -152,13 +158,16 @@ bool record_is_whole(struct slice bytes);
 /* Each ERR_CORRUPT where the checksum or the shape is wrong. */
 int record_read_job(struct slice bytes, struct job *ret);
 int record_read_input(struct slice bytes, struct job_input *ret);
-int record_read_artifact(struct slice bytes, struct artifact *ret);
 int record_read_queue(struct slice bytes, struct queue_record *ret);
-int record_read_bytes(struct slice bytes, struct slice *ret);
 int record_read_moment(struct slice bytes, int64_t *ret_at_ms);
 int record_read_tombstone(struct slice bytes, struct tombstone *ret);
-int record_read_finish(struct slice bytes, uint64_t *ret);
-int record_read_weight(struct slice bytes, uint32_t *ret);
+/* ERR_CORRUPT also where it was written under another key than the one it is found under. */
+int record_read_artifact(struct slice key, struct slice bytes, struct artifact *ret);
+int record_read_checkpoint(struct slice key, struct slice bytes, struct slice *ret);
+int record_read_finish(struct slice key, struct slice bytes, uint64_t *ret);
+int record_read_weight(struct slice key, struct slice bytes, uint32_t *ret);
+/* The key that one of these four was written under. */
+int record_read_own_key(struct slice bytes, struct slice *ret_key);
 
 /* What an entry of TABLE_DUE says of its job, so that it can be taken out of its queue's counts when its own record is
  * damaged. No checksum: it is believed only then. ERR_CORRUPT for another shape, which a tombstone's entry has. */

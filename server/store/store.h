@@ -9,10 +9,12 @@
  * Errors: ERR_STORE_FULL (map or disk full), ERR_STORE_ERROR (the disk failed; store_error_detail() says how),
  * ERR_NO_MEMORY. After any of them in a write transaction only store_abort() may follow.
  *
- * A damaged page costs no more than it must. A value that its page does not hold whole is not handed out: store_get()
- * says ERR_CORRUPT, and whoever walks gets the key with an empty value, which is no record. An entry whose removal
- * would damage others is not removed and not replaced: that is ERR_STORE_ERROR, and store_error_is_damage() says why.
- * Where only the size of an index entry is damaged it is put right first.
+ * A damaged page costs no more than it must. Each is proved before LMDB comes near it (store_way.c), and one that is
+ * damaged is logged once, with its table and number. What stands there cannot be read: store_get() says ERR_CORRUPT,
+ * and the transaction goes on as if it had not asked. Whoever walks there, or changes something there or right beside,
+ * gets ERR_STORE_ERROR, and store_error_is_damage() says why. A value that its page does not hold whole is not handed
+ * out: ERR_CORRUPT, and whoever walks gets the key with an empty value, which is no record. Where only the size of a
+ * value is damaged it is put right, in a write transaction, before anything of its page is changed.
  */
 #ifndef RAINCHECK_STORE_H
 #define RAINCHECK_STORE_H
@@ -27,7 +29,8 @@ struct pages_options;
 struct store;
 struct store_txn;
 
-/* Keys and values: keys.h and records.h. */
+/* Keys and values: keys.h and records.h. Of whichever key a bit flips, what stands in the tables tells (check.h): the
+ * records of jobs and queues say what keys there must be in most tables, in the others a record holds its own. */
 enum store_table {
 	TABLE_META,	   /* word → bytes */
 	TABLE_QUEUES,	   /* queue number → queue record */
@@ -67,7 +70,8 @@ struct store_info {
 	int64_t max_bytes;
 };
 
-/* Takes the directory for this process: ERR_CONFLICT when another broker has it, ERR_UNSUPPORTED_VERSION for a format
+/* Takes the directory for this process. Where it is to be written, the lists that a writer relies on are proved
+ * (pages_check_lists()): a few pages. ERR_CONFLICT when another broker has it, ERR_UNSUPPORTED_VERSION for a format
  * newer than this program, ERR_IO where the directory cannot be used, ERR_CORRUPT where the file is damaged, by its
  * length or as far as it is proved; info says which file and why. */
 int store_open(const struct store_options *options, struct store **ret, struct error_info *info);

@@ -3,8 +3,9 @@
  * LMDB believes what a page says of the sizes in it. A flipped bit there gives a value that goes on behind its page,
  * and where such an entry is removed or replaced, memory is moved by the wrong number of bytes: the process dies, or
  * worse, goes on. So the store hands out no value that its page does not hold, and removes or replaces no entry but
- * where the page says of it what its neighbours leave room for. Where that tells the size of an index entry, which can
- * be but one or two, it is put right.
+ * where the page says of it what its neighbours leave room for. Where that room tells the true size, for the table
+ * knows but one or two or the value's checksum is right for it, the entry is put right before anything of its page is
+ * changed.
  *
  * Pages that a transaction has not changed are in the map, whose beginning is found once, so each address in it tells
  * its page. Pages that it has changed are in memory of LMDB's own, where that cannot be told: there an entry of the
@@ -13,7 +14,7 @@
  * half a page behind its page's end before it is known not to be one: that is memory of LMDB's too.
  *
  * It costs a look at the page's list of nodes for the first change of a page, and a few comparisons else. What it
- * cannot see is the rest of a damaged page, which LMDB itself walks over.
+ * cannot see is the rest of a damaged page: store_way.c has proved that before.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,9 +72,10 @@ static int find_map(struct store *s, const void *value)
 	int rc;
 
 	rc = compare_page(s, page, number);
-	if (rc == 0)
-		s->map = page - number * s->page_size;
-	return store__translate(rc);
+	if (rc != 0)
+		return store__translate(rc);
+	s->map = page - number * s->page_size;
+	return store__ways_init(s);
 }
 
 /* A value of the last commit's, which is in the map. */
@@ -145,6 +147,18 @@ static bool has_size(const struct shape *shape, size_t size)
 	return size == shape->value[0] || size == shape->value[1];
 }
 
+uint16_t store__key_size(enum store_table table)
+{
+	return shapes[table].checksum ? (uint16_t)shapes[table].key : 0;
+}
+
+bool store__says_wrong_size(enum store_table table, const struct page_node *n)
+{
+	const struct shape *shape = &shapes[table];
+
+	return n->key_size == shape->key || (!shape->checksum && !shape->various && !has_size(shape, n->size));
+}
+
 /* Whether the value stands behind its key. A large one is on pages of its own, and its entry holds their number. */
 static bool is_beside(MDB_val key, MDB_val value)
 {
@@ -176,10 +190,12 @@ static bool is_overflow_of(const struct store *s, const uint8_t *value, size_t s
 }
 
 /* A page in the map, and where on it the value begins. */
-static bool page_holds(const struct store *s, const uint8_t *page, MDB_val v)
+static bool page_holds(struct store *s, const uint8_t *page, MDB_val v)
 {
 	size_t at = (size_t)((const uint8_t *)v.mv_data - page);
 
+	if (!store__is_in_file(s, (uint64_t)(page - s->map) / s->page_size))
+		return false;
 	/* Nothing may follow a key that ends with its page. */
 	if (at < PAGE_HEAD)
 		return v.mv_size == 0;
@@ -198,7 +214,7 @@ static bool memory_holds(const struct store *s, enum store_table table, const MD
 	return has_size(shape, v.mv_size);
 }
 
-bool store__holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v)
+bool store__holds(struct store *s, enum store_table table, const MDB_val *key, MDB_val v)
 {
 	const uint8_t *page;
 	uint64_t number;
@@ -211,13 +227,84 @@ bool store__holds(const struct store *s, enum store_table table, const MDB_val *
 	return !key || memory_holds(s, table, key, v);
 }
 
-bool store__holds_key(const struct store *s, MDB_val key)
+bool store__holds_key(struct store *s, MDB_val key)
 {
 	const uint8_t *page;
 	uint64_t number;
 
 	page = page_of(s, key.mv_data, &number);
 	return key.mv_size <= PAGE_KEY_MAX && (!page || page_holds(s, page, key));
+}
+
+/* ---- pages ---- */
+
+/* The key as the last of its page's list? */
+static bool is_last(const uint8_t *page, const struct page_head *head, const void *key)
+{
+	struct page_node last = page_node(page, page_nodes(head) - 1);
+
+	return key == last.key;
+}
+
+bool store__has_next_beside(const struct store *s, MDB_val key)
+{
+	const uint8_t *page;
+	struct page_head head;
+	uint64_t number;
+
+	page = page_of(s, key.mv_data, &number);
+	if (!page)
+		return !s->map;
+	head = page_head_of(page);
+	return !is_last(page, &head, key.mv_data);
+}
+
+bool store__stands_apart(const struct store *s, MDB_val key)
+{
+	const uint8_t *page, *node = (const uint8_t *)key.mv_data - NODE_HEAD;
+	struct page_head head;
+	struct page_node n;
+	uint64_t number;
+	size_t left;
+
+	page = page_of(s, key.mv_data, &number);
+	if (!page)
+		return !s->map;
+	head = page_head_of(page);
+	n = page_node_at(node, 0);
+	left = s->page_size - head.upper + head.lower - PAGE_HEAD - page_node_bytes(&n, true) - sizeof(uint16_t);
+	return left < s->page_size && 4 * left > s->page_size && !is_last(page, &head, key.mv_data);
+}
+
+static bool owns_pages(struct store *s, enum store_table table, MDB_val key, MDB_val value)
+{
+	struct page_head head;
+	const uint8_t *page;
+	uint64_t number;
+	char tree[64];
+
+	page = is_beside(key, value) ? NULL : page_of(s, value.mv_data, &number);
+	if (!page)
+		return true;
+	if (!store__is_in_file(s, number))
+		return false;
+	head = page_head_of(page);
+	if (head.number == number && head.flags == PAGE_OVERFLOW &&
+	    head.pages == page_overflow_pages((uint32_t)value.mv_size, s->page_size))
+		return true;
+	snprintf(tree, sizeof(tree), "table %s", store__table_name(table));
+	store__tell_damaged(s, tree, number, "is not as many pages of a value, of that number, as its entry says");
+	return false;
+}
+
+bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size)
+{
+	/* Where nothing is known of the map it is not looked at what they say either. */
+	if (!s->map)
+		return false;
+	return !is_beside(key, value) && (size > UINT32_MAX || value.mv_size > UINT32_MAX ||
+					  page_overflow_pages((uint32_t)size, s->page_size) !=
+						  page_overflow_pages((uint32_t)value.mv_size, s->page_size));
 }
 
 /* ---- entries ---- */
@@ -281,19 +368,25 @@ static int place_before(const struct store *s, enum store_table table, MDB_val k
 /* To put more LMDB first writes out what the transaction has changed so far, and forgets memory in doing so. */
 #define MENDED_BELOW (1 << 28)
 
-/* The size of the value, where it follows from the room that the entry has: MDB_CORRUPTED else. */
+static bool is_true_size(const struct shape *shape, MDB_val value, size_t size)
+{
+	if (shape->checksum)
+		return record_is_whole(slice_of(value.mv_data, size));
+	return !shape->various && has_size(shape, size);
+}
+
+/* The size of the value, as the room that the entry has tells, and what is known of values. MDB_CORRUPTED where it does
+ * not. */
 static int true_size(enum store_table table, MDB_val key, MDB_val value, size_t room, size_t *ret)
 {
-	const struct shape *shape = &shapes[table];
+	size_t most = room - NODE_HEAD - key.mv_size;
 
-	if (shape->checksum || shape->various || (shape->key > 0 && shape->key != key.mv_size) ||
-	    value.mv_size >= MENDED_BELOW || !is_beside(key, value))
+	if (room < NODE_HEAD + key.mv_size || value.mv_size >= MENDED_BELOW || !is_beside(key, value))
 		return MDB_CORRUPTED;
-	for (int i = 0; i < 2; i++) {
-		size_t bytes = NODE_HEAD + key.mv_size + shape->value[i];
-
-		*ret = shape->value[i];
-		if (bytes + bytes % 2 == room)
+	/* Nodes take an even number of bytes. */
+	for (size_t unused = 0; unused < 2 && unused <= most; unused++) {
+		*ret = most - unused;
+		if (is_true_size(&shapes[table], value, *ret))
 			return 0;
 	}
 	return MDB_CORRUPTED;
@@ -312,9 +405,8 @@ static void tell_mended(const struct store *s, enum store_table table)
 	s->notice(s->notice_user, line);
 }
 
-/* An index entry of a wrong size would hold up all that stand behind it. LMDB makes the page the transaction's own
- * where a value is to be replaced by one of the same size, and leaves it to us to write that: then the size is written.
- */
+/* At the cursor. LMDB makes the page the transaction's own where a value is to be replaced by one of the same size, and
+ * leaves it to us to write that: then the size is written. */
 static int mend(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value, size_t room)
 {
 	MDB_val reserved = { .mv_size = value.mv_size };
@@ -333,7 +425,50 @@ static int mend(const struct store *s, enum store_table table, MDB_cursor *c, MD
 	return 0;
 }
 
-int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value)
+static int mend_at(struct store_ways *w, enum store_table table, MDB_cursor *c)
+{
+	MDB_val key = { .mv_size = w->odd.key.size, .mv_data = (void *)(uintptr_t)w->odd.key.data }, value;
+	struct node_place place;
+	const uint8_t *page;
+	uint64_t number;
+	int rc;
+
+	rc = mdb_cursor_get(c, &key, &value, MDB_SET_KEY);
+	if (rc != 0)
+		return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+	page = page_of(w->store, key.mv_data, &number);
+	if (!page || number != w->odd.page)
+		return MDB_CORRUPTED;
+	place = place_of(w->store, page, number, key.mv_data);
+	rc = mend(w->store, table, c, key, value, place.room);
+	if (rc == 0)
+		w->mended[w->mended_count++] = number;
+	return rc;
+}
+
+/* An entry of a wrong size would hold up all that stand behind it, and ends the process where LMDB moves it about. */
+int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table)
+{
+	MDB_cursor *c = NULL;
+	char tree[64];
+	int rc;
+
+	if (w->mended_count == STORE_MENDED)
+		return MDB_CORRUPTED;
+	rc = mdb_cursor_open(txn, w->store->tables[table], &c);
+	if (rc != 0)
+		return rc;
+	rc = mend_at(w, table, c);
+	mdb_cursor_close(c);
+	if (rc == MDB_CORRUPTED) {
+		snprintf(tree, sizeof(tree), "table %s", store__table_name(table));
+		store__tell_damaged(w->store, tree, w->odd.page,
+				    "an entry says a wrong size, and the right one is not known");
+	}
+	return rc;
+}
+
+static int may_change(struct store *s, enum store_table table, MDB_val key, MDB_val value)
 {
 	struct node_place place = { .room = 0 };
 	const uint8_t *page;
@@ -353,7 +488,14 @@ int store__may_change(const struct store *s, enum store_table table, MDB_cursor 
 		return shapes[table].various ? 0 : MDB_CORRUPTED;
 	if (rc != 0)
 		return rc;
-	if (place.room != place.bytes)
-		return mend(s, table, c, key, value, place.room);
-	return place.room > 0 && (!page || store__holds(s, table, &key, value)) ? 0 : MDB_CORRUPTED;
+	return place.room > 0 && place.room == place.bytes && (!page || store__holds(s, table, &key, value))
+		       ? 0
+		       : MDB_CORRUPTED;
+}
+
+int store__may_change(struct store *s, enum store_table table, MDB_val key, MDB_val value)
+{
+	int rc = may_change(s, table, key, value);
+
+	return rc == 0 && s->map && !owns_pages(s, table, key, value) ? MDB_CORRUPTED : rc;
 }

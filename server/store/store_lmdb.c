@@ -34,6 +34,8 @@ struct store_txn {
 	 * most keys of a batch. */
 	MDB_cursor *cursors[STORE_TABLES];
 	MDB_cursor *points[STORE_TABLES];
+	MDB_val at[STORE_TABLES]; /* the key that a cursor for walking is at, LMDB's own */
+	struct store_ways ways;
 #ifdef RAINCHECK_CHECKED
 	struct handed *handed;
 #endif
@@ -196,7 +198,15 @@ uint64_t store__txn_id(const struct store_txn *t)
 	return mdb_txn_id(t->txn);
 }
 
-int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
+/* What every end of a transaction needs besides LMDB's. */
+static void end(struct store_txn *t)
+{
+	if (!t->writes)
+		store__leave(t->store);
+	free(t);
+}
+
+static int begin_once(struct store *s, unsigned flags, struct store_txn **ret)
 {
 	struct store_txn *t = calloc(1, sizeof(*t));
 	int rc;
@@ -217,10 +227,39 @@ int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
 		free(t);
 		return store__translate(rc);
 	}
-	if (!t->writes)
-		join_readers(t);
 	*ret = t;
 	return 0;
+}
+
+/* A reader that was overtaken by two commits begins anew. */
+static int begin_ways(struct store *s, unsigned flags, struct store_txn **ret)
+{
+	struct store_txn *t = NULL;
+	int rc;
+
+	do {
+		t = NULL;
+		rc = begin_once(s, flags, &t);
+		if (!t)
+			return rc;
+		rc = store__ways_begin(s, mdb_txn_id(t->txn), t->writes, &t->ways);
+		if (rc == 0)
+			break;
+		mdb_txn_abort(t->txn);
+		end(t);
+	} while (rc == EAGAIN);
+	if (rc == 0)
+		*ret = t;
+	return store__translate(rc);
+}
+
+int store__begin(struct store *s, unsigned flags, struct store_txn **ret)
+{
+	int rc = begin_ways(s, flags, ret);
+
+	if (rc == 0 && !(*ret)->writes)
+		join_readers(*ret);
+	return rc;
 }
 
 int store_begin_write(struct store *s, struct store_txn **ret)
@@ -236,14 +275,6 @@ int store_begin_write(struct store *s, struct store_txn **ret)
 int store_begin_read(struct store *s, struct store_txn **ret)
 {
 	return store__begin(s, MDB_RDONLY, ret);
-}
-
-/* What every end of a transaction needs besides LMDB's. */
-static void end(struct store_txn *t)
-{
-	if (!t->writes)
-		store__leave(t->store);
-	free(t);
 }
 
 static void close_cursors(struct store_txn *t)
@@ -320,7 +351,22 @@ static int cursor_of(struct store_txn *t, MDB_cursor **cursors, enum store_table
 	return 0;
 }
 
-/* A read transaction looks for too few keys to open a cursor for them. */
+/* Proves what an operation with the key will come upon, see store_priv.h. */
+static int go(struct store_txn *t, enum store_table table, struct slice key,
+	      int (*way)(struct store_ways *w, enum store_table table, struct slice key))
+{
+	int rc = way(&t->ways, table, key);
+
+	while (rc == STORE_ODD) {
+		rc = store__mend_odd(&t->ways, t->txn, table);
+		if (rc == 0)
+			rc = way(&t->ways, table, key);
+	}
+	return rc;
+}
+
+/* A read transaction looks for too few keys to open a cursor for them. This and put() with the way to the key proved.
+ */
 static int find(struct store_txn *t, enum store_table table, MDB_val *k, MDB_val *v)
 {
 	MDB_cursor *c = NULL;
@@ -341,6 +387,16 @@ static int put(struct store_txn *t, enum store_table table, struct slice key, MD
 	return rc == 0 ? mdb_cursor_put(c, &k, v, flags) : rc;
 }
 
+/* The entry that the table's cursor for single keys is at, whose key and value are LMDB's own. */
+static int remove_current(struct store_txn *t, enum store_table table, MDB_val k, MDB_val v)
+{
+	int rc = store__may_change(t->store, table, k, v);
+
+	if (rc == 0 && !store__stands_apart(t->store, k))
+		rc = go(t, table, to_slice(k), store__way_beside);
+	return rc == 0 ? mdb_cursor_del(t->points[table], 0) : rc;
+}
+
 /* What the table's cursor for single keys is at: LMDB does not search again. */
 static int replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
 {
@@ -348,8 +404,14 @@ static int replace(struct store_txn *t, enum store_table table, struct slice key
 	int rc;
 
 	rc = mdb_cursor_get(t->points[table], &there_key, &there, MDB_GET_CURRENT);
-	if (rc == 0)
-		rc = store__may_change(t->store, table, t->points[table], there_key, there);
+	if (rc != 0)
+		return rc;
+	/* LMDB leaves a smaller value on as many pages as a larger one took: no more are to be what the size says. */
+	if (store__takes_other_pages(t->store, there_key, there, v->mv_size)) {
+		rc = remove_current(t, table, there_key, there);
+		return rc == 0 ? put(t, table, key, v, flags) : rc;
+	}
+	rc = store__may_change(t->store, table, there_key, there);
 	/* With the caller's key, for LMDB moves its own about meanwhile. */
 	return rc == 0 ? put(t, table, key, v, flags | MDB_CURRENT) : rc;
 }
@@ -358,8 +420,10 @@ static int replace(struct store_txn *t, enum store_table table, struct slice key
 static int put_or_replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
 {
 	MDB_val there = *v;
-	int rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
+	int rc = go(t, table, key, store__way_to);
 
+	if (rc == 0)
+		rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
 	if (rc == MDB_KEYEXIST)
 		rc = replace(t, table, key, v, flags);
 	else
@@ -371,8 +435,13 @@ static int put_or_replace(struct store_txn *t, enum store_table table, struct sl
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret)
 {
 	MDB_val k = to_val(key), v;
-	int rc = find(t, table, &k, &v);
+	int rc = go(t, table, key, store__way_to);
 
+	/* Nothing was done: the transaction may go on. */
+	if (rc == MDB_CORRUPTED)
+		return store__translate(rc), ERR_CORRUPT;
+	if (rc == 0)
+		rc = find(t, table, &k, &v);
 	if (rc != 0)
 		return store__translate(rc);
 	if (!store__holds(t->store, table, t->writes ? &k : NULL, v))
@@ -391,8 +460,10 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
-	int rc = put(t, table, key, &v, MDB_APPEND);
+	int rc = go(t, table, key, store__way_to);
 
+	if (rc == 0)
+		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);
 	return rc == MDB_KEYEXIST ? ERR_CORRUPT : store__translate(rc);
 }
@@ -410,14 +481,33 @@ int store_reserve(struct store_txn *t, enum store_table table, struct slice key,
 int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 {
 	MDB_val k = to_val(key), v;
-	int rc = find(t, table, &k, &v);
+	int rc = go(t, table, key, store__way_to);
 
 	if (rc == 0)
-		rc = store__may_change(t->store, table, t->points[table], k, v);
+		rc = find(t, table, &k, &v);
 	if (rc == 0)
-		rc = mdb_cursor_del(t->points[table], 0);
+		rc = remove_current(t, table, k, v);
 	take_back(t);
 	return store__translate(rc);
+}
+
+/* Proves what a cursor for walking will come upon. */
+static int way_of_move(struct store_txn *t, enum store_table table, MDB_val key, MDB_cursor_op op)
+{
+	int rc;
+
+	switch (op) {
+	case MDB_FIRST:
+	case MDB_LAST:
+		return go(t, table, slice_of(NULL, 0), op == MDB_LAST ? store__way_to_last : store__way_to_first);
+	case MDB_SET_RANGE:
+		return go(t, table, to_slice(key), store__way_from);
+	default:
+		if (op == MDB_NEXT && store__has_next_beside(t->store, t->at[table]))
+			return 0;
+		rc = go(t, table, to_slice(t->at[table]), store__way_to);
+		return rc == 0 ? go(t, table, to_slice(t->at[table]), store__way_beside) : rc;
+	}
 }
 
 static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cursor_op op, struct slice *ret_key,
@@ -427,13 +517,16 @@ static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cur
 	MDB_val v;
 	int rc;
 
-	rc = cursor_of(t, t->cursors, table, &c);
+	rc = way_of_move(t, table, *k, op);
+	if (rc == 0)
+		rc = cursor_of(t, t->cursors, table, &c);
 	if (rc == 0)
 		rc = mdb_cursor_get(c, k, &v, op);
 	if (rc == 0 && !store__holds_key(t->store, *k))
 		rc = MDB_CORRUPTED;
 	if (rc != 0)
 		return store__translate(rc);
+	t->at[table] = *k;
 	*ret_key = to_slice(*k);
 	*ret_value = store__holds(t->store, table, k, v) ? to_slice(v) : slice_of(NULL, 0);
 	rc = hand_out(t, ret_key);

@@ -16,6 +16,7 @@
 
 #define MAX_READERS   512
 #define FILE_NAME     "raincheck.mdb"
+#define LINE_BYTES    200 /* of a breach, within an error's message */
 #define NEW_FILE_NAME "raincheck.mdb.new"
 
 static int path_of(const struct store *s, const char *name, char *ret, size_t size, struct error_info *info)
@@ -137,6 +138,7 @@ static void close_env(struct store *s)
 		mdb_env_close(s->env);
 	s->env = NULL;
 	s->map = NULL;
+	store__ways_done(s);
 }
 
 /* What is found is kept: nobody else writes the file while its directory is ours. */
@@ -151,10 +153,39 @@ static int prove(struct store *s, const struct pages_options *options, struct er
 		return error_set(info, rc, NULL, "cannot read %s: %s", path,
 				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
 	s->proved = true;
-	if (s->pages.breaches == 0)
+	s->any_number = options->for_copy;
+	if (s->pages.harm == 0)
 		return 0;
-	return error_set(info, ERR_CORRUPT, NULL, "the pages of %s have %lld breaches", path,
-			 (long long)s->pages.breaches);
+	return error_set(info, ERR_CORRUPT, NULL, "the pages of %.70s have %lld breaches: %.100s", path,
+			 (long long)s->pages.breaches, s->pages.first_harm);
+}
+
+static void note_first_cb(void *user, const char *line)
+{
+	char *first = user;
+
+	if (!first[0])
+		snprintf(first, LINE_BYTES, "%s", line);
+}
+
+/* A writer takes pages from the list of free ones from the first moment on: where that is damaged they are another's.
+ */
+static int prove_lists(struct store *s, struct error_info *info)
+{
+	char path[4096], first[LINE_BYTES] = "";
+	const struct pages_options options = { .report = note_first_cb, .user = first };
+	struct pages_result found;
+	int rc = path_of(s, FILE_NAME, path, sizeof(path), info);
+
+	if (rc < 0)
+		return rc;
+	rc = pages_check_lists(path, &options, &found);
+	if (rc < 0)
+		return error_set(info, rc, NULL, "cannot read %.160s: %s", path,
+				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
+	if (found.breaches == 0)
+		return 0;
+	return error_set(info, ERR_CORRUPT, NULL, "%.70s: %.110s; try raincheckd --compact, or a backup", path, first);
 }
 
 static int open_file(struct store *s, struct error_info *info)
@@ -223,6 +254,8 @@ int store_open(const struct store_options *options, struct store **ret, struct e
 	rc = s->dir ? take_directory(s, options->read_only, info) : ERR_NO_MEMORY;
 	if (rc == 0 && !options->read_only)
 		rc = make_file(s, options, info);
+	if (rc == 0 && !options->read_only)
+		rc = prove_lists(s, info);
 	if (rc == 0 && options->read_only && options->prove)
 		rc = prove(s, options->prove, info);
 	if (rc == 0)

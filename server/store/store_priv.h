@@ -4,8 +4,10 @@
 
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "server/store/pages.h"
+#include "server/store/pages_format.h"
 #include "server/store/store.h"
 
 struct store {
@@ -18,19 +20,72 @@ struct store {
 	bool uncertain;				      /* see store_uncertain() */
 	void (*notice)(void *user, const char *line); /* see store_options */
 	void *notice_user;
-	bool proved; /* the file's structure, before it was opened for reading only: pages says what was found */
+	bool any_number; /* see pages_options.for_copy */
+	bool proved;	 /* the file's structure, before it was opened for reading only: pages says what was found */
 	struct pages_result pages;
 
 	/* Where the file is mapped; NULL where that is not known. See store_guard.c. */
 	const uint8_t *map;
 	size_t map_bytes;
 	uint32_t page_size;
+	/* A bit for each page of the map: proved, see store_way.c, and told to be damaged. Any thread. */
+	_Atomic uint64_t *proved_pages, *told_pages;
+	_Atomic uint64_t file_pages; /* there were, when that was last looked at */
+	uint32_t commits;	     /* since the bits of proved pages were cleared; the writer's */
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
 	pthread_mutex_t lock;	   /* guards what follows */
 	int inside;		   /* users of env besides the writer's transaction */
 	struct store_txn *readers; /* those of them that read */
 	bool shut;		   /* env is being opened anew, or could not be */
+};
+
+/* The first 16 bytes of a key, with zeros behind a shorter one, as numbers that compare as keys do: but for keys that
+ * begin alike. */
+struct key_start {
+	uint64_t first, second;
+};
+
+/* The keys that lead to one leaf of a commit, whose way from the root is proved. */
+struct store_way {
+	struct slice low, high; /* from low on, below high; in the map. Without data: there is no such bound */
+	struct key_start low_start, high_start;
+	const uint8_t *leaf;  /* NULL: this says nothing yet */
+	int64_t beside_until; /* so are the pages that a change there might draw in, up to so many of the tree's */
+};
+
+#define STORE_WAYS 2 /* of a table: an index is often worked on at two places in turn */
+
+/* A table as of a commit. */
+struct store_tree {
+	bool known, empty;
+	uint8_t turn; /* the way that gives way next */
+	uint16_t depth;
+	uint64_t root;	       /* PAGE_NONE: the table is empty */
+	int64_t changes;       /* in this transaction, at most */
+	struct store_way *hit; /* of the key that was last asked for */
+	struct store_way ways[STORE_WAYS];
+};
+
+/* An entry of which a page says a wrong size. */
+struct store_odd {
+	uint64_t page;
+	struct slice key; /* in the map */
+};
+
+#define STORE_MENDED 8 /* pages that are mended in one transaction, at most */
+#define STORE_ODD    MDB_BAD_VALSIZE
+
+/* A transaction's ways through the commit that it sees; or, where it writes, that it began with. */
+struct store_ways {
+	struct store *store; /* NULL: nothing is proved, for it is not known where the map is */
+	bool writes;
+	uint64_t last_page;
+	struct store_odd odd;	       /* to be put right first: what STORE_ODD is about */
+	uint64_t mended[STORE_MENDED]; /* pages of which the one odd entry was put right in this transaction */
+	int mended_count;
+	struct store_tree main;
+	struct store_tree tables[STORE_TABLES];
 };
 
 /* LMDB's codes, and the errno values among them, as ours; kept for store_error_detail(). */
@@ -68,11 +123,47 @@ int store__check_length(MDB_env *env, const char *path, struct error_info *info)
 int store__guard(struct store *s);
 /* Whether the value can be read from its first byte to its last, as far as that is known. key is LMDB's own, beside
  * which most values stand; NULL in a read transaction. */
-bool store__holds(const struct store *s, enum store_table table, const MDB_val *key, MDB_val v);
-bool store__holds_key(const struct store *s, MDB_val key);
-/* Whether the entry at the cursor, whose key and value are LMDB's own, can be removed or replaced without harm to
- * others, after it was put right if need be. The cursor was led there by the whole key. MDB_CORRUPTED; LMDB's codes. */
-int store__may_change(const struct store *s, enum store_table table, MDB_cursor *c, MDB_val key, MDB_val value);
+bool store__holds(struct store *s, enum store_table table, const MDB_val *key, MDB_val v);
+bool store__holds_key(struct store *s, MDB_val key);
+/* Whether the entry, whose key and value are LMDB's own, can be removed or replaced without harm to others. A cursor
+ * was led there by the whole key. MDB_CORRUPTED; LMDB's codes. */
+int store__may_change(struct store *s, enum store_table table, MDB_val key, MDB_val value);
+
+/* ---- store_way.c: LMDB is let near no page that is not proved. MDB_CORRUPTED, which is in the log then, where one is
+ * damaged; the transaction is as it was. STORE_ODD where store__mend_odd() is to be called first. ---- */
+
+/* Makes room for the bits. When the map has been found. */
+int store__ways_init(struct store *s);
+void store__ways_done(struct store *s);
+/* txn: LMDB's number of the transaction. EAGAIN where the commit that a reader sees is too old already. */
+int store__ways_begin(struct store *s, uint64_t txn, bool writes, struct store_ways *ret);
+/* Puts the size of w->odd right. Of a transaction that writes; its cursors keep their places. MDB_CORRUPTED where it is
+ * not known; LMDB's codes. */
+int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table);
+/* Before anything is done with the key that does not look at its neighbours; before a search for it or the next one. */
+int store__way_to(struct store_ways *w, enum store_table table, struct slice key);
+int store__way_from(struct store_ways *w, enum store_table table, struct slice key);
+/* The same for the table's first or last; key is nothing. */
+int store__way_to_first(struct store_ways *w, enum store_table table, struct slice key);
+int store__way_to_last(struct store_ways *w, enum store_table table, struct slice key);
+/* Right after either, for the same key: before a step to its neighbours, or what may draw in the pages of those. */
+int store__way_beside(struct store_ways *w, enum store_table table, struct slice key);
+/* That the keys of a table of records have; 0 where they have various, and for an index, of which an entry of another
+ * size is dropped by whoever comes upon it. */
+uint16_t store__key_size(enum store_table table);
+/* Whether it is the size of its value that is wrong of an entry of which one of its sizes is. */
+bool store__says_wrong_size(enum store_table table, const struct page_node *n);
+/* Whether the entry at this key, which is LMDB's own, has its neighbours on its page and would leave enough on it to
+ * stand by itself, were it removed. False where that is not known. */
+bool store__stands_apart(const struct store *s, MDB_val key);
+/* Whether the next entry is on the same page. False where that is not known. */
+bool store__has_next_beside(const struct store *s, MDB_val key);
+/* Whether the value is on pages of its own, and one of another size would take more or fewer. */
+bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size);
+/* Whether the page is in the file. */
+bool store__is_in_file(struct store *s, uint64_t page);
+/* Once for each page, whoever finds it. */
+void store__tell_damaged(struct store *s, const char *tree, uint64_t page, const char *fault);
 
 /* Pages that the last commit of env uses. */
 int store__info(MDB_env *env, struct store_info *ret);

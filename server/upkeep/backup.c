@@ -31,6 +31,7 @@
 #include "server/upkeep/secret.h"
 
 #define DAMAGE_TOLD	10
+#define FILES_LOST	8	     /* of so many not one may be missing by itself */
 #define MAP_SLACK_BYTES (64LL << 20) /* what a copy in many transactions may need beyond its size */
 
 struct backup {
@@ -39,7 +40,8 @@ struct backup {
 	struct store *store; /* the copy's */
 	struct blob_store *blobs;
 	int64_t blob_count, blob_bytes; /* still to be copied */
-	int64_t blobs_copied;
+	int64_t blobs_copied;		/* those that are missing included */
+	int64_t blobs_missing;
 	char first_breach[160];
 	char damage[DAMAGE_TOLD][160]; /* the first lines */
 	size_t damage_count;
@@ -96,7 +98,8 @@ static int prove_source(struct backup *b)
 					       .progress = progress_cb,
 					       .canceled = reading_canceled_cb,
 					       .user = b,
-					       .any_order = true };
+					       .any_order = true,
+					       .for_copy = true };
 	struct pages_result found;
 	int rc = pages_check(b->options->store, &options, &found);
 
@@ -107,11 +110,16 @@ static int prove_source(struct backup *b)
 				 rc == ERR_STORE_ERROR ? store_error_detail() : error_text(rc));
 	if (found.breaches == 0)
 		return 0;
+	if (found.harm == 0)
+		return error_set(b->info, ERR_CORRUPT, NULL,
+				 "the pages of the records file are damaged: stop the broker and run raincheckd "
+				 "--compact, which mends this; the first of %lld breaches: %.70s",
+				 (long long)found.breaches, b->first_breach);
 	return error_set(
 		b->info, ERR_CORRUPT, NULL,
 		"the pages of the records file are damaged, and raincheckd --compact refuses them too: restore "
 		"the last backup; %lld breaches, the first: %s",
-		(long long)found.breaches, b->first_breach);
+		(long long)found.breaches, found.first_harm);
 }
 
 /* ---- records ---- */
@@ -177,7 +185,7 @@ static int for_each_blob(struct backup *b, int (*each)(struct backup *b, const s
 	while (rc == 0) {
 		struct artifact a;
 
-		if (record_read_artifact(value, &a) == 0 && a.has_blob)
+		if (record_read_artifact(key, value, &a) == 0 && a.has_blob)
 			rc = each(b, &a);
 		if (rc < 0)
 			return rc;
@@ -199,6 +207,23 @@ static int no_room_for_files(struct backup *b, int64_t bytes)
 			 units_format_size(bytes).text);
 }
 
+/* That is no damage of single jobs: such a backup would look well, and have nothing of what was paid for. */
+static int folder_missing(struct backup *b, const struct uuid *id)
+{
+	return error_set(b->info, ERR_IO, NULL,
+			 "cannot read %.100s/blobs/%02x: %s; put the files of the artifacts back, or mount them",
+			 store_dir(b->options->store), id->bytes[15], strerror(errno));
+}
+
+static int refuse_empty_folders(struct backup *b)
+{
+	if (b->blobs_missing < FILES_LOST || b->blobs_missing < b->blobs_copied)
+		return 0;
+	return error_set(b->info, ERR_IO, NULL,
+			 "none of the %lld files of artifacts is in %.100s/blobs: put them back, or mount them",
+			 (long long)b->blobs_missing, store_dir(b->options->store));
+}
+
 static int copy_blob(struct backup *b, const struct artifact *a)
 {
 	const struct backup_options *o = b->options;
@@ -207,6 +232,9 @@ static int copy_blob(struct backup *b, const struct artifact *a)
 	if (rc < 0)
 		return rc;
 	rc = blob_copy(o->blobs, &a->blob, b->blobs, canceled_cb, b);
+	if (rc == ERR_NOT_FOUND && blob_look_folder(o->blobs, &a->blob) < 0)
+		return folder_missing(b, &a->blob);
+	b->blobs_missing += rc == ERR_NOT_FOUND;
 	/* A file that is missing, or named twice, is missing or named twice in the copy too: the check says so. */
 	if (rc == ERR_NOT_FOUND || rc == ERR_CONFLICT)
 		rc = 0;
@@ -235,6 +263,8 @@ static int copy_blobs(struct backup *b)
 		rc = no_room_for_files(b, b->blob_bytes - room);
 	if (rc == 0)
 		rc = for_each_blob(b, copy_blob);
+	if (rc == 0)
+		rc = refuse_empty_folders(b);
 	if (rc == 0 && blob_sync(b->blobs) < 0)
 		rc = error_set(b->info, ERR_IO, NULL, "cannot sync the copy of the artifacts: %s", strerror(errno));
 	return rc;
@@ -273,7 +303,9 @@ static int read_secret(struct backup *b, const char *known, uint8_t ret[LINK_SEC
 		rc = b->info->code = ERR_IO;
 	if (rc < 0 || strcmp(known, secret_fingerprint(ret).text) == 0)
 		return rc;
-	return error_set(b->info, ERR_CORRUPT, NULL, "%.100s/" LAYOUT_LINK_KEY " is not the secret of these links",
+	return error_set(b->info, ERR_CORRUPT, NULL,
+			 "%.90s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back, or where "
+			 "only its fingerprint is damaged run raincheckd --compact",
 			 dir);
 }
 

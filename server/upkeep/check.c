@@ -13,7 +13,9 @@
 #include "server/upkeep/check_priv.h"
 #include "server/engine/job_due.h"
 #include "server/engine/queues.h"
+#include "server/store/own_key.h"
 #include "server/store/pages.h"
+#include "server/upkeep/row_words.h"
 
 #define ASK_EVERY 4096 /* entries */
 
@@ -69,6 +71,16 @@ int check_walk(struct check *c, enum store_table table,
 		entry(c, key, value);
 	}
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+bool check_is_anothers(struct check *c, enum store_table table, struct slice key, struct slice value)
+{
+	struct slice own;
+
+	if (!own_key_differs(table, key, value, &own))
+		return false;
+	check_breach(c, "%s: stands under the key of %s", row_words(table, own).text, row_words(table, key).text);
+	return true;
 }
 
 bool check_has(struct check *c, enum store_table table, struct key key)

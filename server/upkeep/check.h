@@ -2,11 +2,11 @@
  *
  * What is proved first: the structure of the records file, see store/pages.h, for LMDB may not survive to read one that
  * is damaged. Where there is a breach of that kind, nothing else is looked at. Then: every record and every file of an
- * artifact by its checksum; the invariants at the head of job.c; that every job has its input and nothing stands
- * without its job; that the ready and due indexes, the queues' counts and bytes, the names, the idempotency keys and
- * the list of files say what the jobs' records say, entry by entry; that every file is there, whole, and named once;
- * that link.key, where it is there, is the secret whose fingerprint the records know.
- * Nothing is changed.
+ * artifact by its checksum; that no record stands under another's key (own_key.h); the invariants at the head of job.c;
+ * that every job has its input and nothing stands without its job; that the ready and due indexes, the queues' counts
+ * and bytes, the names, the idempotency keys and the list of files say what the jobs' records say, entry by entry; that
+ * every file is there, whole, and named once; that link.key, where it is there, is the secret whose fingerprint the
+ * records know. So any bit of any key that flipped is found. Nothing is changed.
  *
  * The structure is proved as of one commit, in a read transaction of its own, beside a broker's writer too: no page
  * that such a transaction can reach is written before it ends, and which commit it sees is read while that is the last

@@ -9,34 +9,21 @@
 
 #include "proto/base/clean.h"
 #include "server/upkeep/check_priv.h"
+#include "server/upkeep/row_words.h"
 
 #define CHUNK 256 /* files looked for in one transaction */
 
 /* ---- records ---- */
 
-/* "artifact NAME of job ID", for lines. */
-struct artifact_words {
-	char text[192];
-};
-
-static struct artifact_words words_of(const struct uuid *job, struct slice name)
-{
-	struct artifact_words w;
-
-	snprintf(w.text, sizeof(w.text), "artifact %.*s of job %s", name.size < 128 ? (int)name.size : 128,
-		 (const char *)name.data, uuid_format(job).text);
-	return w;
-}
-
-static void check_listing(struct check *c, const struct uuid *job, struct slice name, const struct artifact *a)
+static void check_listing(struct check *c, struct slice artifact, const struct uuid *job, const struct artifact *a)
 {
 	struct key key = key_job(&a->blob);
 	struct slice owner;
 
 	if (store_get(c->txn, TABLE_BLOBS, key_slice(&key), &owner) < 0)
-		check_breach(c, "%s: its blob is not listed", words_of(job, name).text);
+		check_breach(c, "%s: its blob is not listed", row_words(TABLE_ARTIFACTS, artifact).text);
 	else if (!slice_equal(owner, slice_of(job->bytes, sizeof(job->bytes))))
-		check_breach(c, "%s: its blob is listed for another", words_of(job, name).text);
+		check_breach(c, "%s: its blob is listed for another", row_words(TABLE_ARTIFACTS, artifact).text);
 }
 
 static void check_artifact(struct check *c, struct slice key, struct slice value)
@@ -51,19 +38,21 @@ static void check_artifact(struct check *c, struct slice key, struct slice value
 		check_breach(c, "artifacts: a key is malformed");
 		return;
 	}
+	if (check_is_anothers(c, TABLE_ARTIFACTS, key, value))
+		return;
 	if (!check_is_known(c, &job))
-		check_breach(c, "%s: the job is missing", words_of(&job, name).text);
-	if (record_read_artifact(value, &a) < 0) {
-		check_damage(c, "%s: is damaged", words_of(&job, name).text);
+		check_breach(c, "%s: the job is missing", row_words(TABLE_ARTIFACTS, key).text);
+	if (record_read_artifact(key, value, &a) < 0) {
+		check_damage(c, "%s: is damaged", row_words(TABLE_ARTIFACTS, key).text);
 		return;
 	}
 	if (a.has_blob) {
-		check_listing(c, &job, name, &a);
+		check_listing(c, key, &job, &a);
 		return;
 	}
 	blob_sha256(a.data, sha256);
 	if (memcmp(sha256, a.sha256, sizeof(sha256)) != 0)
-		check_damage(c, "%s: its hash is wrong", words_of(&job, name).text);
+		check_damage(c, "%s: its hash is wrong", row_words(TABLE_ARTIFACTS, key).text);
 }
 
 /* How many of a job's artifacts name the file. A damaged one may: it is counted, for it has been named. */
@@ -80,7 +69,7 @@ static int64_t count_namers(struct check *c, const struct uuid *job, const struc
 	     rc = store_next(c->txn, TABLE_ARTIFACTS, &key, &value)) {
 		struct artifact a;
 
-		if (record_read_artifact(value, &a) < 0)
+		if (record_read_artifact(key, value, &a) < 0)
 			*ret_unknown = true;
 		else if (a.has_blob && uuid_equal(&a.blob, blob))
 			count++;
@@ -118,7 +107,7 @@ int check_artifacts(struct check *c)
 
 /* A file that some record names. */
 struct named_file {
-	struct artifact_words words;
+	struct row_words words;
 	struct uuid blob;
 	int64_t size;
 	uint8_t sha256[32];
@@ -139,9 +128,9 @@ static void add_file(struct chunk *chunk, struct slice key, struct slice value)
 	struct uuid job;
 
 	/* What is malformed has been named. */
-	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(value, &a) < 0 || !a.has_blob)
+	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(key, value, &a) < 0 || !a.has_blob)
 		return;
-	f->words = words_of(&job, name);
+	f->words = row_words(TABLE_ARTIFACTS, key);
 	f->blob = a.blob;
 	f->size = a.size;
 	memcpy(f->sha256, a.sha256, sizeof(f->sha256));

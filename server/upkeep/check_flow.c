@@ -11,8 +11,8 @@ static void check_limit(struct check *c, struct slice key, struct slice value)
 
 	if (record_read_limit(value, &l) < 0)
 		check_damage(c, "limit %.*s: its record is damaged", SLICE_FMT(key));
-	else if (!slice_equal(l.name, key))
-		check_breach(c, "limit %.*s: stands under the name of %.*s", SLICE_FMT(l.name), SLICE_FMT(key));
+	else
+		check_is_anothers(c, TABLE_LIMITS, key, value);
 }
 
 static void check_group(struct check *c, struct slice key, struct slice value)
@@ -22,9 +22,11 @@ static void check_group(struct check *c, struct slice key, struct slice value)
 	uint8_t priority;
 	uint64_t finish;
 
+	if (check_is_anothers(c, TABLE_GROUPS, key, value))
+		return;
 	if (key_read_group(key, &queue, &priority, &group) < 0 || priority >= PRIORITIES || queue >= c->queues)
 		check_breach(c, "groups: an entry leads to no line");
-	else if (record_read_finish(value, &finish) < 0)
+	else if (record_read_finish(key, value, &finish) < 0)
 		check_say(c, CHECK_NOTICE, "group %.*s of queue %u: its place in line is damaged; it begins anew",
 			  SLICE_FMT(group), queue);
 	else if (finish > c->sums[queue].last[priority])
@@ -38,9 +40,11 @@ static void check_weight(struct check *c, struct slice key, struct slice value)
 	uint32_t queue, weight;
 	uint8_t zero;
 
+	if (check_is_anothers(c, TABLE_WEIGHTS, key, value))
+		return;
 	if (key_read_group(key, &queue, &zero, &group) < 0 || zero != 0 || queue >= c->queues)
 		check_breach(c, "weights: an entry leads to no queue");
-	else if (record_read_weight(value, &weight) < 0 || weight > FAIR_WEIGHT_MAX)
+	else if (record_read_weight(key, value, &weight) < 0 || weight > FAIR_WEIGHT_MAX)
 		check_damage(c, "the weight of group %.*s in queue %u is damaged", SLICE_FMT(group), queue);
 }
 

@@ -40,6 +40,10 @@ int check_step(struct check *c, const char *what);
 int check_walk(struct check *c, enum store_table table,
 	       void (*entry)(struct check *c, struct slice key, struct slice value));
 
+/* Names a record that was written under another key, which is a breach: it is not found where it belongs, and what is
+ * found in its place is not what was asked for. True where that is so: nothing else is known of the row then. */
+bool check_is_anothers(struct check *c, enum store_table table, struct slice key, struct slice value);
+
 bool check_has(struct check *c, enum store_table table, struct key key);
 bool check_is_set_aside(struct check *c, const struct uuid *id);
 /* Its record is there, or it is known to be damaged: what stands beside it belongs to somebody. */

@@ -196,8 +196,10 @@ static void check_checkpoint(struct check *c, struct slice key, struct slice val
 	struct slice data;
 	struct uuid id;
 
+	if (check_is_anothers(c, TABLE_CHECKPOINTS, key, value))
+		return;
 	check_owned(c, key, "checkpoint");
-	if (key_read_job(key, &id) == 0 && record_read_bytes(value, &data) < 0)
+	if (key_read_job(key, &id) == 0 && record_read_checkpoint(key, value, &data) < 0)
 		check_damage(c, "checkpoint of job %s: is damaged", uuid_format(&id).text);
 }
 

@@ -36,6 +36,7 @@ struct compaction {
 	char partial[PATH_BYTES];
 	char filled[PATH_BYTES + 8]; /* the directory that copy is open in: partial, or one within */
 	char first_breach[160];
+	uint32_t lost; /* tables of the source that are damaged and can be made anew, see copy_options.leave_out */
 	struct compact_result result;
 	struct error_info *info;
 };
@@ -74,12 +75,35 @@ static void progress_cb(void *user, const char *what, int64_t done, int64_t tota
 		c->options->progress(c->options->user, what, done, total);
 }
 
-/* LMDB may not survive to read a file whose structure is damaged. That keys stand in a wrong order is what is mended.
- */
+/* Which tables are damaged and will be made anew, and that the copy has a list of free pages of its own. */
+static int note_damage(struct compaction *c)
+{
+	const struct pages_options none = { .report = NULL };
+	struct pages_result found;
+	char line[128];
+	int rc = pages_check(c->source, &none, &found);
+
+	if (rc < 0)
+		return error_set(c->info, rc, NULL, "cannot read the store: %s", store_error_detail());
+	c->lost = found.damaged;
+	for (int table = 0; table < STORE_TABLES; table++)
+		if (c->lost >> table & 1) {
+			snprintf(line, sizeof(line),
+				 "%s: its pages are damaged: left out, to be made anew from the records",
+				 copy_table_name((enum store_table)table));
+			report_cb(c, line);
+		}
+	if (found.free_list)
+		report_cb(c, "the list of free pages: is damaged: left out, for the new file has none");
+	return 0;
+}
+
+/* LMDB may not survive to read a file whose structure is damaged. That keys stand in a wrong order is what is mended,
+ * and so is what can be made anew. */
 static int open_both(struct compaction *c)
 {
 	const struct pages_options pages = {
-		.report = report_cb, .progress = progress_cb, .user = c, .any_order = true
+		.report = report_cb, .progress = progress_cb, .user = c, .any_order = true, .for_copy = true
 	};
 	const struct store_options source = {
 		.dir = c->options->dir, .max_bytes = c->options->max_bytes, .read_only = true, .prove = &pages
@@ -88,6 +112,8 @@ static int open_both(struct compaction *c)
 	int rc;
 
 	rc = store_open(&source, &c->source, c->info);
+	if (rc == 0)
+		rc = note_damage(c);
 	if (rc == 0)
 		rc = blob_store_look(c->options->dir, &c->blobs, c->info);
 	if (rc < 0)
@@ -104,7 +130,10 @@ static int open_both(struct compaction *c)
 
 static int copy_records(struct compaction *c, struct store *from)
 {
-	const struct copy_options options = { .progress = progress_cb, .misplaced = misplaced_cb, .user = c };
+	const struct copy_options options = { .progress = progress_cb,
+					      .misplaced = misplaced_cb,
+					      .user = c,
+					      .leave_out = from == c->source ? c->lost : 0 };
 	_cleanup_(store_abortp) struct store_txn *t = NULL;
 	struct copy_result copied;
 	int rc;
@@ -141,7 +170,7 @@ static int prove(struct compaction *c, struct check_result *ret)
 static int mend(struct compaction *c)
 {
 	const struct mend_options options = {
-		.store = c->copy, .report = report_cb, .progress = progress_cb, .user = c
+		.store = c->copy, .lost = c->lost, .report = report_cb, .progress = progress_cb, .user = c
 	};
 	struct mend_result mended;
 	int rc = mend_store(&options, &mended);
@@ -217,7 +246,7 @@ static int put_fingerprint(struct compaction *c, struct store_txn *t, const stru
 	bits = known.size == LINK_FINGERPRINT_CHARS ? differing_bits(known, found->text) : INT_MAX;
 	if (bits > 1)
 		return error_set(c->info, ERR_CORRUPT, NULL,
-				 "%.100s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back; "
+				 "%.90s/" LAYOUT_LINK_KEY " is not the secret of these links: put the right one back; "
 				 "nothing was changed",
 				 c->options->dir);
 	if (bits == 0)

@@ -1,5 +1,6 @@
 /* The phases, each with a commit: words, queues and names (for what follows reads the queues' numbers); which jobs
- * there are; the rows beside them; what the jobs' records ask for; the queues' counts.
+ * there are; what says itself where it belongs; the rows beside them; what the jobs' records ask for; the queues'
+ * counts.
  */
 #include "server/upkeep/mend.h"
 
@@ -10,16 +11,15 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
-#include "proto/base/text.h"
 #include "server/engine/queues.h"
 #include "server/store/copy.h"
 #include "server/store/layout.h"
 #include "server/store/limit_record.h"
 #include "server/upkeep/mend_priv.h"
+#include "server/upkeep/row_words.h"
 
 #define ASK_EVERY  4096	     /* rows */
 #define RECORD_MAX (1 << 20) /* of what is written anew: records of jobs and queues, never an input */
-#define KEY_SHOWN  40	     /* bytes */
 #define QUEUE_BITS 32	     /* of a queue's number in its key */
 
 /* ---- looking and writing ---- */
@@ -138,6 +138,20 @@ void mend_restored(struct mend *m, const char *fmt, ...)
 	va_end(args);
 }
 
+void mend_made_anew(struct mend *m, enum store_table table, struct key key, struct slice value, const char *what,
+		    const char *which)
+{
+	mend_put(m, table, key, value);
+	if (m->rc < 0)
+		return;
+	if (m->options->lost >> table & 1) {
+		m->made_anew[table]++;
+		m->result->restored++;
+	} else {
+		mend_restored(m, "%s, %s %s: was missing: made anew", copy_table_name(table), what, which);
+	}
+}
+
 static void tell(struct mend *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void tell(struct mend *m, const char *fmt, ...)
 {
@@ -150,19 +164,14 @@ static void tell(struct mend *m, const char *fmt, ...)
 
 void mend_drop(struct mend *m, enum store_table table, struct slice key, const struct uuid *id, const char *why)
 {
-	size_t shown = key.size < KEY_SHOWN ? key.size : KEY_SHOWN;
-	char hex[2 * KEY_SHOWN + 1];
-
 	remove_row(m, table, key);
 	if (m->rc < 0)
 		return;
 	m->result->dropped++;
-	hex_encode(key.data, shown, hex);
-	hex[2 * shown] = '\0';
 	if (id)
 		tell(m, "%s, job %s: %s: dropped", copy_table_name(table), uuid_format(id).text, why);
 	else
-		tell(m, "%s, key %s%s: %s: dropped", copy_table_name(table), hex, shown < key.size ? "…" : "", why);
+		tell(m, "%s: %s: dropped", row_words(table, key).text, why);
 }
 
 void mend_enter_aside(struct mend *m, const struct uuid *id)
@@ -295,14 +304,15 @@ static void mend_name(struct mend *m, struct slice key, struct slice value)
 
 static void list_name(struct mend *m, struct slice key, struct slice value)
 {
+	char name[KEY_MAX + 1];
 	struct queue_record q;
 	uint32_t number;
 
 	if (key_read_queue(key, &number) < 0 || record_read_queue(value, &q) < 0 || q.name.size == 0 ||
 	    q.name.size > KEY_MAX || mend_has(m, TABLE_NAMES, key_name(q.name)))
 		return;
-	mend_put(m, TABLE_NAMES, key_name(q.name), key);
-	mend_restored(m, "names, queue %.*s: was missing: made anew", SLICE_FMT(q.name));
+	snprintf(name, sizeof(name), "%.*s", SLICE_FMT(q.name));
+	mend_made_anew(m, TABLE_NAMES, key_name(q.name), key, "queue", name);
 }
 
 static void set_counts(struct mend *m, struct slice key, struct slice value)
@@ -343,8 +353,6 @@ static void mend_limit(struct mend *m, struct slice key, struct slice value)
 
 	if (record_read_limit(value, &l) < 0)
 		mend_drop(m, TABLE_LIMITS, key, NULL, "is damaged");
-	else if (!slice_equal(l.name, key))
-		mend_move(m, TABLE_LIMITS, key_copy(key), key_name(l.name));
 }
 
 static bool leads_to_queue(struct mend *m, struct slice key)
@@ -361,7 +369,7 @@ static void mend_group(struct mend *m, struct slice key, struct slice value)
 {
 	uint64_t finish;
 
-	if (!leads_to_queue(m, key) || record_read_finish(value, &finish) < 0)
+	if (!leads_to_queue(m, key) || record_read_finish(key, value, &finish) < 0)
 		mend_drop(m, TABLE_GROUPS, key, NULL, "is damaged or leads to no queue");
 }
 
@@ -369,7 +377,7 @@ static void mend_weight(struct mend *m, struct slice key, struct slice value)
 {
 	uint32_t weight;
 
-	if (!leads_to_queue(m, key) || record_read_weight(value, &weight) < 0)
+	if (!leads_to_queue(m, key) || record_read_weight(key, value, &weight) < 0)
 		mend_drop(m, TABLE_WEIGHTS, key, NULL, "is damaged or leads to no queue");
 }
 
@@ -392,6 +400,14 @@ static void mend_queues(struct mend *m)
 }
 
 /* ---- the whole ---- */
+
+static void tell_made_anew(struct mend *m)
+{
+	for (int table = 0; m->rc == 0 && table < STORE_TABLES; table++)
+		if (m->made_anew[table] > 0)
+			tell(m, "%s: %lld rows made anew from the records", copy_table_name((enum store_table)table),
+			     (long long)m->made_anew[table]);
+}
 
 static void run_phase(struct mend *m, void (*phase)(struct mend *m))
 {
@@ -420,8 +436,8 @@ static void count_rows(struct mend *m)
 
 int mend_store(const struct mend_options *options, struct mend_result *ret)
 {
-	static void (*const all[])(struct mend * m) = { count_rows,   mend_numbers, mend_identities, mend_rows,
-							mend_demands, mend_queues,  mend_flow };
+	static void (*const all[])(struct mend * m) = { count_rows, mend_numbers, mend_identities, mend_places,
+							mend_rows,  mend_demands, mend_queues,	   mend_flow };
 	static void (*const damage_only[])(struct mend * m) = { count_rows, mend_identities, mend_find_affected,
 								mend_sum_up, count_queues };
 	_cleanup_free_ struct mend_sum *sums = calloc(QUEUES_MAX, sizeof(*sums));
@@ -435,6 +451,7 @@ int mend_store(const struct mend_options *options, struct mend_result *ret)
 	buf_init(&m.record, RECORD_MAX);
 	for (size_t i = 0; i < count; i++)
 		run_phase(&m, phases[i]);
+	tell_made_anew(&m);
 	buf_done(&m.record);
 	return m.rc;
 }

@@ -87,8 +87,7 @@ static void enter_ready(struct mend *m, const struct uuid *id, const struct job 
 
 	if (job->state != JOB_READY || mend_has(m, TABLE_READY, key))
 		return;
-	mend_put(m, TABLE_READY, key, slice_of(NULL, 0));
-	mend_restored(m, "the ready index, job %s: was missing: made anew", uuid_format(id).text);
+	mend_made_anew(m, TABLE_READY, key, slice_of(NULL, 0), "job", uuid_format(id).text);
 }
 
 static void enter_due(struct mend *m, const struct uuid *id, const struct job *job)
@@ -100,8 +99,8 @@ static void enter_due(struct mend *m, const struct uuid *id, const struct job *j
 	if (job->due_at_ms == 0 || (mend_get(m, TABLE_DUE, key, &value) &&
 				    slice_equal(value, slice_of(expected.bytes, sizeof(expected.bytes)))))
 		return;
-	mend_put(m, TABLE_DUE, key, slice_of(expected.bytes, sizeof(expected.bytes)));
-	mend_restored(m, "the due index, job %s: was missing: made anew", uuid_format(id).text);
+	mend_made_anew(m, TABLE_DUE, key, slice_of(expected.bytes, sizeof(expected.bytes)), "job",
+		       uuid_format(id).text);
 }
 
 /* One that leads to another job is that job's: only one of two was put with it, and neither can be told from here. */
@@ -117,8 +116,7 @@ static void enter_idempotency(struct mend *m, const struct uuid *id, const struc
 	key = key_idempotency(job->queue, input.idempotency_key);
 	if (mend_has(m, TABLE_IDEMPOTENCY, key))
 		return;
-	mend_put(m, TABLE_IDEMPOTENCY, key, slice_of(id->bytes, sizeof(id->bytes)));
-	mend_restored(m, "idempotency keys, job %s: was missing: made anew", uuid_format(id).text);
+	mend_made_anew(m, TABLE_IDEMPOTENCY, key, slice_of(id->bytes, sizeof(id->bytes)), "job", uuid_format(id).text);
 }
 
 /* job is of the snapshot, for its texts are written again. */
@@ -211,12 +209,11 @@ static void list_blob(struct mend *m, struct slice key, struct slice value)
 	struct slice name;
 	struct uuid job;
 
-	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(value, &a) < 0 || !a.has_blob ||
+	if (key_read_artifact(key, &job, &name) < 0 || record_read_artifact(key, value, &a) < 0 || !a.has_blob ||
 	    mend_has(m, TABLE_BLOBS, key_job(&a.blob)))
 		return;
-	mend_put(m, TABLE_BLOBS, key_job(&a.blob), slice_of(job.bytes, sizeof(job.bytes)));
-	mend_restored(m, "the blob list, job %s: blob %s was missing: made anew", uuid_format(&job).text,
-		      uuid_format(&a.blob).text);
+	mend_made_anew(m, TABLE_BLOBS, key_job(&a.blob), slice_of(job.bytes, sizeof(job.bytes)), "blob",
+		       uuid_format(&a.blob).text);
 }
 
 void mend_demands(struct mend *m)

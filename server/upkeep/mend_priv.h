@@ -1,5 +1,6 @@
 /* mend_priv.h: what the files of the mender share: mend.c (the order of it all, the queues), mend_jobs.c (what a job's
- * record asks for), mend_rows.c (what stands beside the jobs). Included by them alone; one mending is one thread's.
+ * record asks for), mend_places.c (what says itself where it belongs), mend_rows.c (what stands beside the jobs).
+ * Included by them alone; one mending is one thread's.
  *
  * Each phase walks a snapshot of what the phase before left, and writes into a transaction beside it: so that a walk
  * may change the table that it walks. What is looked up is looked up in the latter. The first error ends everything:
@@ -31,10 +32,11 @@ struct mend {
 	struct mend_result *result;
 	struct store_txn *before; /* the snapshot that is walked: its values hold until the phase ends */
 	struct store_txn *now;
-	struct mend_sum *sums; /* by queue number, QUEUES_MAX of them */
-	struct buf record;     /* for encoding */
-	int64_t steps, total;  /* rows looked at, of about how many */
-	int rc;		       /* the first error */
+	struct mend_sum *sums;		 /* by queue number, QUEUES_MAX of them */
+	struct buf record;		 /* for encoding */
+	int64_t steps, total;		 /* rows looked at, of about how many */
+	int rc;				 /* the first error */
+	int64_t made_anew[STORE_TABLES]; /* rows of tables that are lost */
 };
 
 /* Calls entry for each row of the table, as it was when the phase began. */
@@ -55,8 +57,11 @@ bool mend_is_known(struct mend *m, const struct uuid *id);
 bool mend_is_set_aside(struct mend *m, const struct uuid *id);
 int64_t mend_count_artifacts(struct mend *m, const struct uuid *id);
 
-/* "TABLE, key HEX: WHY: dropped", or the job in the key's place where id is given. */
+/* "ROW: WHY: dropped", as row_words.h calls it, or "TABLE, job ID: …" where id is given. */
 void mend_drop(struct mend *m, enum store_table table, struct slice key, const struct uuid *id, const char *why);
+/* The same for a row that was missing and is put there now, "job …" or the like by what. */
+void mend_made_anew(struct mend *m, enum store_table table, struct key key, struct slice value, const char *what,
+		    const char *which);
 /* Counts and tells a row that was put right. */
 void mend_restored(struct mend *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void mend_set_aside(struct mend *m, const struct uuid *id, const char *why);
@@ -76,6 +81,11 @@ void mend_demands(struct mend *m);
 /* The sums alone, with which queues are affected. */
 void mend_sum_up(struct mend *m);
 void mend_find_affected(struct mend *m);
+
+/* ---- mend_places.c ---- */
+
+/* Before the rows: puts what stands under another's key where it belongs. */
+void mend_places(struct mend *m);
 
 /* ---- mend_rows.c ---- */
 

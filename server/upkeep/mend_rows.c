@@ -1,6 +1,5 @@
 /* What stands beside the jobs: each row must lead to a job, or to a queue, whose record asks for it. The order matters:
- * artifacts find their way back before the list of their files is looked at, tombstones before the due entries that
- * lead to them.
+ * artifacts are looked at before the list of their files, tombstones before the due entries that lead to them.
  */
 #include <string.h>
 
@@ -87,8 +86,8 @@ static void mend_tombstone(struct mend *m, struct slice key, struct slice value)
 	else if (record_read_tombstone(value, &stone) < 0)
 		mend_drop(m, TABLE_TOMBSTONES, key, &id, "is damaged");
 	else if (!mend_has(m, TABLE_DUE, key_due(stone.until_ms, &id))) {
-		mend_put(m, TABLE_DUE, key_due(stone.until_ms, &id), slice_of(NULL, 0));
-		mend_restored(m, "the due index, tombstone of job %s: was missing: made anew", uuid_format(&id).text);
+		mend_made_anew(m, TABLE_DUE, key_due(stone.until_ms, &id), slice_of(NULL, 0), "tombstone of job",
+			       uuid_format(&id).text);
 	}
 }
 
@@ -132,88 +131,34 @@ static void mend_input(struct mend *m, struct slice key, struct slice value)
 }
 
 /* Never given to a job that is only alike: a call that is resumed for another job shows one person's video to another,
- * and one that is lost is only paid for again. */
+ * and one that is lost is only paid for again. Whose it is says its record. */
 static void mend_checkpoint(struct mend *m, struct slice key, struct slice value)
 {
 	(void)value;
 	mend_owned(m, TABLE_CHECKPOINTS, key);
 }
 
-/* The one job, one bit beside, that counts an artifact more than it has and has none of that name. Where the bytes are
- * a file its listing must say the same. */
-static bool find_owner(struct mend *m, const struct uuid *id, struct slice name, struct slice value, struct uuid *ret)
-{
-	struct slice listed;
-	struct artifact a;
-	int found = 0;
-
-	for (int i = 0; i < MEND_NEIGHBOURS; i++) {
-		struct uuid other = mend_neighbour(id, i);
-		struct job job;
-
-		if (!mend_find_job(m, &other, &job) || job.artifacts <= mend_count_artifacts(m, &other) ||
-		    mend_has(m, TABLE_ARTIFACTS, key_artifact(&other, name)))
-			continue;
-		*ret = other;
-		found++;
-	}
-	if (found != 1 || record_read_artifact(value, &a) < 0)
-		return false;
-	return !a.has_blob || (mend_get(m, TABLE_BLOBS, key_job(&a.blob), &listed) &&
-			       slice_equal(listed, slice_of(ret->bytes, sizeof(ret->bytes))));
-}
-
-/* How many of the job's artifacts might be another's. */
-static int count_foreign(struct mend *m, const struct uuid *id)
-{
-	struct key from = key_job(id);
-	struct slice key, value, name;
-	struct uuid job, owner;
-	int count = 0;
-
-	/* The table's cursor is not its own: it goes on by the key. */
-	while (m->rc == 0 && store_seek(m->now, TABLE_ARTIFACTS, key_slice(&from), &key, &value) == 0 &&
-	       key_read_artifact(key, &job, &name) == 0 && uuid_equal(&job, id)) {
-		from = key_above(key);
-		count += find_owner(m, id, name, value, &owner);
-	}
-	return count;
-}
-
-/* Of a job that has more than it counts one is another's. Where it is not clear which, nobody may see any of them. */
-static bool is_foreign(struct mend *m, const struct uuid *id)
+/* Of a job that has more than it counts one is another's, taken for its own before records held their key. Which one is
+ * not known: nobody may see any of them. */
+static bool has_foreign(struct mend *m, const struct uuid *id)
 {
 	struct job job;
 
-	if (!mend_find_job(m, id, &job) || mend_count_artifacts(m, id) <= job.artifacts)
-		return false;
-	if (count_foreign(m, id) == 1)
-		return true;
-	mend_set_aside(m, id, "an artifact may be another job's");
-	return false;
+	return mend_find_job(m, id, &job) && mend_count_artifacts(m, id) > job.artifacts;
 }
 
 static void mend_artifact(struct mend *m, struct slice key, struct slice value)
 {
-	struct uuid id, owner;
 	struct slice name;
-	bool known;
+	struct uuid id;
 
-	if (key_read_artifact(key, &id, &name) < 0) {
+	(void)value;
+	if (key_read_artifact(key, &id, &name) < 0)
 		mend_drop(m, TABLE_ARTIFACTS, key, NULL, malformed);
-		return;
-	}
-	known = mend_is_known(m, &id);
-	if (known && !is_foreign(m, &id))
-		return;
-	if (!find_owner(m, &id, name, value, &owner)) {
-		if (!known)
-			mend_drop(m, TABLE_ARTIFACTS, key, &id, no_job);
-		return;
-	}
-	mend_move(m, TABLE_ARTIFACTS, key_artifact(&id, name), key_artifact(&owner, name));
-	mend_restored(m, "artifacts, job %s: one stood under the id %s: put back", uuid_format(&owner).text,
-		      uuid_format(&id).text);
+	else if (!mend_is_known(m, &id))
+		mend_drop(m, TABLE_ARTIFACTS, key, &id, no_job);
+	else if (has_foreign(m, &id))
+		mend_set_aside(m, &id, "an artifact may be another job's");
 }
 
 /* Whether the job names the file, or may: of a damaged artifact it is not known. */
@@ -229,7 +174,7 @@ static bool is_named(struct mend *m, const struct uuid *job, const struct uuid *
 	while (!named && rc == 0 && key.size >= from.size && memcmp(key.data, from.bytes, from.size) == 0) {
 		struct artifact a;
 
-		named = record_read_artifact(value, &a) < 0 || (a.has_blob && uuid_equal(&a.blob, blob));
+		named = record_read_artifact(key, value, &a) < 0 || (a.has_blob && uuid_equal(&a.blob, blob));
 		rc = store_next(m->now, TABLE_ARTIFACTS, &key, &value);
 	}
 	if (rc < 0 && rc != ERR_NOT_FOUND && m->rc == 0)

@@ -19,6 +19,7 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/writer/doubtful.h"
+#include "server/writer/meter.h"
 
 #define BATCH_MAX	4096
 #define SUBSCRIBERS_MAX 8
@@ -51,6 +52,8 @@ struct writer {
 	size_t repaired;
 	size_t repaired_limits;
 	struct doubtful doubtful;
+	struct meter meter;
+	int64_t commit_us; /* what the last commit took */
 
 	struct {
 		writer_event_cb cb;
@@ -109,6 +112,7 @@ int writer_new(const struct settings *settings, struct store *s, struct blob_sto
 		return ERR_NO_MEMORY;
 	w->store = s;
 	w->blobs = blobs;
+	meter_init(&w->meter);
 	w->tail = &w->head;
 	w->random_used = sizeof(w->random);
 	pthread_mutex_init(&w->lock, NULL);
@@ -132,6 +136,7 @@ void writer_free(struct writer *w)
 		return;
 	engine_free(w->engine);
 	doubtful_done(&w->doubtful);
+	meter_done(&w->meter);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
@@ -175,6 +180,11 @@ void writer_stats(struct writer *w, struct writer_stats *ret)
 	pthread_mutex_lock(&w->lock);
 	*ret = w->stats;
 	pthread_mutex_unlock(&w->lock);
+}
+
+void writer_totals(struct writer *w, struct writer_totals *ret)
+{
+	meter_read(&w->meter, ret);
 }
 
 /* ---- randomness and ids ---- */
@@ -440,6 +450,15 @@ static void take_back(struct writer *w, struct command **ret_answered)
 	doubtful_add(&w->doubtful, blobs, count);
 }
 
+static int commit(struct writer *w, struct store_txn *t)
+{
+	int64_t began_ns = clock_mono_ns();
+	int rc = store_commit(t);
+
+	w->commit_us = (clock_mono_ns() - began_ns) / 1000;
+	return rc;
+}
+
 /* One transaction. *ret_answered as engine_committed() gives it. *ret_reached: it came as far as the commit. */
 static int try_batch(struct writer *w, struct batch *b, struct command **ret_answered, bool *ret_reached)
 {
@@ -459,7 +478,7 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 		store_abort(t);
 	} else {
 		*ret_reached = true;
-		rc = store_commit(t);
+		rc = commit(w, t);
 	}
 	if (rc == 0)
 		engine_committed(w->engine, ret_answered);
@@ -475,6 +494,8 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 		tell_events(w);
 	else
 		log_failure(w, commands, rc);
+	if (rc == 0)
+		meter_add(&w->meter, commands, w->commit_us, engine_tally(w->engine));
 	count_batch(w, commands, rc);
 	release(b, answered, rc);
 	/* Nobody waits for it. */

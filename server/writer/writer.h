@@ -49,6 +49,10 @@ void writer_submit(struct writer *w, struct command *cmd);
 /* Any thread. */
 void writer_stats(struct writer *w, struct writer_stats *ret);
 
+/* What was committed since the start. Any thread. */
+struct writer_totals;
+void writer_totals(struct writer *w, struct writer_totals *ret);
+
 /* Finishes what was submitted, releases what is parked with ERR_SHUTTING_DOWN, ends the thread. Not on the writer
  * thread. */
 void writer_stop(struct writer *w);

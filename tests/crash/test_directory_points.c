@@ -1,6 +1,6 @@
 /* What works on a whole data directory is killed, or fails, at every point where it changes the disk: the migration of
- * an old format at a start, a compaction, a restore. Whatever the moment, the directory is whole: of the old format or
- * the new one, as it was or compacted, not there or restored; and the same again comes to its end.
+ * each old format at a start, a compaction, a restore. Whatever the moment, the directory is whole: of the old format
+ * or the new one, as it was or compacted, not there or restored; and the same again comes to its end.
  *
  * Most points of a start and of a restore make or sync one of 256 folders: of those between the
  * first and the last DENSE only every stride-th is tried. STRIDE=N widens that stride, ALL=1 tries each and every
@@ -24,10 +24,11 @@
 #include "tests/harness/fault.h"
 #include "tests/harness/good_store.h"
 
-#define FIXTURE	       "tests/unit/data/format1.tar.gz"
+#define FIXTURES       "tests/unit/data"
 #define OUTPUT_BYTES   4000
 #define DENSE	       15
 #define FOLDERS_STRIDE 11
+#define WIDE_STRIDE    (5 * FOLDERS_STRIDE) /* for what makes the same folders once more */
 #define POINTS_MAX     100000
 
 static struct fault fault;
@@ -151,10 +152,31 @@ static void at_every_point(const struct work *w, enum fault_action action, int e
 
 /* ---- the works ---- */
 
-static void unpack_old_format(void)
+static char old_format[64]; /* what the check says of the one that was unpacked */
+
+static void unpack(int format)
 {
+	char fixture[64];
+
+	snprintf(fixture, sizeof(fixture), FIXTURES "/format%d.tar.gz", format);
+	snprintf(old_format, sizeof(old_format), "has format %d: a start of raincheckd migrates it", format);
 	assert_int_equal(mkdir(fault.data, 0700), 0);
-	shell("tar -xzf %s -C %s", FIXTURE, fault.data);
+	shell("tar -xzf %s -C %s", fixture, fault.data);
+}
+
+static void unpack_format1(void)
+{
+	unpack(1);
+}
+
+static void unpack_format2(void)
+{
+	unpack(2);
+}
+
+static void unpack_format3(void)
+{
+	unpack(3);
 }
 
 /* Its jobs' time has passed: so a broker that got further than the migration has begun to finish them. */
@@ -162,7 +184,7 @@ static void expect_old_or_new(int64_t point)
 {
 	if (check() == 0)
 		assert_non_null(strstr(output, ": 0 breaches\n"));
-	else if (!strstr(output, "has format 1: a start of raincheckd migrates it"))
+	else if (!strstr(output, old_format))
 		fail_msg("point %lld: neither the one nor the other:\n%s", (long long)point, output);
 }
 
@@ -211,7 +233,13 @@ static void expect_sealed_or_none(int64_t point)
 	shell("rm -rf %s %s/place", fault.data, fault.disk);
 }
 
-static const struct work migration = { "migration", unpack_old_format, { NULL }, FOLDERS_STRIDE, expect_old_or_new };
+enum { FORMAT1, FORMAT2, FORMAT3, FORMATS };
+
+static const struct work migrations[FORMATS] = {
+	[FORMAT1] = { "migration from format 1", unpack_format1, { NULL }, FOLDERS_STRIDE, expect_old_or_new },
+	[FORMAT2] = { "migration from format 2", unpack_format2, { NULL }, WIDE_STRIDE, expect_old_or_new },
+	[FORMAT3] = { "migration from format 3", unpack_format3, { NULL }, WIDE_STRIDE, expect_old_or_new },
+};
 static const struct work compaction = { "compaction", copy_good, { "--compact", NULL }, 1, expect_good };
 
 static struct work restoring(void)
@@ -235,9 +263,12 @@ static struct work filling(void)
 static void a_migration_is_killed(void **state)
 {
 	(void)state;
-	at_every_point(&migration, FAULT_KILL_BEFORE, 0);
-	at_every_point(&migration, FAULT_KILL_HALFWAY, 0);
-	at_every_point(&migration, FAULT_KILL_AFTER, 0);
+	at_every_point(&migrations[FORMAT1], FAULT_KILL_BEFORE, 0);
+	at_every_point(&migrations[FORMAT1], FAULT_KILL_AFTER, 0);
+	/* What follows the transaction is the same for each. */
+	for (int i = 0; i < FORMATS; i++)
+		at_every_point(&migrations[i], FAULT_KILL_HALFWAY, 0);
+	at_every_point(&migrations[FORMAT3], FAULT_KILL_AFTER, 0);
 }
 
 static void a_compaction_is_killed(void **state)
@@ -271,7 +302,8 @@ static void the_disk_fails_under_each(void **state)
 	const struct work w = restoring();
 
 	(void)state;
-	at_every_point(&migration, FAULT_FAIL, EIO);
+	at_every_point(&migrations[FORMAT1], FAULT_FAIL, EIO);
+	at_every_point(&migrations[FORMAT3], FAULT_FAIL, EIO);
 	at_every_point(&compaction, FAULT_FAIL, EIO);
 	at_every_point(&compaction, FAULT_FAIL, ENOSPC);
 	at_every_point(&w, FAULT_FAIL, ENOSPC);

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes what the fuzzers of the wire begin with: every method and message of proto/message_table.h, small and full.
+"""Writes what the fuzzers begin with: those of the wire every method and message of proto/message_table.h, small and
+full; those of the worker its own kinds of text.
 
 Usage: tests/fuzz/seeds.py TARGET FOLDER   A target that is not known here gets an empty folder.
 """
@@ -105,6 +106,25 @@ HOSTILE = ["dd04000000", "ddffffffff", "940001a16d91ddffffffff", "940001a16d91df
            "940001a16ddbffffffff", "9400c1", "93" * 40, "940001a16d9182a16b01a16b01", "dc000302a16d90"]
 
 
+# Lines of texts; what follows the last is a JSON text. As fuzz_template.c, fuzz_pointer.c and fuzz_retry_after.c read it.
+TEXTS = {
+    "fuzz_template": [
+        '/v1/{input/a~1b}/{+id}?k={key}&x={answer/*/0}{{\n{"a/b":"../x","o":{"n":[1,2.5,null,true,"s"]}}',
+        '{"model":"m","p":"{input/o}","t":"a {input/s} {job.attempt} b","l":["{input}","{meta.k}"]}\n{"o":{"x":1},"s":"y"}',
+        '{env.HOME}{inptu}{}{input/~7}{\n[]', '{input}\n"\\u0000\\ud83c\\udfac"', '{+input/p}\n{"p":"a/../b//c/."}',
+        '{meta.evil}{hook_url}{job.id}{job.queue}{id}{key}\n5',
+    ],
+    "fuzz_pointer": [
+        '/a/b/0\n{"a":{"b":[1,2]}}', '/*/status/status_str\n{"x":{"status":{"status_str":"ok"}}}', '/a~1b/~0/\n{"a/b":{"~":{"":1}}}',
+        '\n[1]', '/-\n[1]', '/00\n{"00":1}', '/' * 40 + '\n{}', '/*/*/*\n[[[1]],{"*":{"a":[2]}}]',
+    ],
+    "fuzz_retry_after": [
+        '7\n\n', '1.5\n250\n', 'Tue, 14 Nov 2023 22:14:00 GMT\n\n30', '\n\n1700000045500', '-5\n1e99\n99999999999999999999999',
+        'Tuesday, 14-Nov-23 22:14:00 GMT\nnan\ninf', 'Fri, 31 Dec 2099 23:59:59 +9999\n0x10\n1.2.3', '\n\n-1',
+    ],
+}
+
+
 def main():
     target, folder = sys.argv[1:]
     os.makedirs(folder, exist_ok=True)
@@ -113,6 +133,7 @@ def main():
         seeds = [pack(e) for e in envelopes()] + [bytes.fromhex(h) for h in HOSTILE]
     if target == "fuzz_skim":
         seeds.append(b"".join(seeds[:8]))
+    seeds += [text.encode() for text in TEXTS.get(target, [])]
     for i, seed in enumerate(seeds):
         with open(os.path.join(folder, "seed-%03d" % i), "wb") as f:
             f.write(seed)

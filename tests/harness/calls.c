@@ -13,10 +13,11 @@
 
 #include "proto/base/clean.h"
 
-const struct calls_shape calls_by_sync = { .mode = "sync" };
+const struct calls_shape calls_by_sync = { .mode = "sync", .submit = ", on_unknown: retry" };
 const struct calls_shape calls_by_sync_url = {
 	.mode = "sync",
 	.path = "/sync/json",
+	.submit = ", on_unknown: retry",
 	.result = "from: pointer, media: /output/0, preview: /poster",
 };
 const struct calls_shape calls_by_poll = { .mode = "poll" };
@@ -49,7 +50,7 @@ static const char *either(const char *given, const char *otherwise)
 	return given ? given : otherwise;
 }
 
-static void configure(struct calls *c, const struct calls_shape *s)
+void calls_configure_worker(struct calls *c, const struct calls_shape *s)
 {
 	bool sync = s->mode && strcmp(s->mode, "sync") == 0;
 	FILE *f;
@@ -59,8 +60,9 @@ static void configure(struct calls *c, const struct calls_shape *s)
 	f = fopen(c->stack.worker_config, "w");
 	assert_non_null(f);
 	fprintf(f, "server: %s\n%squeues: { %s }\nupstreams:\n  api:\n    base_url: %s\n    mode: %s\n%s%s",
-		c->stack.server, either(s->top, "slots: 4\nlease: 5s\n"), either(s->queues, "q: api"), c->stack.api_url,
-		either(s->mode, "poll"), s->is_public ? "" : "    allow_private: true\n", either(s->lines, ""));
+		c->stack.server, either(s->top, "slots: 4\nlease: 5s\n"), either(s->queues, "q: api"),
+		either(s->base, c->stack.api_url), either(s->mode, "poll"),
+		s->is_public ? "" : "    allow_private: true\n", either(s->lines, ""));
 	fprintf(f, "    submit: { path: %s%s%s }\n", either(s->path, sync ? "/sync/render" : "/v1/renders"),
 		sync ? "" : ", id: /id", either(s->submit, ""));
 	if (!sync)
@@ -76,7 +78,7 @@ void calls_start_worker(struct calls *c, const struct calls_shape *s)
 	char program[512];
 	const char *argv[] = { program, "--config", c->stack.worker_config, "--log-level", "info", NULL };
 
-	configure(c, s);
+	calls_configure_worker(c, s);
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	process_start_heard(&c->stack.worker, argv);
 }

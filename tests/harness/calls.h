@@ -33,6 +33,7 @@ struct calls_shape {
 	const char *poll;   /* … of poll, … */
 	const char *result; /* … and all of result but types */
 	const char *queues; /* NULL: q */
+	const char *base;   /* NULL: the API's URL */
 	bool is_public;
 };
 
@@ -45,6 +46,8 @@ void calls_close(struct calls *c);
 
 /* At the log level info, at which it says how each call ended. */
 void calls_start_worker(struct calls *c, const struct calls_shape *s);
+/* Only writes its file anew. */
+void calls_configure_worker(struct calls *c, const struct calls_shape *s);
 void calls_wait_for_log(struct calls *c, const char *words);
 
 /* Puts {"name": name, "behave": {behave}} into queue, or "q", and gives back its id, for one use at a time. */

@@ -11,12 +11,12 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
+#include "server/store/pages_format.h"
 #include "tests/harness/tempdir.h"
 
 #define FILE_MAX  (1 << 24)
 #define PAGE	  4096
 #define PAGE_KIND 10 /* where a page of LMDB's says what it is, in two bytes */
-#define NODE_HEAD 8  /* bytes before a key */
 
 /* Calls each for every place where the needle stands in the file. */
 static void at_each(const struct tempdir *dir, const void *needle, size_t needle_size,
@@ -73,4 +73,70 @@ void damage_nodes(const struct tempdir *dir, const void *key, size_t size, size_
 	struct flip flip = { byte, bits };
 
 	at_each(dir, key, size, flip_head, &flip);
+}
+
+void damage_move_row(struct store *s, enum store_table table, struct key from, struct key to)
+{
+	uint8_t bytes[8192];
+	struct store_txn *t;
+	struct slice value;
+	size_t size;
+
+	assert_int_equal(store_begin_write(s, &t), 0);
+	assert_int_equal(store_get(t, table, key_slice(&from), &value), 0);
+	size = value.size;
+	assert_in_range(size, 0, sizeof(bytes));
+	if (size > 0)
+		memcpy(bytes, value.data, size);
+	assert_int_equal(store_delete(t, table, key_slice(&from)), 0);
+	assert_int_equal(store_put(t, table, key_slice(&to), slice_of(bytes, size)), 0);
+	assert_int_equal(store_commit(t), 0);
+}
+
+/* ---- trees ---- */
+
+static void read_at(FILE *file, size_t at, void *ret, size_t size)
+{
+	assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+	assert_int_equal(fread(ret, size, 1, file), 1);
+}
+
+/* Of a list of tables that is one page. */
+static uint64_t root_of(FILE *file, const char *table)
+{
+	struct page_meta metas[2];
+	uint8_t page[PAGE];
+	struct page_head head;
+
+	for (size_t i = 0; i < 2; i++)
+		read_at(file, i * PAGE + PAGE_HEAD, &metas[i], sizeof(metas[i]));
+	if (metas[1].txn > metas[0].txn)
+		metas[0] = metas[1];
+	if (!table)
+		return metas[0].free_list.root;
+	read_at(file, metas[0].main.root * PAGE, page, sizeof(page));
+	head = page_head_of(page);
+	for (uint32_t i = 0; i < page_nodes(&head); i++) {
+		struct page_node n = page_node(page, i);
+		struct page_db db;
+
+		memcpy(&db, n.data, sizeof(db));
+		if (n.key_size == strlen(table) && memcmp(n.key, table, n.key_size) == 0)
+			return db.root;
+	}
+	return PAGE_NONE;
+}
+
+void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits)
+{
+	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");
+	struct flip flip = { byte, bits };
+	uint64_t root;
+
+	assert_non_null(file);
+	root = root_of(file, table);
+	if (root == PAGE_NONE)
+		fail_msg("there is nothing in %s", table ? table : "the list of free pages");
+	flip_head(file, root * PAGE + NODE_HEAD, &flip);
+	assert_int_equal(fclose(file), 0);
 }

@@ -82,15 +82,29 @@ static void release_cb(struct command *cmd, int rc)
 	}
 }
 
-static void open_store(struct rig *r)
+int rig_try_resume(struct rig *r, struct error_info *info)
 {
 	struct store_options options = { .dir = r->dir.path, .max_bytes = 1 << 28 };
+	int rc;
+
+	rc = store_open(&options, &r->store, info);
+	if (rc < 0)
+		return rc;
+	assert_int_equal(blob_store_open(r->dir.path, &r->blobs, info), 0);
+	rc = engine_new(&r->settings, r->store, &r->engine);
+	if (rc == 0)
+		return 0;
+	blob_store_close(r->blobs);
+	store_close(r->store);
+	return error_set(info, rc, NULL, "cannot read the queues: %s", error_text(rc));
+}
+
+static void open_store(struct rig *r)
+{
 	struct error_info info = { 0 };
 
-	if (store_open(&options, &r->store, &info) < 0)
+	if (rig_try_resume(r, &info) < 0)
 		fail_msg("%s", info.message);
-	assert_int_equal(blob_store_open(r->dir.path, &r->blobs, &info), 0);
-	assert_int_equal(engine_new(&r->settings, r->store, &r->engine), 0);
 }
 
 void rig_open(struct rig *r)
@@ -168,15 +182,43 @@ void rig_check(struct rig *r)
 	assert_int_equal(breaches, 0);
 }
 
-static int end_batch(struct rig *r, struct store_txn *t, struct command **ret_answered)
+/* What the store does to a batch. The rest of it is not applied. */
+static int apply_all(struct rig *r, struct store_txn *t, struct command *cmds, const uint8_t random[32],
+		     struct command **ret_settled)
 {
-	if (r->take_back) {
+	struct command **last = ret_settled;
+	int rc = engine_begin(r->engine, t, r->now_ms, random);
+
+	r->parked = false;
+	for (struct command *next, *cmd = cmds; cmd; cmd = next) {
+		next = cmd->next;
+		memcpy(cmd->random, random, sizeof(cmd->random));
+		if (rc == 0)
+			rc = engine_apply(r->engine, cmd, &r->parked);
+		if (rc == 0 && r->parked)
+			continue;
+		*last = cmd;
+		last = &cmd->next;
+		*last = NULL;
+	}
+	return rc == 0 ? engine_finish(r->engine) : rc;
+}
+
+static int end_batch(struct rig *r, struct store_txn *t, int rc, struct command **ret_answered)
+{
+	if (r->take_back || (r->damaged && rc < 0)) {
 		r->take_back = false;
 		store_abort(t);
 		engine_aborted(r->engine, false, ret_answered);
-		return ERR_STORE_ERROR;
+		return rc < 0 ? rc : ERR_STORE_ERROR;
 	}
-	assert_int_equal(store_commit(t), 0);
+	assert_int_equal(rc, 0);
+	rc = store_commit(t);
+	if (r->damaged && rc < 0) {
+		engine_aborted(r->engine, store_uncertain(r->store), ret_answered);
+		return rc;
+	}
+	assert_int_equal(rc, 0);
 	engine_committed(r->engine, ret_answered);
 	return 0;
 }
@@ -194,31 +236,23 @@ static void release_all(struct command *cmd, int rc)
 /* One batch of a list of commands, which may be empty; r->parked says of the last whether the engine kept it. */
 static void run_batch(struct rig *r, struct command *cmds)
 {
-	struct command *settled = NULL, **last = &settled;
-	struct command *answered;
-	struct store_txn *t;
+	struct command *settled = NULL, *answered = NULL;
 	uint8_t random[32] = { 0 };
+	struct store_txn *t;
 	int rc;
 
 	store_abort(r->view_txn);
 	r->view_txn = NULL;
 	r->drawn++;
 	memcpy(random, &r->drawn, sizeof(r->drawn));
-	assert_int_equal(store_begin_write(r->store, &t), 0);
-	assert_int_equal(engine_begin(r->engine, t, r->now_ms, random), 0);
-	r->parked = false;
-	for (struct command *next, *cmd = cmds; cmd; cmd = next) {
-		next = cmd->next;
-		memcpy(cmd->random, random, sizeof(random));
-		assert_int_equal(engine_apply(r->engine, cmd, &r->parked), 0);
-		if (!r->parked) {
-			*last = cmd;
-			last = &cmd->next;
-			*last = NULL;
-		}
+	rc = store_begin_write(r->store, &t);
+	if (r->damaged && rc < 0) {
+		release_all(cmds, rc);
+		return;
 	}
-	assert_int_equal(engine_finish(r->engine), 0);
-	rc = end_batch(r, t, &answered);
+	assert_int_equal(rc, 0);
+	rc = apply_all(r, t, cmds, random, &settled);
+	rc = end_batch(r, t, rc, &answered);
 	release_all(settled, rc);
 	release_all(answered, rc);
 	if (!r->unchecked)
@@ -352,6 +386,8 @@ bool rig_lease(struct rig *r, const char *queue, struct msg_leased_job *ret)
 	struct msg_job_lease lease = { .has_queues = true, .queues_count = 1, .queues = &name };
 
 	rig_run(r, COMMAND_LEASE, &lease);
+	if (r->damaged && r->code < 0)
+		return false;
 	assert_int_equal(r->code, 0);
 	if (r->answer.lease.jobs_count == 0)
 		return false;

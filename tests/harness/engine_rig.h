@@ -23,6 +23,7 @@ struct rig {
 	int64_t now_ms;
 	uint32_t drawn;
 	bool unchecked; /* the checker is not asked after each batch: the test does it, or has damaged the store */
+	bool damaged;	/* the store may fail: a batch in which it does is taken back, and code says why */
 	bool take_back; /* the next batch is aborted after it was applied, as if the disk had failed */
 
 	/* Of the last command: */
@@ -58,6 +59,8 @@ struct rig {
 };
 
 void rig_open(struct rig *r);
+/* After rig_pause(), of a store that may be damaged: why it cannot be opened, and nothing is open then. */
+int rig_try_resume(struct rig *r, struct error_info *info);
 void rig_close(struct rig *r);
 /* Closes store and engine, so that another process can look at them, and opens them again. */
 void rig_pause(struct rig *r);

@@ -38,8 +38,8 @@ static uint64_t number_at(const uint8_t *at)
 
 static void add_head(const uint8_t *page)
 {
-	add_range(page, 8, IMAGE_PLAIN);
-	add_range(page + 10, 6, IMAGE_PLAIN);
+	add_range(page, 8, IMAGE_HEAD);
+	add_range(page + 10, 6, IMAGE_HEAD);
 }
 
 static void add_tree(uint64_t root, bool is_main, bool is_list);
@@ -110,8 +110,8 @@ static void find_ranges(void)
 	for (int i = 0; i < 2; i++) {
 		const uint8_t *page = image.bytes + (size_t)i * image.page_size, *m = page + PAGE_HEAD;
 
-		add_range(page, 8, IMAGE_PLAIN);
-		add_range(page + 10, 2, IMAGE_PLAIN);
+		add_range(page, 8, IMAGE_HEAD);
+		add_range(page + 10, 2, IMAGE_HEAD);
 		add_range(m, 8, IMAGE_PLAIN);
 		add_range(m + offsetof(struct page_meta, free_list), 4, IMAGE_PLAIN);
 		add_range(m + offsetof(struct page_meta, txn), 8, i == newer ? IMAGE_LAST_COMMIT : IMAGE_PLAIN);

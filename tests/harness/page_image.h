@@ -15,6 +15,7 @@
 
 enum image_kind {
 	IMAGE_PLAIN,
+	IMAGE_HEAD,	   /* a page's: its number, kind and bounds; of a meta page too */
 	IMAGE_LEAF_NODE,   /* a node's head in a leaf */
 	IMAGE_LIST_NODE,   /* the same in the list of free pages */
 	IMAGE_BRANCH_NODE, /* the same in a branch */

@@ -69,7 +69,7 @@ void stack_configure_worker(struct stack *s, const char *settings)
 		"    base_url: %s\n"
 		"    mode: sync\n"
 		"    allow_private: true\n"
-		"    submit: { method: POST, path: /sync/render }\n"
+		"    submit: { method: POST, path: /sync/render, on_unknown: retry }\n"
 		"    result: { from: body, types: [video/mp4] }\n"
 		"  poll:\n"
 		"    base_url: %s\n"
@@ -160,11 +160,9 @@ static size_t append_cb(char *bytes, size_t one, size_t count, void *user)
 	return n;
 }
 
-void http_request(const char *method, const char *url, const char *request_header, struct http_answer *ret)
+static void perform(CURL *curl, const char *method, const char *url, struct curl_slist *list, struct http_answer *ret)
 {
 	struct growing headers = { calloc(1, 1), 0 }, body = { calloc(1, 1), 0 };
-	struct curl_slist *list = request_header ? curl_slist_append(NULL, request_header) : NULL;
-	CURL *curl = curl_easy_init();
 	CURLcode code;
 
 	curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -189,6 +187,25 @@ void http_request(const char *method, const char *url, const char *request_heade
 	ret->headers = headers.data;
 	ret->body = body.data;
 	ret->size = body.size;
+}
+
+void http_request(const char *method, const char *url, const char *request_header, struct http_answer *ret)
+{
+	struct curl_slist *list = request_header ? curl_slist_append(NULL, request_header) : NULL;
+
+	perform(curl_easy_init(), method, url, list, ret);
+}
+
+void http_send(const struct http_sent *sent, struct http_answer *ret)
+{
+	struct curl_slist *list = NULL;
+	CURL *curl = curl_easy_init();
+
+	for (size_t i = 0; sent->headers && sent->headers[i]; i++)
+		list = curl_slist_append(list, sent->headers[i]);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent->size);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, sent->body ? sent->body : "");
+	perform(curl, sent->method ? sent->method : "POST", sent->url, list, ret);
 }
 
 void http_answer_done(struct http_answer *a)

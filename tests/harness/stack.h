@@ -43,6 +43,16 @@ struct http_answer {
 
 /* method NULL: GET. request_header may be NULL. Fails the test when there is no answer at all. */
 void http_request(const char *method, const char *url, const char *request_header, struct http_answer *ret);
+/* The same with a body and any number of headers, NULL at their end. A header "Name:" leaves out the one that curl
+ * would add by itself. */
+struct http_sent {
+	const char *method; /* NULL: POST */
+	const char *url;
+	const char *const *headers;
+	const void *body;
+	size_t size;
+};
+void http_send(const struct http_sent *sent, struct http_answer *ret);
 void http_answer_done(struct http_answer *a);
 /* The value of a header of the answer, "" where there is none; for one use at a time. */
 const char *http_header(const struct http_answer *a, const char *name);

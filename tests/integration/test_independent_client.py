@@ -22,12 +22,12 @@ from pynvim.msgpack_rpc.session import Session
 BUILD = os.environ.get("B", "build")
 QUEUE = {"queue", "title", "paused", "max_jobs", "max_bytes", "max_attempts", "backoff", "attempt_timeout_ms",
          "result_ttl_ms", "limit", "weight", "weights", "admit", "counts", "bytes", "put_total", "lease_total",
-         "oldest_ready_at_ms"}
+         "oldest_ready_at_ms", "run_ms"}
 NO_JOB = "01977420-a4ab-7cde-8f01-23456789abff"
 NO_LEASE = "00112233445566778899aabbccddeeff"
 RECORD = {"id", "queue", "state", "attempt", "max_attempts", "priority", "group", "title", "created_at_ms", "run_at_ms",
-          "started_at_ms", "finished_at_ms", "deadline_at_ms", "progress", "note", "position", "eta_ms", "error",
-          "artifacts", "link", "metadata", "payload_size", "content_type", "callback"}
+          "started_at_ms", "finished_at_ms", "deadline_at_ms", "progress", "note", "position", "eta_ms",
+          "waiting_for", "error", "artifacts", "link", "metadata", "payload_size", "content_type", "callback"}
 
 
 class Refused(Exception):

@@ -195,6 +195,36 @@ static void a_failure_is_told_with_its_reason(void **state)
 	expect(404, NULL);
 }
 
+static void what_holds_the_job_is_told(void **state)
+{
+	struct raincheck_limit_set limit = { .limit = "api", .concurrency = 5 };
+	struct raincheck_queue_set queue = { .queue = "q", .limit = "api" };
+	struct raincheck_fail fail = { .kind = RAINCHECK_FAIL_THROTTLED, .message = "slow down" };
+	struct raincheck_fail_result *failed;
+	struct raincheck_limit *l;
+	struct raincheck_queue *q;
+
+	(void)state;
+	put("x", NULL);
+	assert_int_equal(raincheck_limit_set(rc, &limit, &l), 0);
+	raincheck_free(l);
+	assert_int_equal(raincheck_queue_set(rc, &queue, &q), 0);
+	raincheck_free(q);
+	get("/status", NULL);
+	expect(202, "\"waiting_for\":null");
+	lease_one();
+	fail.id = id;
+	fail.lease = lease;
+	fail.retry_after_ms = 300000;
+	assert_int_equal(raincheck_fail(rc, &fail, &failed), 0);
+	raincheck_free(failed);
+	get("/status", NULL);
+	expect(202, "\"waiting_for\":{\"reason\":\"held\",\"until_at_ms\":1");
+	assert_non_null(strstr(answer.body, "You keep your place"));
+	get("", NULL);
+	expect(200, "We have to take a short break. You keep your place.");
+}
+
 static void an_unchanged_status_is_304(void **state)
 {
 	char header[256];
@@ -405,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_page_tells_the_whole_life),
 		T(a_failure_is_told_with_its_reason),
+		T(what_holds_the_job_is_told),
 		T(an_unchanged_status_is_304),
 		T(results_come_whole_and_in_ranges),
 		T(what_is_not_the_medium_it_claims_is_a_download),

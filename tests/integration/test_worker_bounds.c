@@ -79,7 +79,11 @@ static void a_file_that_stalls_is_a_timeout(void **state)
 
 static void a_sync_call_has_the_starts_time_to_answer(void **state)
 {
-	struct calls_shape s = { .mode = "sync", .lines = "    timeouts: { connect: 1s, start: 200ms }\n" };
+	struct calls_shape s = {
+		.mode = "sync",
+		.submit = ", on_unknown: retry",
+		.lines = "    timeouts: { connect: 1s, start: 200ms }\n",
+	};
 
 	(void)state;
 	calls_start_worker(&calls, &s);

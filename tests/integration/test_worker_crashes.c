@@ -91,6 +91,48 @@ static void a_body_that_comes_while_the_broker_is_away_survives(void **state)
 	assert_int_equal(calls.job->attempt, 1);
 }
 
+/* The size of a file without a name that the worker has. */
+static size_t kept_so_far(void)
+{
+	char path[64];
+	struct dirent *entry;
+	struct stat st;
+	size_t most = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%ld/fd", (long)calls.stack.worker.pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0 &&
+		    (size_t)st.st_size > most)
+			most = (size_t)st.st_size;
+	closedir(dir);
+	return most;
+}
+
+/* The API's side of a paid answer is not made to wait for the broker: it is taken whole, and the API may go. */
+static void a_body_is_taken_whole_while_the_broker_is_away(void **state)
+{
+	char id[RAINCHECK_ID_SIZE];
+
+	(void)state;
+	calls_start_worker(&calls, &calls_by_sync);
+	snprintf(id, sizeof(id), "%s", calls_put(&calls, 1, "a", "\"hold\":true,\"pad_kib\":8192"));
+	calls_wait_until_counted(&calls, "paid", 1);
+	process_end(&calls.stack.broker, SIGKILL);
+	calls_wait_for_log(&calls, "no connection to the broker");
+	calls_wait_until_counted(&calls, "in_flight", 1);
+	do {
+		/* It cannot be held before its still is there. */
+		calls_release_bodies(&calls);
+	} while (kept_so_far() < 8 * MIB);
+	process_end(&calls.stack.api, SIGKILL);
+	stack_start_broker(&calls.stack);
+	calls_expect_video(&calls, id, "a", 8192);
+	assert_int_equal(calls.job->attempt, 1);
+}
+
 /* A file is asked for a second time. */
 static void a_file_survives_the_brokers_crash(void **state)
 {
@@ -225,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_body_survives_the_brokers_crash),
 		T(a_body_that_comes_while_the_broker_is_away_survives),
+		T(a_body_is_taken_whole_while_the_broker_is_away),
 		T(a_file_survives_the_brokers_crash),
 		T(an_answer_to_a_poll_survives_the_brokers_crash),
 		T(nothing_is_written_after_the_lease_is_lost),

@@ -200,13 +200,27 @@ static const char max_512k[] = "from: body, max_bytes: 512KiB";
 
 static void what_is_larger_than_allowed_is_invalid(void **state)
 {
-	struct calls_shape sync = { .mode = "sync", .result = max_512k };
+	struct calls_shape sync = { .mode = "sync", .submit = ", on_unknown: retry", .result = max_512k };
 
 	(void)state;
 	calls_start_worker(&calls, &sync);
 	calls_expect_failure(&calls, calls_put(&calls, 1, "a", "\"pad_kib\":600"), RAINCHECK_FAIL_INVALID, "max_bytes");
 	assert_null(calls_artifact(&calls, "result"));
 	calls_expect_video(&calls, calls_put(&calls, 1, "b", "\"pad_kib\":500"), "b", 500);
+}
+
+/* The same answer would be paid for again. */
+static void a_useless_answer_is_not_bought_again_unasked(void **state)
+{
+	struct calls_shape sync = { .mode = "sync", .result = max_512k };
+
+	(void)state;
+	calls_start_worker(&calls, &sync);
+	calls_expect_failure(&calls, calls_put(&calls, 3, "a", "\"pad_kib\":600"), RAINCHECK_FAIL_REJECTED,
+			     "it was paid for, and no other call is made");
+	calls_expect_failure(&calls, calls_put(&calls, 3, "b", "\"truncate\":true"), RAINCHECK_FAIL_REJECTED,
+			     "not sent again");
+	calls_expect_counts(&calls, 2, 2);
 }
 
 static void a_data_url_larger_than_allowed_is_invalid(void **state)
@@ -266,6 +280,7 @@ int main(void)
 		T(a_large_file_takes_little_memory),
 		T(a_body_that_trickles_comes_home),
 		T(what_is_larger_than_allowed_is_invalid),
+		T(a_useless_answer_is_not_bought_again_unasked),
 		T(a_data_url_larger_than_allowed_is_invalid),
 		T(without_room_for_the_body_the_attempt_fails),
 		T(without_a_folder_for_the_body_the_attempt_fails),

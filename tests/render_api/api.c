@@ -12,6 +12,7 @@
 #include "renders.h"
 #include "reply.h"
 #include "request.h"
+#include "shapes.h"
 #include "stats.h"
 #include "submit.h"
 
@@ -122,8 +123,7 @@ static enum MHD_Result redirect(struct request *req, int hop)
 	return reply_redirect(req->connection, url);
 }
 
-/* The video, unless it was told to be elsewhere or gone. */
-static enum MHD_Result reply_video(struct request *req)
+enum MHD_Result api_reply_video(struct request *req)
 {
 	const struct input *in = render_input(req->render);
 	int hop = hop_of(req);
@@ -146,7 +146,7 @@ static enum MHD_Result handle_file(struct request *req, const char *name)
 	if (parse_file(name, id, &kind) < 0 || renders_find(api->renders, id, &req->render) < 0 ||
 	    !renders_has(api->renders, req->render, kind))
 		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such file, or not yet");
-	return kind == CLIP_VIDEO ? reply_video(req) : submit_reply_clip(req, kind);
+	return kind == CLIP_VIDEO ? api_reply_video(req) : submit_reply_clip(req, kind);
 }
 
 /* Finds the render whose result is asked for, if it is there. */
@@ -163,7 +163,7 @@ static enum MHD_Result handle_result(struct request *req, const char *id)
 	stats_add(req->api->stats, STAT_FETCHES);
 	if (find_result(req, id) < 0)
 		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no such render, or not yet");
-	return reply_video(req);
+	return api_reply_video(req);
 }
 
 static enum MHD_Result handle_output(struct request *req, const char *id)
@@ -201,6 +201,7 @@ static enum MHD_Result handle_release(struct request *req, const char *rest)
 {
 	(void)rest;
 	park_release(req->api->park);
+	renders_release(req->api->renders);
 	return reply_json(req->connection, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
 }
 
@@ -215,6 +216,16 @@ static enum MHD_Result handle_sync_json(struct request *req, const char *rest)
 	(void)rest;
 	req->as_json = true;
 	return submit_sync(req);
+}
+
+static enum MHD_Result handle_lookup(struct request *req, const char *key)
+{
+	struct api *api = req->api;
+
+	stats_add(api->stats, STAT_LOOKUPS);
+	if (renders_find_key(api->renders, key, &req->render) < 0)
+		return reply_error(req->connection, MHD_HTTP_NOT_FOUND, "not_found", "no render has this key");
+	return reply_json(req->connection, MHD_HTTP_OK, json_pack("{s:s}", "id", render_id(req->render)));
 }
 
 static enum MHD_Result handle_submit(struct request *req, const char *rest)
@@ -240,6 +251,7 @@ static const struct route routes[] = {
 	{ "GET", "/v1/results/", handle_result },
 	{ "GET", "/v1/outputs/", handle_output },
 	{ "GET", "/v2/renders/", handle_http_poll },
+	{ "GET", "/v1/lookup/", handle_lookup },
 	{ "GET", "/files/", handle_file },
 	{ "GET", "/stats", handle_stats },
 	{ "POST", "/reset", handle_reset },
@@ -262,6 +274,8 @@ static enum MHD_Result dispatch(struct request *req)
 	const char *method = strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
 	char allow[64] = "";
 
+	if (strncmp(req->path, "/shapes/", 8) == 0)
+		return shapes_handle(req, req->path + 8);
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		const char *rest = match(&routes[i], req->path);
 		size_t used = strlen(allow);
@@ -287,6 +301,11 @@ enum MHD_Result api_handle(struct request *req)
 	if (req->parked.end == PARK_GONE || req->parked.end == PARK_STOPPED)
 		return MHD_NO;
 	return req->resume_cb(req);
+}
+
+void api_visited(struct api *api)
+{
+	stats_add(api->stats, STAT_CONNECTIONS);
 }
 
 void api_done(struct request *req)

@@ -70,6 +70,7 @@ static const struct behave_row rows[] = {
 	ROW_COUNT(pad_kib, PAD_KIB_MAX, "the video is so much larger: a further free box, made up while it is sent"),
 	ROW_COUNT(slow_body_ms, 86400000, "the video in eighths, and so long a pause before each"),
 	ROW_SWITCH(hold_body, "send half of the video, the rest after POST /release"),
+	ROW_SWITCH(hold, "the render stays RUNNING until POST /release"),
 	ROW_SWITCH(data_url, "the output is a data: URL that holds the video"),
 	ROW_COUNT(expire_times, INT_MAX,
 		  "the first N requests for a video of this name get 403, as if its URL were old"),

@@ -43,6 +43,7 @@ struct behave {
 	int pad_kib;
 	int slow_body_ms;
 	int hold_body;
+	int hold;
 	int data_url;
 	int expire_times;
 	int redirects;

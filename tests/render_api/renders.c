@@ -228,6 +228,33 @@ int renders_find(struct renders *rs, const char *id, struct render **ret_render)
 	return found == NULL ? -ENOENT : 0;
 }
 
+int renders_find_key(struct renders *rs, const char *key, struct render **ret_render)
+{
+	struct render *found;
+
+	renders__lock(rs);
+	found = find_key(rs, key);
+	if (found != NULL) {
+		found->refs++;
+		*ret_render = found;
+	}
+	renders__unlock(rs);
+	return found == NULL ? -ENOENT : 0;
+}
+
+void renders_release(struct renders *rs)
+{
+	struct render *r;
+
+	renders__lock(rs);
+	TAILQ_FOREACH(r, &rs->live, link)
+	{
+		if (r->held)
+			renders__go_on(r);
+	}
+	renders__unlock(rs);
+}
+
 void renders_cancel(struct renders *rs, struct render *r)
 {
 	renders__lock(rs);

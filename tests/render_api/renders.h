@@ -73,7 +73,12 @@ int renders_submit(struct renders *rs, struct input *in, const char *key, struct
 
 /* -ENOENT */
 int renders_find(struct renders *rs, const char *id, struct render **ret_render);
+/* The render that was submitted with this key. -ENOENT */
+int renders_find_key(struct renders *rs, const char *key, struct render **ret_render);
 void renders_put(struct renders *rs, struct render *r);
+
+/* Lets those go on that hold keeps RUNNING. */
+void renders_release(struct renders *rs);
 
 /* Nothing happens to one that has ended. */
 void renders_cancel(struct renders *rs, struct render *r);

@@ -55,6 +55,16 @@ static double progress(const struct render *r)
 	return done > 0.95 ? 0.95 : done;
 }
 
+/* How many of those that are not done came before it. */
+static json_int_t position(const struct render *r)
+{
+	json_int_t n = 0;
+
+	for (const struct render *one = TAILQ_FIRST(&r->owner->live); one != r; one = TAILQ_NEXT(one, link))
+		n++;
+	return n;
+}
+
 json_t *renders__status(const struct render *r)
 {
 	const struct renders_config *config = &r->owner->config;
@@ -68,6 +78,8 @@ json_t *renders__status(const struct render *r)
 				    json_pack("[o]", output_of(config->clips, config->base_url, r->id, r->in)));
 	if (r->has_still)
 		json_object_set_new(status, "poster", json_sprintf("%s/files/%s.jpg", config->base_url, r->id));
+	if (!renders__is_final(r))
+		json_object_set_new(status, "position", json_integer(position(r)));
 	if (r->state == RENDER_FAILED) {
 		json_object_set_new(status, "failure", json_string(r->failure.message));
 		json_object_set_new(status, "failureCode", json_string(r->failure.code));
@@ -143,6 +155,14 @@ static void render_fail(struct render *r, int http, const char *code, const char
 
 /* --- the work ----------------------------------------------------------------------------------------------------- */
 
+void renders__go_on(struct render *r)
+{
+	r->held = false;
+	r->refs++;
+	r->owner->task_count++;
+	pool_add(r->owner->pool, &r->task, r->work_ms, false);
+}
+
 static void after_still(struct render *r, int rc)
 {
 	if (rc < 0) {
@@ -151,9 +171,9 @@ static void after_still(struct render *r, int rc)
 	}
 	r->has_still = true;
 	renders__move(r, RENDER_RUNNING);
-	r->refs++;
-	r->owner->task_count++;
-	pool_add(r->owner->pool, &r->task, r->work_ms, false);
+	r->held = r->in->behave.hold;
+	if (!r->held)
+		renders__go_on(r);
 }
 
 static void after_video(struct render *r, int rc)

@@ -21,6 +21,7 @@ struct render {
 	enum render_state state;
 	bool has_still;
 	bool overloaded;
+	bool held; /* RUNNING until it is released */
 	int64_t work_ms;
 	int64_t running_at_ms;
 	int64_t final_at_ms;
@@ -60,5 +61,7 @@ bool renders__is_final(const struct render *r);
 void renders__move(struct render *r, enum render_state to);
 json_t *renders__status(const struct render *r);
 void renders__run_cb(struct task *task);
+/* A RUNNING render is to be worked on. */
+void renders__go_on(struct render *r);
 
 #endif

@@ -81,7 +81,13 @@ enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const cha
 enum MHD_Result reply_retry(struct MHD_Connection *c, unsigned status, const char *code, const char *message,
 			    int seconds)
 {
-	struct MHD_Response *response = error_response(code, message);
+	return reply_json_retry(c, status, json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message),
+				seconds);
+}
+
+enum MHD_Result reply_json_retry(struct MHD_Connection *c, unsigned status, json_t *json, int seconds)
+{
+	struct MHD_Response *response = json_response(json);
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", seconds);

@@ -44,6 +44,9 @@ enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const cha
 enum MHD_Result reply_retry(struct MHD_Connection *c, unsigned status, const char *code, const char *message,
 			    int seconds);
 
+/* The API's own words with a Retry-After; takes json over. */
+enum MHD_Result reply_json_retry(struct MHD_Connection *c, unsigned status, json_t *json, int seconds);
+
 /* 405 with Allow. */
 enum MHD_Result reply_not_allowed(struct MHD_Connection *c, const char *allow);
 

@@ -16,6 +16,7 @@
 #define REQUEST_BODY_MAX_BYTES 65536
 
 struct api;
+struct shape;
 
 struct request {
 	struct api *api;
@@ -33,8 +34,11 @@ struct request {
 	struct parked parked;
 	struct render *render; /* a reference, or NULL */
 	struct render_waiter waiter;
-	bool as_json;	 /* sync: answer URLs, not the video */
-	bool misbehaves; /* this submit is one of those told to go wrong */
+	const struct shape *shape; /* which API it is played as; NULL: this one's own */
+	char id[128];		   /* with a shape: what stands for the star of its path */
+	const char *key;	   /* of idempotency, where the path holds it; NULL: the header's */
+	bool as_json;		   /* sync: answer URLs, not the video */
+	bool misbehaves;	   /* this submit is one of those told to go wrong */
 };
 
 #endif

@@ -77,6 +77,36 @@ static int request_append(struct request *req, const char *data, size_t bytes)
 	return 0;
 }
 
+/* --- connections: counted with their first request, which says what they are for ---------------------------------- */
+
+struct visitor {
+	bool counted;
+};
+
+static void connection_cb(void *cls, struct MHD_Connection *c, void **visitor, enum MHD_ConnectionNotificationCode what)
+{
+	(void)cls;
+	(void)c;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*visitor = calloc(1, sizeof(struct visitor));
+	} else {
+		free(*visitor);
+		*visitor = NULL;
+	}
+}
+
+static void count_connection(struct api *api, struct MHD_Connection *c, const char *path)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct visitor *v = info != NULL ? info->socket_context : NULL;
+
+	if (v == NULL || v->counted)
+		return;
+	v->counted = true;
+	if (strcmp(path, "/stats") != 0)
+		api_visited(api);
+}
+
 static enum MHD_Result access_cb(void *cls, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *data_bytes, void **request)
 {
@@ -84,6 +114,7 @@ static enum MHD_Result access_cb(void *cls, struct MHD_Connection *c, const char
 
 	(void)version;
 	if (req == NULL) {
+		count_connection(cls, c, path);
 		*request = request_new(cls, c, method, path);
 		return *request == NULL ? MHD_NO : MHD_YES;
 	}
@@ -223,10 +254,10 @@ int server_start(int fd, struct api *api, struct server **ret_server)
 		return -ENOMEM;
 	s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_cb,
 				     api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, completed_cb, NULL,
-				     MHD_OPTION_THREAD_POOL_SIZE, HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
-				     connection_limit(), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				     (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
-				     MHD_OPTION_END);
+				     MHD_OPTION_NOTIFY_CONNECTION, connection_cb, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+				     HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, connection_limit(),
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+				     MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_END);
 	if (s->daemon == NULL) {
 		free(s);
 		return -EIO;

@@ -17,6 +17,7 @@
 struct name {
 	uint64_t submits;
 	uint64_t paid;
+	uint64_t polls; /* counted for shapes only */
 	int turns[TURNS];
 	char text[];
 };
@@ -33,11 +34,23 @@ struct stats {
 };
 
 static const char *const stat_names[STATS] = {
-	[STAT_SUBMITS] = "submits",	[STAT_PAID] = "paid",		[STAT_REPLAYS] = "replays",
-	[STAT_RENDERS] = "renders",	[STAT_POLLS] = "polls",		[STAT_POLL_FAILURES] = "poll_failures",
-	[STAT_FETCHES] = "fetches",	[STAT_THROTTLED] = "throttled", [STAT_REFUSED] = "refused",
-	[STAT_FAILED] = "failed",	[STAT_CANCELLED] = "cancelled", [STAT_WASTED] = "wasted",
-	[STAT_ABANDONED] = "abandoned", [STAT_HOOKS] = "hooks",		[STAT_HOOK_FAILURES] = "hook_failures",
+	[STAT_SUBMITS] = "submits",
+	[STAT_PAID] = "paid",
+	[STAT_REPLAYS] = "replays",
+	[STAT_RENDERS] = "renders",
+	[STAT_POLLS] = "polls",
+	[STAT_POLL_FAILURES] = "poll_failures",
+	[STAT_FETCHES] = "fetches",
+	[STAT_LOOKUPS] = "lookups",
+	[STAT_THROTTLED] = "throttled",
+	[STAT_REFUSED] = "refused",
+	[STAT_FAILED] = "failed",
+	[STAT_CANCELLED] = "cancelled",
+	[STAT_WASTED] = "wasted",
+	[STAT_ABANDONED] = "abandoned",
+	[STAT_HOOKS] = "hooks",
+	[STAT_HOOK_FAILURES] = "hook_failures",
+	[STAT_CONNECTIONS] = "connections",
 };
 
 static const char *const door_names[DOORS] = {
@@ -136,6 +149,18 @@ void stats_paid(struct stats *s, const char *name)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void stats_polled(struct stats *s, const char *name)
+{
+	struct name *n;
+
+	pthread_mutex_lock(&s->lock);
+	s->counts[STAT_POLLS]++;
+	n = name_at(s, name);
+	if (n != NULL)
+		n->polls++;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void stats_saw(struct stats *s, enum stats_door door, const char *authorization)
 {
 	pthread_mutex_lock(&s->lock);
@@ -176,9 +201,9 @@ static void name_visit_cb(const void *node, VISIT which, void *arg)
 	if (n->paid > 1)
 		json_object_set_new(walk->duplicates, n->text, json_integer((json_int_t)n->paid));
 	if (walk->by_name != NULL)
-		json_object_set_new(
-			walk->by_name, n->text,
-			json_pack("{s:I, s:I}", "submits", (json_int_t)n->submits, "paid", (json_int_t)n->paid));
+		json_object_set_new(walk->by_name, n->text,
+				    json_pack("{s:I, s:I, s:I}", "submits", (json_int_t)n->submits, "paid",
+					      (json_int_t)n->paid, "polls", (json_int_t)n->polls));
 }
 
 /* The lock is held. */

@@ -17,6 +17,7 @@ enum stat {
 	STAT_PAID,	    /* accepted calls: money */
 	STAT_REPLAYS,	    /* submits answered from an Idempotency-Key seen before: neither accepted anew nor paid */
 	STAT_RENDERS,	    /* videos made */
+	STAT_LOOKUPS,	    /* requests for the id that belongs to a key */
 	STAT_POLLS,	    /* status requests */
 	STAT_POLL_FAILURES, /* of these, answered 500 as told to */
 	STAT_FETCHES,	    /* requests for a video or a still */
@@ -28,6 +29,7 @@ enum stat {
 	STAT_ABANDONED,	    /* callers that left while they waited */
 	STAT_HOOKS,	    /* webhooks delivered */
 	STAT_HOOK_FAILURES, /* webhooks given up */
+	STAT_CONNECTIONS,   /* opened for anything but to ask for these counts */
 	STATS
 };
 
@@ -45,6 +47,8 @@ void stats_free(struct stats *s);
 void stats_add(struct stats *s, enum stat what);
 void stats_submit(struct stats *s, const char *name);
 void stats_paid(struct stats *s, const char *name);
+/* A poll of the render that the name is for. */
+void stats_polled(struct stats *s, const char *name);
 
 /* The Authorization header of a request, NULL where it had none. The last of each door is kept, cut to 255 bytes. */
 void stats_saw(struct stats *s, enum stats_door door, const char *authorization);

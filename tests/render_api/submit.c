@@ -18,6 +18,7 @@
 #include "renders.h"
 #include "reply.h"
 #include "request.h"
+#include "shapes.h"
 #include "stats.h"
 #include "util.h"
 
@@ -77,6 +78,8 @@ static bool has_fault(const struct behave *b)
 static enum MHD_Result reply_throttled(struct request *req, int retry_after_s)
 {
 	stats_add(req->api->stats, STAT_THROTTLED);
+	if (req->shape != NULL)
+		return shapes_answer_throttled(req, retry_after_s);
 	return reply_retry(req->connection, MHD_HTTP_TOO_MANY_REQUESTS, "throttled", "too many calls, come back later",
 			   retry_after_s);
 }
@@ -155,6 +158,8 @@ static int accept_submit(struct request *req, enum MHD_Result *ret_result)
 	bool replay;
 	int rc;
 
+	if (req->key != NULL)
+		key = req->key;
 	rc = read_input(req, &in, ret_result);
 	if (rc < 0)
 		return rc;
@@ -225,6 +230,8 @@ static enum MHD_Result answer_id_cb(struct request *req)
 
 	if (answers_bad_json(req))
 		return reply_bad_json(req->connection, MHD_HTTP_CREATED);
+	if (req->shape != NULL)
+		return shapes_answer_submit(req);
 	urls = json_pack("{s:o, s:o, s:o}", "get", json_sprintf("%s/v1/renders/%s", base, id), "cancel",
 			 json_sprintf("%s/v1/renders/%s", base, id), "result",
 			 json_sprintf("%s/v1/results/%s", base, id));
@@ -260,6 +267,8 @@ static enum MHD_Result answer_sync_cb(struct request *req)
 	struct render_outcome outcome;
 
 	renders_outcome(req->api->renders, req->render, &outcome);
+	if (req->shape != NULL)
+		return shapes_answer_outcome(req);
 	if (outcome.state != RENDER_SUCCEEDED)
 		return answer_failure(req, &outcome);
 	if (!req->as_json)

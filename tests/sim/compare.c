@@ -151,6 +151,7 @@ static void compare_record(struct sim *s, const struct model_job *j, const struc
 	SAME("has_progress", j->has_progress, r->has_progress);
 	same_text(s, what, "note", j->note, r->note);
 	SAME("link_revoked", j->link_revoked, r->link_revoked);
+	SAME("has_callback", j->callback_url.size > 0, r->has_callback);
 	SAME("artifacts_gone", j->artifacts_gone, r->artifacts_gone);
 	SAME("holder", j->holder, r->holder);
 	/* One that has ended says nothing any more. */
@@ -217,7 +218,8 @@ static void compare_jobs(struct sim *s, struct store_txn *t)
 		what = "checkpoint";
 		if (!j->has_checkpoint)
 			continue;
-		if (record_read_bytes(walk_job(&checkpoints, j), &data) < 0)
+		if (record_read_checkpoint(slice_of(j->id.bytes, sizeof(j->id.bytes)), walk_job(&checkpoints, j),
+					   &data) < 0)
 			sim_fail(s, "a checkpoint is damaged");
 		same_text(s, what, "data", j->checkpoint, data);
 	}
@@ -351,7 +353,8 @@ static void compare_artifact(struct sim *s, struct store_txn *t, const struct mo
 	struct artifact r;
 	struct slice value;
 
-	if (store_get(t, TABLE_ARTIFACTS, key_slice(&key), &value) < 0 || record_read_artifact(value, &r) < 0)
+	if (store_get(t, TABLE_ARTIFACTS, key_slice(&key), &value) < 0 ||
+	    record_read_artifact(key_slice(&key), value, &r) < 0)
 		sim_fail(s, "artifact %.*s of %s is missing", SLICE_FMT(a->name), uuid_format(&a->job).text);
 	same_text(s, what, "content_type", a->content_type, r.content_type);
 	SAME("size", a->size, r.size);

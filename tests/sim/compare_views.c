@@ -29,8 +29,10 @@ static void expect_moments(const struct model_job *j, struct msg_job *ret)
 	ret->deadline_at_ms = j->deadline_at_ms;
 }
 
-static void expect_words(const struct model_job *j, const struct msg_job *got, struct msg_job *ret)
+static void expect_words(struct sim *s, const struct model_job *j, const struct msg_job *got, struct msg_job *ret)
 {
+	const struct model_job *told;
+
 	ret->has_group = j->group.size > 0;
 	ret->group = j->group;
 	ret->has_title = j->title.size > 0;
@@ -49,6 +51,13 @@ static void expect_words(const struct model_job *j, const struct msg_job *got, s
 	ret->has_callback = j->callback_url.size > 0;
 	ret->callback.has_url = true;
 	ret->callback.url = j->callback_url;
+	told = model_delivery(s->model, j);
+	ret->callback.has_id = ret->callback.has_state = ret->callback.has_attempts = told != NULL;
+	if (told) {
+		ret->callback.id = told->id;
+		ret->callback.state = told->state;
+		ret->callback.attempts = told->attempt;
+	}
 	ret->has_error = j->error_at_ms != 0;
 	ret->error = (struct msg_job_error){ .has_kind = true,
 					     .kind = j->error_kind,
@@ -93,7 +102,7 @@ static struct msg_job expect_job(struct sim *s, const struct model_job *j, const
 	job.max_attempts = model_max_attempts(s->model, j);
 	job.priority = j->priority;
 	expect_moments(j, &job);
-	expect_words(j, got, &job);
+	expect_words(s, j, got, &job);
 	expect_artifacts(s, j, &job);
 	job.has_position = j->state == JOB_READY;
 	/* Beyond the first thousand it may be an upper bound. */
@@ -103,6 +112,7 @@ static struct msg_job expect_job(struct sim *s, const struct model_job *j, const
 			job.position = got->position;
 	}
 	job.has_eta_ms = model_eta(s->model, j, job.position, false, &got->eta_ms, &job.eta_ms);
+	job.has_waiting_for = model_waiting_for(s->model, j, &job.waiting_for);
 	job.has_link = !j->link_revoked;
 	job.link = j->link_known ? slice_str(j->link) : got->link;
 	return job;

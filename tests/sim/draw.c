@@ -195,6 +195,8 @@ static uint64_t draw_session(struct sim *s)
 
 struct slice draw_queue_name(struct sim *s)
 {
+	if (draw_one_in(s, 20))
+		return slice_str("_webhooks");
 	if (draw_one_in(s, 40))
 		return slice_str(draw_one_in(s, 2) ? "_internal" : "nobody-has-put-here");
 	return texts_queue((int)draw_below(s, s->profile.queues));
@@ -377,7 +379,7 @@ static void draw_complete(struct sim *s, struct params *p)
 
 static void draw_fail(struct sim *s, struct params *p)
 {
-	static const int64_t after[] = { 0, 1, 900, 5000, 3600000 };
+	static const int64_t after[] = { 0, 1, 900, 5000, 3600000, 90000000 };
 	struct msg_job_fail *f = &p->fail;
 
 	*f = (struct msg_job_fail){ .has_id = true, .has_lease = true, .has_kind = true, .has_message = true };

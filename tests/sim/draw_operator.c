@@ -64,6 +64,8 @@ void draw_change(struct sim *s, struct command_change *c)
 		c->filter.state = JOB_DEAD;
 	if (c->action == CHANGE_CANCEL && c->filter.has_state)
 		c->filter.state = (int)draw_below(s, JOB_RUNNING + 1);
+	if (c->action == CHANGE_REDELIVER && c->filter.has_state)
+		c->filter.state = JOB_SUCCEEDED;
 	if (!draw_one_in(s, 10))
 		return;
 	memset(c, 0, sizeof(*c));

@@ -6,12 +6,14 @@
 
 static const struct model_backoff server_backoff = { .base_ms = 1000, .max_ms = 300000, .factor = 2, .jitter = 1 };
 
-void model_init(struct model *m, const struct settings *settings)
+void model_init(struct model *m, const struct settings *settings, model_body_cb body, void *body_user)
 {
+	m->body = body;
+	m->body_user = body_user;
 	m->settings = settings;
 	m->now_ms = 0;
 	m->queues_count = m->limits_count = m->jobs_count = m->artifacts_count = 0;
-	m->parked_count = m->sweeps_count = m->events_count = m->garbage_count = 0;
+	m->parked_count = m->sweeps_count = m->events_count = m->garbage_count = m->ended_count = 0;
 }
 
 void model_copy_store(struct model *ret, const struct model *m)
@@ -44,6 +46,20 @@ struct model_job *model_find_job(struct model *m, const struct uuid *id)
 			high = middle;
 	}
 	return NULL;
+}
+
+struct model_job *model_insert(struct model *m, const struct uuid *id)
+{
+	size_t at = m->jobs_count;
+
+	if (m->jobs_count == MODEL_JOBS)
+		abort(); /* the driver sees to the room */
+	while (at > 0 && uuid_compare(&m->jobs[at - 1].id, id) > 0)
+		at--;
+	memmove(&m->jobs[at + 1], &m->jobs[at], (m->jobs_count - at) * sizeof(m->jobs[0]));
+	m->jobs_count++;
+	m->jobs[at] = (struct model_job){ .id = *id };
+	return &m->jobs[at];
 }
 
 const struct model_job *model_find(const struct model *m, const struct uuid *id)
@@ -148,6 +164,8 @@ void model_enter(struct model *m, struct model_job *job, int state)
 	job->expires_at_ms = job_state_final(state) ? after(m->now_ms, result_ttl_ms(m, job)) : 0;
 	if (state == JOB_READY)
 		model_join_line(m, job);
+	if (job_state_final(state))
+		model_outbox_tell(m, job);
 }
 
 void model_drop_artifacts(struct model *m, struct model_job *job)
@@ -232,6 +250,9 @@ void model_failed(struct model *m, struct model_job *job, int kind, struct slice
 {
 	bool throttled = kind == FAIL_THROTTLED && retry_after_ms > 0;
 
+	/* More is not believed. */
+	if (retry_after_ms > (throttled ? 600000 : 86400000))
+		retry_after_ms = throttled ? 600000 : 86400000;
 	job->error_kind = kind;
 	job->error_at_ms = m->now_ms;
 	job->error_message = message;
@@ -370,6 +391,7 @@ bool model_time(struct model *m, model_run_at_cb run_at, void *user)
 			return true;
 		if (!job->gone) {
 			happens(m, job, run_at, user);
+			model_outbox_flush(m);
 			continue;
 		}
 		m->jobs_count--;
@@ -467,7 +489,9 @@ size_t model_artifacts(const struct model *m, const struct uuid *job, const stru
 
 bool model_matches(const struct model *m, const struct model_job *job, const struct msg_job_filter *filter)
 {
-	if (filter->has_queue && !slice_equal(m->queues[job->queue].name, filter->queue))
+	/* The server's own is meant only where it is named. */
+	if (filter->has_queue ? !slice_equal(m->queues[job->queue].name, filter->queue)
+			      : slice_equal(m->queues[job->queue].name, slice_str("_webhooks")))
 		return false;
 	if (filter->has_state && job->state != filter->state)
 		return false;

@@ -156,6 +156,10 @@ struct model_kept {
 	int64_t count;
 };
 
+/* Hands out what the engine wrote into the webhook with that id, to be kept for as long as the model; empty where there
+ * is none. */
+typedef struct slice (*model_body_cb)(void *user, const struct uuid *id);
+
 struct model {
 	const struct settings *settings;
 	int64_t now_ms;
@@ -178,6 +182,11 @@ struct model {
 	size_t events_count;
 	struct uuid garbage[MODEL_ARTIFACTS];
 	size_t garbage_count;
+	struct uuid ended[MODEL_EVENTS]; /* by the command under way, and somebody is to be told */
+	size_t ended_count;
+
+	model_body_cb body;
+	void *body_user;
 };
 
 /* What a command should be answered. */
@@ -193,7 +202,7 @@ struct expectation {
 /* Hands out the delay that was drawn for a job in this batch, from what the store says of it. */
 typedef int64_t (*model_run_at_cb)(void *user, const struct uuid *id);
 
-void model_init(struct model *m, const struct settings *settings);
+void model_init(struct model *m, const struct settings *settings, model_body_cb body, void *body_user);
 /* Everything that a transaction can take back; what is kept outside the store stays as it is in ret. */
 void model_copy_store(struct model *ret, const struct model *m);
 
@@ -231,6 +240,8 @@ int64_t model_next_ms(const struct model *m);
 
 /* NULL where there is neither record nor tombstone. */
 const struct model_job *model_find(const struct model *m, const struct uuid *id);
+/* The webhook that tells of the job's end; NULL where there is none. */
+struct model_job *model_delivery(struct model *m, const struct model_job *job);
 /* −1 where there is none. */
 int model_find_queue(const struct model *m, struct slice name);
 /* When time alone changes something about the job; 0 for never. */
@@ -248,6 +259,8 @@ int64_t model_last_position(const struct model *m, const struct model_job *job);
  * to guess from. Of each end got is taken over where it is the expected one but for what arithmetic leaves open. */
 bool model_eta(const struct model *m, const struct model_job *job, int64_t position, bool fresh,
 	       const struct msg_eta *got, struct msg_eta *ret);
+/* What keeps a job from beginning besides its turn; false for nothing. */
+bool model_waiting_for(const struct model *m, const struct model_job *job, struct msg_waiting *ret);
 /* −1 where there is none. */
 int model_find_limit(const struct model *m, struct slice name);
 /* Everything about a limit, as limit.get tells it; good until the next call. */

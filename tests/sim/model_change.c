@@ -18,9 +18,24 @@ static void cancel(struct model *m, struct model_job *job)
 	model_enter(m, job, JOB_CANCELED);
 }
 
-/* A dead job begins anew, at the end of the line. */
+/* What tells of its end goes with it. */
+static void erase(struct model *m, struct model_job *job)
+{
+	struct model_job *told = model_delivery(m, job);
+
+	job->callback_url = slice_of(NULL, 0);
+	if (!job_state_final(job->state))
+		cancel(m, job);
+	model_forget(m, job);
+	if (told)
+		erase(m, told);
+}
+
+/* A dead job begins anew, at the end of the line; of its death nobody is told any more. */
 static void retry(struct model *m, struct model_job *job)
 {
+	struct model_job *told = model_delivery(m, job);
+
 	job->attempt = 0;
 	job->place = 0;
 	job->run_at_ms = m->now_ms;
@@ -29,13 +44,8 @@ static void retry(struct model *m, struct model_job *job)
 	job->artifacts_gone = false;
 	model_event(m, job, false);
 	model_enter(m, job, JOB_READY);
-}
-
-static void erase(struct model *m, struct model_job *job)
-{
-	if (!job_state_final(job->state))
-		cancel(m, job);
-	model_forget(m, job);
+	if (told)
+		erase(m, told);
 }
 
 /* Whether something was to be done, and could be: 0, 1 or ERR_INVALID_STATE. */
@@ -61,6 +71,8 @@ static int change_one(struct model *m, struct model_job *job, enum change_action
 	case CHANGE_ERASE:
 		erase(m, job);
 		return 1;
+	case CHANGE_REDELIVER:
+		return model_redeliver(m, job);
 	case CHANGE_PURGE:
 		if (job->state != JOB_SCHEDULED && job->state != JOB_READY)
 			return ERR_INVALID_STATE;

@@ -51,8 +51,8 @@ void model_pace_succeeded(struct model *m, int queue, int64_t run_ms)
 	double took = run_ms > 0 ? (double)run_ms : 0;
 
 	if (q->run_ms > 0) {
-		q->spread_ms = 0.9 * q->spread_ms + 0.1 * fabs(took - q->run_ms);
-		q->run_ms = 0.9 * q->run_ms + 0.1 * took;
+		q->spread_ms += 0.1 * (fabs(took - q->run_ms) - q->spread_ms);
+		q->run_ms += 0.1 * (took - q->run_ms);
 	} else {
 		q->run_ms = took;
 		q->spread_ms = took / 2;
@@ -205,6 +205,40 @@ bool model_eta(const struct model *m, const struct model_job *job, int64_t posit
 	return true;
 }
 
+/* ---- how long attempts take ---- */
+
+/* Rounded, and so in the same order of steps as estimate.h's: a sum of doubles in another order comes out otherwise. */
+bool model_run_time(double weight, double run, double spread, struct msg_run_time *ret)
+{
+	*ret = (struct msg_run_time){ .has_mean = true, .has_spread = true };
+	if (weight < 1e-60)
+		return false;
+	ret->mean = (int64_t)(run / weight + 0.5);
+	ret->spread = (int64_t)(spread / weight + 0.5);
+	return true;
+}
+
+double model_weight(const struct model *m, int queue)
+{
+	const struct model_queue *q = &m->queues[queue];
+
+	return q->run_ms > 0 ? left_of(m, q, q->slow, TEN_MINUTES_MS) : 0;
+}
+
+/* ---- what holds a job ---- */
+
+bool model_waiting_for(const struct model *m, const struct model_job *job, struct msg_waiting *ret)
+{
+	const struct model_queue *q = &m->queues[job->queue];
+	int64_t held_until = q->limit < 0 ? 0 : m->limits[q->limit].held_until_ms;
+	bool held = held_until > m->now_ms && (job->state == JOB_READY || held_until > job->run_at_ms);
+
+	*ret = (struct msg_waiting){ .has_reason = true, .reason = q->paused ? WAIT_PAUSED : WAIT_HELD };
+	ret->has_until_at_ms = !q->paused && held;
+	ret->until_at_ms = held_until;
+	return (job->state == JOB_READY || job->state == JOB_SCHEDULED) && (q->paused || held);
+}
+
 /* ---- a queue ---- */
 
 /* When the job that is first in its line, in any priority, was put: by the moment in its id. */
@@ -313,4 +347,5 @@ void model_describe_queue(const struct model *m, int queue, struct msg_queue *re
 	ret->counts = describe_counts(m, queue);
 	describe_flow(m, q, ret);
 	ret->has_oldest_ready_at_ms = oldest_ready(m, queue, &ret->oldest_ready_at_ms);
+	ret->has_run_ms = model_run_time(q->run_ms > 0, q->run_ms, q->spread_ms, &ret->run_ms);
 }

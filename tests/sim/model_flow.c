@@ -428,6 +428,7 @@ void model_describe_limit(const struct model *m, int limit, struct msg_limit *re
 {
 	static struct slice queues[MODEL_QUEUES];
 	const struct model_limit *l = &m->limits[limit];
+	double weight = 0, run = 0, spread = 0;
 	int64_t in_flight = 0, waiting = 0;
 	size_t count = 0;
 
@@ -439,6 +440,14 @@ void model_describe_limit(const struct model *m, int limit, struct msg_limit *re
 		waiting += model_count(m, (int)i, JOB_READY);
 	}
 	qsort(queues, count, sizeof(queues[0]), by_name);
+	for (size_t i = 0; i < count; i++) {
+		int queue = model_find_queue(m, queues[i]);
+		double part = model_weight(m, queue);
+
+		weight += part;
+		run += part * m->queues[queue].run_ms;
+		spread += part * m->queues[queue].spread_ms;
+	}
 	*ret = (struct msg_limit){
 		.has_limit = true,
 		.limit = l->name,
@@ -479,4 +488,5 @@ void model_describe_limit(const struct model *m, int limit, struct msg_limit *re
 		.throttled = l->throttled,
 		.has_opened = true,
 	};
+	ret->now.has_run_ms = model_run_time(weight, run, spread, &ret->now.run_ms);
 }

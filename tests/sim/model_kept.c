@@ -201,6 +201,7 @@ struct asked *model_sweep(struct model *m, const struct model_went *went, struct
 	if (k->begun)
 		k->count +=
 			model_change_many(m, c, k->has_after ? &k->after : NULL, went->all ? &k->until : &went->after);
+	model_outbox_flush(m);
 	k->has_after = k->has_after || !went->all;
 	k->after = went->after;
 	if (!went->answered) {
@@ -267,11 +268,10 @@ bool model_unkeep(struct model *m, const struct asked *asked)
 	return false;
 }
 
-void model_apply(struct model *m, struct asked *asked, struct expectation *ret)
+static void apply(struct model *m, struct asked *asked, struct expectation *ret)
 {
 	static struct msg_empty nothing;
 
-	*ret = (struct expectation){ 0 };
 	switch (asked->cmd.kind) {
 	case COMMAND_PUT:
 		model_put(m, asked, ret);
@@ -317,4 +317,11 @@ void model_apply(struct model *m, struct asked *asked, struct expectation *ret)
 		break;
 	}
 	abort();
+}
+
+void model_apply(struct model *m, struct asked *asked, struct expectation *ret)
+{
+	*ret = (struct expectation){ 0 };
+	apply(m, asked, ret);
+	model_outbox_flush(m);
 }

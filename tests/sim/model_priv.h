@@ -22,6 +22,14 @@ void model_news(struct model *m, const struct uuid *job);
  * known; used where the documents allow it. */
 void model_failed(struct model *m, struct model_job *job, int kind, struct slice message, int64_t retry_after_ms,
 		  model_run_at_cb run_at, void *user);
+/* A new one, in its place by id; pointers to others are void. */
+struct model_job *model_insert(struct model *m, const struct uuid *id);
+/* The job has just ended: whoever wants to know is told when the command is through. */
+void model_outbox_tell(struct model *m, const struct model_job *job);
+/* The command is through; pointers to jobs are void. */
+void model_outbox_flush(struct model *m);
+/* Whether something was to be done, and could be: 0, 1 or ERR_INVALID_STATE. */
+int model_redeliver(struct model *m, struct model_job *job);
 /* Only the tombstone stays. */
 void model_forget(struct model *m, struct model_job *job);
 void model_drop_artifacts(struct model *m, struct model_job *job);
@@ -50,6 +58,10 @@ void model_limit_command(struct model *m, const struct asked *asked, struct expe
 struct model_job *model_first_ready(struct model *m, int queue);
 int64_t model_attempt_timeout_ms(const struct model *m, const struct model_job *job);
 struct model_backoff model_backoff_of(const struct model *m, const struct model_job *job, int queue);
+/* What a queue's attempts count where several queues are told of; and what is told of sums of what counts. False where
+ * nothing is known. */
+double model_weight(const struct model *m, int queue);
+bool model_run_time(double weight, double run, double spread, struct msg_run_time *ret);
 void model_pace_began(struct model *m, int queue);
 void model_pace_done(struct model *m, int queue);
 void model_pace_succeeded(struct model *m, int queue, int64_t run_ms);

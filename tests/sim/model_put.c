@@ -166,9 +166,7 @@ static int put_one(struct model *m, size_t n, const struct put_item *item, const
 		return refuse_item(n, ERR_QUEUE_FULL, "queue");
 	if (queue >= 0 && is_too_late(m, queue, put, !got || got->has_error))
 		return refuse_item(n, ERR_QUEUE_FULL, "deadline_ms");
-	job = &m->jobs[m->jobs_count++]; /* ids only rise; the driver sees to the room */
-	memset(job, 0, sizeof(*job));
-	job->id = *id;
+	job = model_insert(m, id);
 	job->queue = queue >= 0 ? queue : model_add_queue(m, put->queue);
 	fill_job(m, put, job);
 	job->bytes = (int64_t)put->payload.size;

@@ -92,6 +92,24 @@ static int64_t drawn_run_at(void *user, const struct uuid *id)
 	return job.run_at_ms;
 }
 
+/* What the engine wrote into a webhook, in the batch under way; kept until the run is over. */
+static struct slice written_body(void *user, const struct uuid *id)
+{
+	struct sim *s = user;
+	struct key key = key_job(id);
+	struct job_input input;
+	struct slice bytes;
+	void *copy;
+
+	if (fault_free_get(s->txn, TABLE_INPUTS, key_slice(&key), &bytes) < 0 || record_read_input(bytes, &input) < 0)
+		return slice_of(NULL, 0);
+	copy = msgpack_zone_malloc(&s->bodies, input.payload.size);
+	if (!copy)
+		abort();
+	memcpy(copy, input.payload.data, input.payload.size);
+	return slice_of(copy, input.payload.size);
+}
+
 /* The engine's answer to a kept command, given in this step. */
 static void compare_late(struct sim *s, struct asked *asked, const struct expectation *e)
 {
@@ -465,6 +483,7 @@ static void run_batch(struct sim *s)
 		model_copy_store(s->saved, s->model);
 	if (store_begin_write(s->store, &b.txn) < 0)
 		sim_fail(s, "the store cannot begin");
+	s->txn = b.txn;
 	if (fate == FATE_BREAKS)
 		fault_at((int)draw_below(s, draw_one_in(s, 2) ? 20 : 200), draw_one_in(s, 2));
 	begin(s, &b);
@@ -541,7 +560,8 @@ static void set_up(struct sim *s)
 		buf_init(&s->slots[i].reply.bytes, 16 << 20);
 	buf_init(&s->expected, 16 << 20);
 	msgpack_zone_init(&s->zone, 65536);
-	model_init(s->model, &s->settings);
+	msgpack_zone_init(&s->bodies, 65536);
+	model_init(s->model, &s->settings, written_body, s);
 	tempdir_make(&s->dir);
 	open_store(s);
 }
@@ -552,6 +572,7 @@ static void tear_down(struct sim *s)
 	close_store(s);
 	tempdir_remove(&s->dir);
 	msgpack_zone_destroy(&s->zone);
+	msgpack_zone_destroy(&s->bodies);
 	buf_done(&s->expected);
 	for (size_t i = 0; i < SLOTS; i++)
 		buf_done(&s->slots[i].reply.bytes);

@@ -131,8 +131,10 @@ struct sim {
 
 	struct model *model, *saved;
 	struct slot *slots;
-	struct msgpack_zone zone; /* decoded replies of the batch */
-	struct buf expected;	  /* an encoded answer */
+	struct store_txn *txn;	    /* of the batch */
+	struct msgpack_zone zone;   /* decoded replies of the batch */
+	struct msgpack_zone bodies; /* of webhooks */
+	struct buf expected;	    /* an encoded answer */
 	struct token seen[TOKENS];
 	struct cursor cursors[CURSORS];
 	size_t cursors_count;

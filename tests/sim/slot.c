@@ -175,7 +175,7 @@ static void look_at_leases(struct sim *s, const struct reply *r)
 /* A cursor leads to where the engine stopped, and only from the same request. */
 static void look_at_cursor(struct sim *s, const struct slot *slot, struct slice text)
 {
-	static const char *const methods[] = { "job.cancel", "job.retry", "job.erase" };
+	static const char *const methods[] = { "job.cancel", "job.retry", "job.erase", "job.redeliver" };
 	const struct command_change *c = &slot->params.change;
 	struct msg_job_filter other = c->filter;
 	struct error_info info;

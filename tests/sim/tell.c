@@ -152,7 +152,7 @@ const char *tell_message(const struct message *m, const void *value)
 
 static void add_change(struct text *t, const struct command_change *c)
 {
-	static const char *const actions[] = { "cancel", "retry", "erase", "purge" };
+	static const char *const actions[] = { "cancel", "retry", "erase", "redeliver", "purge" };
 
 	add(t, " %s", actions[c->action]);
 	if (c->has_id) {

@@ -1,19 +1,24 @@
 /* Backups of a store that is not whole: what is one job's own damage goes along and is told, what is more is refused
  * and named. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
+#include "server/broker_secret.h"
 #include "server/store/blob.h"
 #include "server/store/copy.h"
+#include "server/store/layout.h"
 #include "server/store/pages_format.h"
 #include "server/upkeep/backup.h"
 #include "server/upkeep/check.h"
+#include "tests/harness/damage.h"
 #include "tests/harness/good_store.h"
 
 static struct rig copy_rig; /* on a copy */
@@ -130,6 +135,69 @@ static void damage_of_single_jobs_is_told_and_goes_along(void **state)
 	rig_close(&copy_rig);
 }
 
+/* Whether it is the file or the records that are wrong, and what to do, is said where the broker does not start. */
+static void a_start_with_another_secret_says_what_to_do(void **state)
+{
+	uint8_t secret[LINK_SECRET_BYTES];
+	struct error_info info = { 0 };
+	char key[256];
+	int fd;
+
+	(void)state;
+	good_flip(TABLE_META, key_word(META_LINK_SECRET));
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CORRUPT);
+	assert_non_null(
+		strstr(info.message, "flipped in the records: look with raincheckd --check, mend with --compact"));
+	good_flip(TABLE_META, key_word(META_LINK_SECRET));
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), 0);
+	snprintf(key, sizeof(key), "%s", tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY));
+	fd = open(key, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "xyz", 3), 3);
+	close(fd);
+	assert_int_equal(broker_secret_load(good.rig.store, secret, &info), ERR_CONFIG);
+	assert_non_null(strstr(info.message, "put the right one back; if it is the right one the records are damaged"));
+	assert_non_null(strstr(info.message, "raincheckd --check"));
+}
+
+/* A folder that is gone is no damage of single jobs. */
+static void without_the_folder_of_the_files_there_is_no_backup(void **state)
+{
+	char folder[300], aside[300];
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/blobs/%02x", good.rig.dir.path, good.blob.bytes[15]);
+	snprintf(aside, sizeof(aside), "%s/aside", good.rig.dir.path);
+	assert_int_equal(rename(folder, aside), 0);
+	assert_int_equal(backup(good_target()), ERR_IO);
+	assert_non_null(strstr(why.message, "/blobs/b1: No such file or directory; put the files"));
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+	assert_int_equal(rename(aside, folder), 0);
+	assert_int_equal(backup(good_target()), 0);
+}
+
+static void nor_where_not_one_file_is_there(void **state)
+{
+	(void)state;
+	good.rig.unchecked = true;
+	for (uint8_t i = 0; i < 8; i++) {
+		struct command_attach attach = { .id = good.ready, .name = slice_of(&"abcdefgh"[i], 1) };
+		struct uuid blob = { .bytes = { 0xc1, i } };
+
+		good_stage(&blob, "a file", 6, &attach.staged);
+		rig_run(&good.rig, COMMAND_ATTACH, &attach);
+		assert_int_equal(good.rig.code, 0);
+		assert_int_equal(blob_remove(good.rig.blobs, &blob), 0);
+	}
+	if (backup(good_target()) != 0)
+		fail_msg("%s", why.message);
+	assert_int_equal(result.damaged, 8);
+	assert_int_equal(blob_remove(good.rig.blobs, &good.blob), 0);
+	damage[0] = '\0';
+	assert_int_equal(backup(tempdir_file(&good.dir, "other")), ERR_IO);
+	assert_non_null(strstr(why.message, "none of the 9 files of artifacts is in "));
+}
+
 /* Nobody has come upon it: the indexes and the counts still know of it. */
 static void a_damaged_record_is_set_aside_in_the_copy(void **state)
 {
@@ -212,6 +280,19 @@ static void beside_a_damaged_record_nothing_is_mended(void **state)
 	assert_int_equal(good_entries_of(good.dir.path), 0);
 }
 
+/* It is not known whose it is taken for: as where any other key has flipped. */
+static void a_record_under_anothers_key_is_refused(void **state)
+{
+	(void)state;
+	damage_move_row(good.rig.store, TABLE_ARTIFACTS, key_artifact(&good.succeeded, slice_str("preview")),
+			key_artifact(&good.succeeded, slice_str("qreview")));
+	assert_int_equal(backup(good_target()), ERR_CORRUPT);
+	assert_non_null(strstr(why.message, "artifact preview of job "));
+	assert_non_null(strstr(why.message, ": stands under the key of artifact qreview of job "));
+	assert_int_equal(good_entries_of(good.dir.path), 0);
+	good.rig.unchecked = true;
+}
+
 /* ---- pages ---- */
 
 #define PAGE_BYTES 4096
@@ -225,11 +306,12 @@ static void put_checkpoints(void)
 	struct buf record;
 
 	buf_init(&record, 100);
-	assert_int_equal(record_write_bytes(&record, slice_str("checkpoint")), 0);
 	assert_int_equal(store_begin_write(good.rig.store, &t), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
 		struct key key = key_job(&ids[i]);
 
+		buf_reset(&record);
+		assert_int_equal(record_write_checkpoint(&record, key_slice(&key), slice_str("checkpoint")), 0);
 		assert_int_equal(store_put(t, TABLE_CHECKPOINTS, key_slice(&key), buf_slice(&record)), 0);
 	}
 	assert_int_equal(store_commit(t), 0);
@@ -296,16 +378,30 @@ static void damaged_pages_are_told_before_they_are_walked(void **state)
 	rig_resume(&good.rig);
 }
 
-/* Whoever reads such a page sees a shorter list of nodes, and nothing that is wrong. */
-static void a_row_that_is_not_found_is_missed(void **state)
+static void expect_no_copy(const char *where)
 {
 	const struct store_options to = { .dir = good_target(), .max_bytes = 1 << 28 };
 	const struct copy_options options = { .canceled = NULL };
 	struct error_info info = { 0 };
-	struct store *damaged, *copy;
+	struct store *damaged = look_at_damaged(), *copy;
 	struct copy_result copied;
-	struct good_spot spot;
 	struct store_txn *t;
+
+	assert_int_equal(store_open(&to, &copy, &info), 0);
+	assert_int_equal(store_begin_read(damaged, &t), 0);
+	assert_int_equal(store_copy(t, copy, &options, &copied), ERR_CORRUPT);
+	assert_string_equal(copied.where, where);
+	store_abort(t);
+	store_close(copy);
+	store_close(damaged);
+	good_restore_file();
+	rig_resume(&good.rig);
+}
+
+/* Without the proof of all pages before: the one that is read is proved. */
+static void a_page_that_hides_rows_is_refused(void **state)
+{
+	struct good_spot spot;
 
 	(void)state;
 	put_checkpoints();
@@ -313,16 +409,19 @@ static void a_row_that_is_not_found_is_missed(void **state)
 	rig_pause(&good.rig);
 	good_save_file();
 	flip_lower(&spot, 1);
-	damaged = look_at_damaged();
-	assert_int_equal(store_open(&to, &copy, &info), 0);
-	assert_int_equal(store_begin_read(damaged, &t), 0);
-	assert_int_equal(store_copy(t, copy, &options, &copied), ERR_CORRUPT);
-	assert_string_equal(copied.where, "checkpoints: 2 rows are found, 3 are counted");
-	store_abort(t);
-	store_close(copy);
-	store_close(damaged);
-	good_restore_file();
-	rig_resume(&good.rig);
+	expect_no_copy("checkpoints: its pages are damaged");
+}
+
+#define ENTRIES_AT (8 + 11 + 32) /* in the node of the table's record, of that name: how many it counts */
+
+static void a_row_that_is_not_found_is_missed(void **state)
+{
+	(void)state;
+	put_checkpoints();
+	rig_pause(&good.rig);
+	good_save_file();
+	damage_nodes(&good.rig.dir, "checkpoints", 11, ENTRIES_AT, 1);
+	expect_no_copy("checkpoints: 3 rows are found, 2 are counted");
 }
 
 /* LMDB says of a broken transaction that it is broken; what broke it is what helps. */
@@ -351,11 +450,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_not_whole_is_no_backup),
 		T(damage_of_single_jobs_is_told_and_goes_along),
+		T(a_start_with_another_secret_says_what_to_do),
+		T(without_the_folder_of_the_files_there_is_no_backup),
+		T(nor_where_not_one_file_is_there),
 		T(a_damaged_record_is_set_aside_in_the_copy),
 		T(beside_a_damaged_record_nothing_is_mended),
 		T(a_key_out_of_order_is_named),
+		T(a_record_under_anothers_key_is_refused),
 		T(damaged_pages_are_told_before_they_are_walked),
 		T(a_row_that_is_not_found_is_missed),
+		T(a_page_that_hides_rows_is_refused),
 		T(what_broke_a_transaction_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,11 +97,12 @@ static void artifact_orphaned(void)
 static void artifact_of_other_bytes(void)
 {
 	struct artifact a = { .content_type = slice_str("image/png"), .size = 5, .data = slice_str("other") };
+	struct key key = key_artifact(&checked.succeeded, slice_str("preview"));
 	struct buf record;
 
 	buf_init(&record, 65536);
-	assert_int_equal(record_write_artifact(&record, &a), 0);
-	checked_set(TABLE_ARTIFACTS, key_artifact(&checked.succeeded, slice_str("preview")), buf_slice(&record));
+	assert_int_equal(record_write_artifact(&record, key_slice(&key), &a), 0);
+	checked_set(TABLE_ARTIFACTS, key, buf_slice(&record));
 	buf_done(&record);
 }
 
@@ -133,11 +134,18 @@ static void one_artifact_more(struct job *job)
 
 static void blob_named_twice(void)
 {
+	struct key result = key_artifact(&checked.succeeded, slice_str("result"));
+	struct key again = key_artifact(&checked.succeeded, slice_str("again"));
 	uint8_t bytes[4096];
-	size_t size = checked_value(TABLE_ARTIFACTS, key_artifact(&checked.succeeded, slice_str("result")), bytes,
-				    sizeof(bytes));
+	size_t size = checked_value(TABLE_ARTIFACTS, result, bytes, sizeof(bytes));
+	struct artifact a;
+	struct buf record;
 
-	checked_set(TABLE_ARTIFACTS, key_artifact(&checked.succeeded, slice_str("again")), slice_of(bytes, size));
+	buf_init(&record, 65536);
+	assert_int_equal(record_read_artifact(key_slice(&result), slice_of(bytes, size), &a), 0);
+	assert_int_equal(record_write_artifact(&record, key_slice(&again), &a), 0);
+	checked_set(TABLE_ARTIFACTS, again, buf_slice(&record));
+	buf_done(&record);
 	checked_change_job(&checked.succeeded, one_artifact_more);
 }
 

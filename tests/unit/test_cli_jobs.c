@@ -57,6 +57,42 @@ static void test_get_says_when_it_may_be_done(void **state)
 	right(run_with(estimate_script, NULL, "", WORDS("get", ID)), "expected:       in 2 to 4 min\n");
 }
 
+/* Its limit is held. */
+static void held_script(struct fake_broker *b, void *arg)
+{
+	struct uuid id = cli_run_id();
+	struct msg_job job = fake_job(&id, JOB_READY);
+	struct fake_request r;
+
+	job.has_waiting_for = true;
+	job.waiting_for = (struct msg_waiting){ .has_reason = true, .reason = arg ? WAIT_BREAKER : WAIT_HELD };
+	job.waiting_for.has_until_at_ms = !arg;
+	job.waiting_for.until_at_ms = 1717763400000;
+	if (fake_greet(b, 10) && fake_any(b, &r))
+		fake_reply(b, &r, &job);
+}
+
+static void test_get_says_what_the_job_waits_for(void **state)
+{
+	struct ran r = run_with(held_script, NULL, "", WORDS("get", ID, "--json"));
+	json_t *o = json_loads(r.out, 0, NULL);
+	const char *reason = NULL;
+	json_int_t until = 0;
+
+	(void)state;
+	assert_non_null(o);
+	assert_int_equal(json_unpack(o, "{s:{s:s, s:I !}}", "waiting_for", "reason", &reason, "until_at_ms", &until),
+			 0);
+	assert_string_equal(reason, "held");
+	assert_true(until == 1717763400000);
+	json_decref(o);
+	ran_done(&r);
+	right(run_with(held_script, NULL, "", WORDS("get", ID)),
+	      "waits for:      the API, which asked to be left alone, until 2024-06-07 ");
+	right(run_with(held_script, "half open", "", WORDS("get", ID)),
+	      "waits for:      the API, which fails at present\n");
+}
+
 static void test_get_link_wait(void **state)
 {
 	enum job_state ready = JOB_READY, succeeded = JOB_SUCCEEDED, dead = JOB_DEAD;
@@ -310,6 +346,7 @@ static void test_ls_follows_the_cursor(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_get_says_what_the_job_waits_for),
 		cmocka_unit_test(test_get_link_wait),
 		cmocka_unit_test(test_get_says_when_it_may_be_done),
 		cmocka_unit_test(test_wait_goes_on_when_the_broker_is_back),

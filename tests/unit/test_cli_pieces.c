@@ -467,6 +467,14 @@ static void test_text(void **state)
 	assert_string_equal(text_age(59999).text, "59s");
 	assert_string_equal(text_age(3600000).text, "1h");
 	assert_string_equal(text_age(86400000LL * 100).text, "100d");
+	assert_string_equal(text_span(-5).text, "0ms");
+	assert_string_equal(text_span(999).text, "999ms");
+	assert_string_equal(text_span(1099).text, "1s");
+	assert_string_equal(text_span(1100).text, "1.1s");
+	assert_string_equal(text_span(9999).text, "9.9s");
+	assert_string_equal(text_span(10999).text, "10s");
+	assert_string_equal(text_span(90000).text, "1.5m");
+	assert_string_equal(text_span(36 * 3600000LL).text, "1.5d");
 }
 
 static void print_table(FILE *out, const void *arg)

@@ -206,6 +206,9 @@ static bool answer(struct fake_broker *b, int64_t done)
 	limit.now.in_flight = 4;
 	limit.now.concurrency = 50;
 	limit.now.held_until_at_ms = 90000 + 125000;
+	queues[0].has_run_ms = limit.now.has_run_ms = true;
+	queues[0].run_ms = (struct msg_run_time){ .has_mean = true, .mean = 9567, .has_spread = true, .spread = 300 };
+	limit.now.run_ms = (struct msg_run_time){ .has_mean = true, .mean = 12999, .has_spread = true };
 	return fake_next(b, METHOD_server_stats, &r) && fake_reply(b, &r, &stats) &&
 	       fake_next(b, METHOD_queue_list, &r) && fake_reply(b, &r, &queue_list) &&
 	       fake_next(b, METHOD_limit_list, &r) && fake_reply(b, &r, &limit_list) &&
@@ -229,10 +232,10 @@ static void test_once(void **state)
 	says(r.out, "up 1 min 30 s   store 1.0 MiB of 1.0 GiB\n");
 	says(r.out, "jobs: 2 waiting, 1 scheduled, 3 running   put -/s   done -/s   dead 5\n");
 	says(r.out, "slots: 10, 4 free, 12 wanted   backlog 2 min 5 s   oldest waits 1 min 1 s\n");
-	says(r.out, "QUEUE    STATE  SCHED  READY  RUNNING  PUT/S  DONE/S  OLDEST  LIMIT\n"
-		    "renders  -          1      2        3      -       -      1m  api\n");
-	says(r.out, "LIMIT  STATE  CALLS  WAITING  CALLS/S  FAIL/S  RATE  HELD\n"
-		    "api    held   4/50~        0        -       -     -    2m\n");
+	says(r.out, "QUEUE    STATE  SCHED  READY  RUNNING  PUT/S  DONE/S  TAKES  OLDEST  LIMIT\n"
+		    "renders  -          1      2        3      -       -   9.5s      1m  api\n");
+	says(r.out, "LIMIT  STATE  CALLS  WAITING  CALLS/S  FAIL/S  TAKES  RATE  HELD\n"
+		    "api    held   4/50~        0        -       -    12s     -    2m\n");
 	says(r.out, "5        3  yes    192.0.2.7:41312  q r\n");
 	/* Nothing that moves a terminal, be it the broker's own. */
 	assert_null(strchr(r.out, '\033'));

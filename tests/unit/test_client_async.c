@@ -86,6 +86,14 @@ static void notification_cb(struct raincheck *rc, const struct raincheck_notific
 		assert_int_equal(n->data.size, 4);
 		memcpy(rig->notice_data, n->data.data, 4);
 	}
+	if (n->notice == RAINCHECK_NOTICE_WORKER_WARM) {
+		assert_string_equal(n->limit, "api");
+		assert_int_equal(n->queue_count, 2);
+		assert_string_equal(n->queues[0], "q");
+		assert_string_equal(n->queues[1], "r");
+		assert_int_equal(n->concurrency, 7);
+		assert_int_equal(n->at_ms, 1717763400000);
+	}
 }
 
 static struct rig *open_rig(fake_script script, struct raincheck_options options)
@@ -484,6 +492,16 @@ static void notify_script(struct fake_broker *b, void *arg)
 					 .content_type = slice_str("text/plain"),
 					 .has_data = true,
 					 .data = slice_str("ding") };
+	struct slice queues[] = { slice_str("q"), slice_str("r") };
+	struct msg_warm_notice warm = { .has_limit = true,
+					.limit = slice_str("api"),
+					.has_queues = true,
+					.queues = queues,
+					.queues_count = 2,
+					.has_concurrency = true,
+					.concurrency = 7,
+					.has_at_ms = true,
+					.at_ms = 1717763400000 };
 	struct msg_hello_result result = fake_hello_result(10);
 	struct msg_empty nothing = { 0 };
 	struct fake_request r;
@@ -506,6 +524,8 @@ static void notify_script(struct fake_broker *b, void *arg)
 	fake_notify(b, "worker.quiet", &MSG_empty, &nothing);
 	fake_notify(b, "worker.stop", &MSG_empty, &nothing);
 	fake_notify(b, "server.shutdown", &MSG_empty, &nothing);
+	fake_notify(b, "worker.warm", &MSG_warm_notice, &warm);
+	fake_notify(b, "worker.warm", &MSG_empty, &nothing);
 	if (fake_next(b, METHOD_session_ping, &r) && pong(b, &r, 1))
 		fake_until_gone(b);
 }
@@ -520,7 +540,7 @@ static void test_notifications(void **state)
 	(void)state;
 	start(rig, 0, 1);
 	run_until_answered(rig, 0, 1);
-	for (int i = 0; i <= RAINCHECK_NOTICE_SERVER_SHUTDOWN; i++)
+	for (int i = 0; i <= RAINCHECK_NOTICE_WORKER_WARM; i++)
 		assert_int_equal(rig->notices[i], 1);
 	assert_string_equal(rig->notice_data, "ding");
 	close_rig(rig);

@@ -1,5 +1,6 @@
 /* Connections that cannot be made, are refused, break, and come back. */
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -320,6 +321,69 @@ static void test_what_was_not_sent_waits_for_the_next_connection(void **state)
 	assert_string_equal(fake_broker_stop(b), "");
 }
 
+/* ---- greeted anew ---- */
+
+static bool greet_as(struct fake_broker *b, const char *name, const char *token, size_t queues)
+{
+	struct msg_hello_result result = fake_hello_result(10);
+	struct fake_request r;
+
+	if (!fake_accept(b) || !fake_next(b, METHOD_session_hello, &r))
+		return false;
+	if (!slice_is(r.hello->worker.name, name) || !slice_is(r.hello->token, token) ||
+	    r.hello->worker.queues_count != queues)
+		return fake_wrong(b, "this is not %s", name);
+	return fake_reply(b, &r, &result);
+}
+
+static void again_script(struct fake_broker *b, void *arg)
+{
+	atomic_bool *asked = arg;
+	struct fake_request r;
+
+	if (!greet_as(b, "one", "a", 1) || !fake_next(b, METHOD_session_ping, &r))
+		return;
+	*asked = true;
+	if (!fake_await_test(b) || !pong(b, &r, 1) || !greet_as(b, "two", "b", 2))
+		return;
+	if (fake_next(b, METHOD_session_ping, &r) && pong(b, &r, 2))
+		fake_until_gone(b);
+}
+
+/* What was sent is answered over the connection it was sent on, what comes then goes over the next. */
+static void test_another_greeting_disturbs_no_call(void **state)
+{
+	static const char *const queues[] = { "p", "q" };
+	struct raincheck_worker one = { "one", queues, 1, 5 }, two = { "two", queues, 2, 6 }, nameless = { 0 };
+	struct watch w = { 0 }, first = { 0 }, second = { 0 };
+	atomic_bool asked = false;
+	struct fake_broker *b = fake_broker_start(NULL, again_script, &asked);
+	struct raincheck_options options = { .server = fake_broker_address(b), .token = "a", .worker = &one };
+	struct raincheck *rc = NULL;
+
+	(void)state;
+	options.on_connection = connection_cb;
+	options.user = &w;
+	assert_int_equal(raincheck_new(&options, &rc, NULL), 0);
+	assert_int_equal(raincheck_ping_async(rc, told_cb, &first), 0);
+	while (!asked)
+		raincheck_run(rc, 1);
+	assert_int_equal(raincheck_reconnect(rc, "b", &nameless), RAINCHECK_EBAD_REQUEST);
+	assert_int_equal(raincheck_reconnect(rc, "b", &two), 0);
+	assert_int_equal(raincheck_ping_async(rc, told_cb, &second), 0);
+	/* It holds back what is new. */
+	assert_int_equal(raincheck_run(rc, 1), RAINCHECK_ETIMED_OUT);
+	assert_int_equal(w.disconnected, 0);
+	fake_tell_script(b);
+	assert_int_equal(raincheck_run(rc, -1), 0);
+	assert_int_equal(first.told + second.told, 2);
+	assert_int_equal(first.code, 0);
+	assert_int_equal(second.code, 0);
+	assert_int_equal(w.connected, 2);
+	raincheck_close(rc, NULL, NULL);
+	assert_string_equal(fake_broker_stop(b), "");
+}
+
 /* ---- other ways ---- */
 
 static void one_ping_script(struct fake_broker *b, void *arg)
@@ -395,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_a_read_is_repeated_once),
 		cmocka_unit_test(test_a_connection_that_ended_meanwhile_is_remade),
 		cmocka_unit_test(test_what_was_not_sent_waits_for_the_next_connection),
+		cmocka_unit_test(test_another_greeting_disturbs_no_call),
 		cmocka_unit_test(test_over_a_unix_socket),
 		cmocka_unit_test(test_by_name),
 		cmocka_unit_test(test_run_ends_with_time),

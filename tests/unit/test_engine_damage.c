@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "server/store/blob.h"
 #include "server/store/keys.h"
 #include "tests/harness/damage.h"
@@ -175,6 +176,57 @@ static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **st
 }
 
 /* Both of its entries are met, one after the other: it is taken out of the counts once. */
+/* By so long from now. */
+static void extend(const struct msg_leased_job *job, int64_t lease_ms)
+{
+	struct msg_extend_item item = { .has_id = true, .id = job->id, .has_lease = true, .lease = job->lease };
+	struct msg_job_extend extend = {
+		.has_leases = true, .leases = &item, .leases_count = 1, .has_lease_ms = true, .lease_ms = lease_ms
+	};
+
+	rig_run(&rig, COMMAND_EXTEND, &extend);
+	assert_int_equal(rig.code, 0);
+}
+
+/* Nobody will ever tell how the call ended that was to say whether the API is back: another one may. */
+static void a_probe_that_is_set_aside_is_followed_by_another(void **state)
+{
+	struct msg_leased_job job, probe;
+	struct uuid id;
+
+	(void)state;
+	rig_limit_set(&rig, "api",
+		      (struct msg_limit_set){ .has_breaker = true,
+					      .breaker = { .has_min_calls = true,
+							   .min_calls = 1,
+							   .has_failure_ratio = true,
+							   .failure_ratio = 1,
+							   .has_open_ms = true,
+							   .open_ms = 1000 } });
+	rig_queue_limit(&rig, "q", "api");
+	rig_queue_limit(&rig, "other", "api");
+	id = rig_put(&rig, "q", "fails");
+	assert_true(rig_lease(&rig, "q", &job));
+	/* Something else goes on all the while. */
+	rig_put(&rig, "other", "long");
+	assert_true(rig_lease(&rig, "other", &probe));
+	rig_fail(&rig, &id, &job.lease, FAIL_REJECTED, 0);
+	id = rig_put(&rig, "q", "breaks");
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_fail(&rig, &id, &job.lease, FAIL_UNAVAILABLE, 3600000);
+	rig_pass(&rig, 1000);
+	id = rig_put(&rig, "q", "damaged");
+	expect_leased("damaged");
+	rig_put(&rig, "q", "sound");
+	assert_false(rig_lease(&rig, "q", &job));
+	flip_last_byte(TABLE_JOBS, key_job(&id));
+	extend(&probe, 86400000);
+	rig_pass(&rig, 30000);
+	assert_true(reported(&id));
+	assert_int_equal(rig_limit(&rig, "api")->now.in_flight, 1);
+	expect_leased("sound");
+}
+
 static void a_damaged_record_is_counted_out_once(void **state)
 {
 	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .has_payload = true };
@@ -367,33 +419,6 @@ static void the_file_of_a_damaged_artifact_goes_with_its_job(void **state)
 	rig_check(&rig);
 }
 
-/* The batch that meets the page fails; the next one sets the job aside without looking there again. */
-static void a_damaged_page_holds_up_no_time(void **state)
-{
-	static const char needle[] = "on the page to damage";
-	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
-	struct msg_leased_job job;
-	struct command *answered;
-	struct store_txn *t;
-	uint8_t random[32] = { 0 };
-
-	(void)state;
-	put.has_attempt_timeout_ms = true;
-	put.attempt_timeout_ms = 1000;
-	rig_put_params(&rig, &put);
-	assert_true(rig_lease(&rig, "q", &job));
-	rig_pause(&rig);
-	damage_pages(&rig.dir, needle);
-	rig_resume(&rig);
-	rig.now_ms += 1000;
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
-	store_abort(t);
-	engine_aborted(rig.engine, false, &answered);
-	rig_pass(&rig, 0);
-	assert_int_equal(set_aside(), 1);
-}
-
 static struct job job_of(const struct uuid *id)
 {
 	struct key key = key_job(id);
@@ -405,6 +430,87 @@ static struct job job_of(const struct uuid *id)
 	assert_int_equal(record_read_job(bytes, &job), 0);
 	store_abort(t);
 	return job;
+}
+
+static struct msg_job_put put_marked(const char *needle)
+{
+	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
+
+	put.has_attempt_timeout_ms = true;
+	put.attempt_timeout_ms = 1000;
+	return put;
+}
+
+static void damage_page(const char *needle)
+{
+	rig_pause(&rig);
+	damage_pages(&rig.dir, needle);
+	rig_resume(&rig);
+}
+
+/* Nothing can be read of the job's input: nobody can work on it any more, and it says why. */
+static void a_damaged_page_holds_up_no_time(void **state)
+{
+	static const char needle[] = "on the page to damage";
+	struct msg_job_put put = put_marked(needle);
+	struct uuid id = rig_put_params(&rig, &put);
+	struct msg_leased_job job;
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	damage_page(needle);
+	rig_pass(&rig, 1000);
+	assert_int_equal(rig_state(&rig, &id), ERR_CORRUPT);
+	assert_int_equal(job_of(&id).state, JOB_DEAD);
+}
+
+/* The batch that is to change the page fails; the next one sets the job aside without looking there again. */
+static void a_page_that_cannot_be_changed_holds_up_no_time(void **state)
+{
+	static const char needle[] = "on the page to damage";
+	struct msg_job_put put = put_marked(needle);
+	struct uuid id = rig_put_params(&rig, &put);
+	struct msg_leased_job job;
+	struct command *answered;
+	struct store_txn *t;
+	uint8_t random[32] = { 0 };
+
+	(void)state;
+	assert_true(rig_lease(&rig, "q", &job));
+	rig_complete(&rig, &id, &job.lease, "done");
+	rig_pass(&rig, rig.settings.result_ttl_ms);
+	damage_page(needle);
+	rig.now_ms += rig.settings.record_ttl_ms;
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
+	store_abort(t);
+	engine_aborted(rig.engine, false, &answered);
+	rig_pass(&rig, 0);
+	assert_int_equal(set_aside(), 1);
+}
+
+/* Index entries lead to jobs that a damaged page hides: each is told once, by its id, and the others are leased. */
+static void jobs_that_a_damaged_page_hides_are_set_aside(void **state)
+{
+	struct msg_leased_job job;
+	struct uuid hidden[2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		hidden[i] = rig_put(&rig, "q", "hidden");
+	rig_pause(&rig);
+	damage_root(&rig.dir, "jobs", 0, 1);
+	rig_resume(&rig);
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
+		rig_job(&rig, &hidden[i]);
+		assert_int_equal(rig.code, ERR_CORRUPT);
+	}
+	assert_false(rig_lease(&rig, "q", &job));
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		assert_true(reported(&hidden[i]));
+	assert_int_equal(set_aside(), ARRAY_SIZE(hidden));
+	assert_false(rig_lease(&rig, "q", &job));
+	assert_false(reported(&hidden[0]));
 }
 
 static void damage_size(struct key key, int bit)
@@ -470,11 +576,14 @@ int main(void)
 		T(entries_of_no_shape_hold_up_nobody),
 		T(a_damaged_record_is_set_aside),
 		T(a_damaged_record_of_a_running_job_is_set_aside_in_its_time),
+		T(a_probe_that_is_set_aside_is_followed_by_another),
 		T(a_damaged_record_is_counted_out_once),
 		T(a_record_that_reads_well_again_stays_set_aside),
 		T(what_is_left_of_a_lost_record_can_be_erased),
 		T(the_file_of_a_damaged_artifact_goes_with_its_job),
 		T(a_damaged_page_holds_up_no_time),
+		T(a_page_that_cannot_be_changed_holds_up_no_time),
+		T(jobs_that_a_damaged_page_hides_are_set_aside),
 		T(an_index_entry_of_a_damaged_size_holds_up_nobody),
 		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),

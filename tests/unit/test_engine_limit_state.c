@@ -348,6 +348,48 @@ static void a_probe_that_nobody_tells_of_is_followed_by_another(void **state)
 	assert_int_equal(lease_from("a", 10), 1);
 }
 
+/* Also while other calls are under way, of which nothing is learned. */
+static void a_probe_whose_queue_goes_elsewhere_is_followed_by_another(void **state)
+{
+	struct msg_leased_job probe;
+
+	(void)state;
+	open_breaker();
+	rig_pass(&rig, 5000);
+	assert_true(rig_lease(&rig, "b", &probe));
+	assert_int_equal(lease_from("a", 10), 0);
+	rig_queue_limit(&rig, "b", NULL);
+	assert_true(now()->in_flight > 0);
+	assert_int_equal(lease_from("a", 10), 1);
+	assert_int_equal(lease_from("a", 10), 0);
+	/* The one that went says nothing here any more. */
+	rig_complete(&rig, &probe.id, &probe.lease, NULL);
+	assert_int_equal(rig.code, 0);
+	expect_state(LIMIT_PROBING);
+}
+
+/* ---- a Retry-After that nobody should believe, without a limit ---- */
+
+static void however_long_an_api_asks_for_it_is_asked_again(void **state)
+{
+	static const int kinds[] = { FAIL_THROTTLED, FAIL_UNAVAILABLE };
+	static const int64_t believed_ms[] = { LIMIT_HOLD_MAX_MS, 86400000 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct msg_leased_job job;
+		struct uuid id = rig_put(&rig, "q", "x");
+
+		assert_true(rig_lease(&rig, "q", &job));
+		rig_fail(&rig, &id, &job.lease, kinds[i], 3153600000000);
+		assert_int_equal(rig_job(&rig, &id)->state, JOB_SCHEDULED);
+		assert_int_equal(rig_job(&rig, &id)->run_at_ms, rig.now_ms + believed_ms[i]);
+		rig_pass(&rig, believed_ms[i]);
+		assert_int_equal(rig_state(&rig, &id), JOB_READY);
+		rig_erase(&rig, &id);
+	}
+}
+
 /* ---- schedule ---- */
 
 static void a_schedule_switches_at_its_moments(void **state)
@@ -467,6 +509,8 @@ int main(void)
 		T(a_clock_set_back_holds_nobody_for_longer),
 		T(a_breaker_opens_probes_and_closes),
 		T(a_probe_that_nobody_tells_of_is_followed_by_another),
+		T(a_probe_whose_queue_goes_elsewhere_is_followed_by_another),
+		T(however_long_an_api_asks_for_it_is_asked_again),
 		T(a_schedule_switches_at_its_moments),
 		T(a_rate_of_the_schedule_wakes_at_its_moment),
 		T(what_was_learned_stays_within_its_bounds),

@@ -100,19 +100,61 @@ static void the_backlog_is_what_the_jobs_in_line_will_take(void **state)
 	assert_int_equal(look().backlog_ms, 3 * 2000);
 }
 
-static void without_a_limit_every_job_wants_a_slot(void **state)
+/* Nobody knows how long its jobs take: as many more as there are, but one at least. */
+static void without_a_limit_the_wish_doubles_until_something_is_known(void **state)
 {
 	struct msg_leased_job job;
 
 	(void)state;
-	rig_put_many(&rig, "q", NULL, 5);
+	rig_put_many(&rig, "q", NULL, 8);
 	rig_put_many(&rig, "other", NULL, 2);
-	assert_int_equal(look().wanted_concurrency, 7);
+	assert_int_equal(look().wanted_concurrency, 1 + 1);
 	assert_true(rig_lease(&rig, "q", &job));
-	assert_int_equal(look().wanted_concurrency, 7);
+	assert_int_equal(look().wanted_concurrency, 2 + 1);
+	for (int i = 0; i < 2; i++)
+		assert_true(rig_lease(&rig, "q", &job));
+	assert_int_equal(look().wanted_concurrency, 6 + 1);
+	/* No more than there are jobs. */
+	for (int i = 0; i < 2; i++)
+		assert_true(rig_lease(&rig, "q", &job));
+	assert_int_equal(look().wanted_concurrency, 5 + 3 + 1);
 	/* What runs goes on. */
 	pause_queue("q");
-	assert_int_equal(look().wanted_concurrency, 1 + 2);
+	assert_int_equal(look().wanted_concurrency, 5 + 1);
+}
+
+static void without_a_limit_a_minute_is_to_work_off_what_waits(void **state)
+{
+	(void)state;
+	learn("short", 2000);
+	rig_put_many(&rig, "short", NULL, 90);
+	assert_int_equal(look().wanted_concurrency, 3);
+	rig_put_many(&rig, "short", NULL, 1);
+	assert_int_equal(look().wanted_concurrency, 4);
+	/* A job has no use for two. */
+	learn("long", 20000);
+	rig_put_many(&rig, "long", NULL, 5);
+	assert_int_equal(look().wanted_concurrency, 4 + 2);
+}
+
+static void how_long_attempts_take_is_told_over_all(void **state)
+{
+	struct signals s = look();
+
+	(void)state;
+	assert_false(s.has_run_ms);
+	learn("a", 2000);
+	s = look();
+	assert_true(s.has_run_ms);
+	assert_int_equal(s.run_ms.mean, 2000);
+	assert_int_equal(s.run_ms.spread, 1000);
+	learn("b", 500);
+	s = look();
+	/* Both did as much lately, but for what is forgotten within ten minutes. */
+	assert_in_range(s.run_ms.mean, 1240, 1260);
+	/* What was done days ago says nothing any more. */
+	rig_pass(&rig, INT64_C(2) * 86400 * 1000);
+	assert_false(look().has_run_ms);
 }
 
 static void a_limit_bounds_what_is_wanted_over_its_queues(void **state)
@@ -125,13 +167,13 @@ static void a_limit_bounds_what_is_wanted_over_its_queues(void **state)
 	rig_put_many(&rig, "b", NULL, 4);
 	rig_put_many(&rig, "free", NULL, 2);
 	rig_queue_limit(&rig, "a", "api");
-	assert_int_equal(look().wanted_concurrency, 3 + 4 + 2);
+	assert_int_equal(look().wanted_concurrency, 3 + 1 + 1);
 	rig_queue_limit(&rig, "b", "api");
-	assert_int_equal(look().wanted_concurrency, 6 + 2);
+	assert_int_equal(look().wanted_concurrency, 6 + 1);
 	assert_int_equal(rig_lease_many(&rig, queues, 2, 6), 6);
-	assert_int_equal(look().wanted_concurrency, 6 + 2);
+	assert_int_equal(look().wanted_concurrency, 6 + 1);
 	pause_queue("b");
-	assert_in_range(look().wanted_concurrency, 6 + 2, 6 + 2);
+	assert_int_equal(look().wanted_concurrency, 6 + 1);
 }
 
 /* Two a second of three seconds each keep six slots busy. */
@@ -173,7 +215,9 @@ int main(void)
 		T(where_nothing_waits_nothing_is_wanted),
 		T(the_oldest_of_all_queues_is_told),
 		T(the_backlog_is_what_the_jobs_in_line_will_take),
-		T(without_a_limit_every_job_wants_a_slot),
+		T(without_a_limit_the_wish_doubles_until_something_is_known),
+		T(without_a_limit_a_minute_is_to_work_off_what_waits),
+		T(how_long_attempts_take_is_told_over_all),
 		T(a_limit_bounds_what_is_wanted_over_its_queues),
 		T(a_rate_keeps_only_so_many_busy),
 		T(a_hold_does_not_lower_it),

@@ -62,6 +62,29 @@ static void test_begins_low(void **state)
 	assert_int_equal(adapt_value(&s, &set), 2);
 }
 
+/* Where more calls than the least only make one another slow, it stays there, but tries now and then: when the API
+ * bears more, that is found. */
+static void test_the_least_value_is_no_trap(void **state)
+{
+	struct adaptive_settings set = { .min = 4, .max = 100 };
+	int64_t now_ms = LAUNCH_MS;
+	struct adapt_state s;
+
+	(void)state;
+	adapt_begin(&s, &set, LAUNCH_MS);
+	for (int i = 0; i < 20000; i++) {
+		struct call_report r = ended_ok(now_ms, adapt_value(&s, &set));
+
+		r.took_ms = i < 10000 && adapt_value(&s, &set) > set.min ? 60000 : 1000;
+		r.started_at_ms = now_ms - r.took_ms;
+		adapt_report(&s, &set, &r);
+		now_ms += 1000;
+		if (i == 9999)
+			assert_in_range(adapt_value(&s, &set), 4, 8);
+	}
+	assert_true(adapt_value(&s, &set) > 50);
+}
+
 /* Held back, but with far fewer under way than the value: it was another bound that held them. */
 static void test_never_raised_by_another_bound(void **state)
 {
@@ -226,6 +249,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_begins_low),
+		cmocka_unit_test(test_the_least_value_is_no_trap),
 		cmocka_unit_test(test_never_raised_by_another_bound),
 		cmocka_unit_test(test_one_decrease_a_cohort),
 		cmocka_unit_test(test_what_says_nothing),

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "proto/base/clean.h"
+#include "server/engine/settings.h"
 #include "server/http/gateway.h"
 #include "server/http/guests.h"
 
@@ -27,6 +28,7 @@
 
 static struct gateway *gateway;
 static struct gateway_options options;
+static struct settings settings;
 
 static int setup(void **state)
 {
@@ -34,8 +36,10 @@ static int setup(void **state)
 
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
+	settings = (struct settings){ .payload_bytes = 1 << 20 };
 	options = (struct gateway_options){
 		.connections = 32,
+		.settings = &settings,
 		.head_ms = HOUR_MS,
 		.page = { .name = "Raincheck", .accent = "#3366ff" },
 	};
@@ -136,6 +140,69 @@ static void so_has_the_head_after_an_answer(void **state)
 	expect_answer(fd);
 	assert_true(is_cut_off(fd));
 	close(fd);
+}
+
+#define PUT(length) "POST /v1/queues/q/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: " length "\r\n\r\n"
+
+/* However it comes: what arrives in the time of a head is too little. */
+static void so_has_each_piece_of_a_body(void **state)
+{
+	int fd;
+
+	(void)state;
+	options.head_ms = 300;
+	serve();
+	fd = dial();
+	say(fd, PUT("1000000"));
+	assert_true(is_cut_off(fd));
+	close(fd);
+	fd = dial();
+	say(fd, "POST /v1/queues/q/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n");
+	assert_true(is_cut_off(fd));
+	close(fd);
+}
+
+static void send_bytes(int fd, size_t size)
+{
+	static char bytes[1 << 20];
+
+	while (size > 0) {
+		ssize_t n = send(fd, bytes, size < sizeof(bytes) ? size : sizeof(bytes), MSG_NOSIGNAL);
+
+		assert_true(n > 0);
+		size -= (size_t)n;
+	}
+}
+
+static void expect_status(int fd, const char *status)
+{
+	char answer[4096] = "";
+
+	assert_true(recv(fd, answer, sizeof(answer) - 1, 0) > 0);
+	assert_memory_equal(answer + strlen("HTTP/1.1 "), status, 3);
+}
+
+/* One large body is let in, another that would take too much together with it is not; a small one always is. */
+static void large_bodies_are_bounded_together(void **state)
+{
+	int first, second;
+
+	(void)state;
+	settings.payload_bytes = 80 << 20;
+	options.body_bytes = 1 << 20;
+	serve();
+	first = dial();
+	say(first, PUT("83886080"));
+	/* What was sent was read, but for what the system holds, which is less by far. */
+	send_bytes(first, 79 << 20);
+	second = dial();
+	say(second, PUT("1048576"));
+	send_bytes(second, 1 << 20);
+	expect_status(second, "503");
+	say(second, "POST /v1/queues/_none/jobs?x=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi");
+	expect_status(second, "400");
+	close(first);
+	close(second);
 }
 
 static void who_asks_keeps_the_connection(void **state)
@@ -258,6 +325,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_head_has_its_time_however_it_comes), TEST(so_has_the_head_after_an_answer),
+		TEST(so_has_each_piece_of_a_body),	    TEST(large_bodies_are_bounded_together),
 		TEST(who_asks_keeps_the_connection),	    TEST(those_who_ask_for_nothing_make_way),
 		TEST(it_ends_with_guests_in_every_state),   TEST(who_is_being_served_makes_way_for_nobody),
 	};

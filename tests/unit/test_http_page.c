@@ -188,6 +188,28 @@ static void test_an_estimate_stays_the_same_for_a_while(void **state)
 	}
 }
 
+static void test_what_holds_a_job_is_said_before_when_it_ends(void **state)
+{
+	struct msg_job job = waiting_between(2, 4 * MINUTE, 6 * MINUTE);
+
+	(void)state;
+	job.has_waiting_for = true;
+	job.waiting_for.reason = WAIT_HELD;
+	assert_says(&plain, &job, "Number 2 in line",
+		    "We have to take a short break. You keep your place. About 4 to 6 minutes to go");
+	job.waiting_for.reason = WAIT_BREAKER;
+	assert_says(&plain, &job, "Number 2 in line",
+		    "The service that makes it has trouble right now. You keep your place. About 4 to 6 minutes to go");
+	/* No word of not knowing where the reason was given. */
+	job.has_eta_ms = false;
+	job.waiting_for.reason = WAIT_PAUSED;
+	assert_says(&plain, &job, "Number 2 in line", "It is on hold for the moment. You keep your place.");
+	job.state = JOB_SCHEDULED;
+	assert_says(&plain, &job, "Starts any moment now", "It is on hold for the moment. You keep your place.");
+	job.has_waiting_for = false;
+	assert_says(&plain, &job, "Starts any moment now", "");
+}
+
 static void test_a_scheduled_job_says_when_it_starts(void **state)
 {
 	struct msg_job job = job_in(JOB_SCHEDULED);
@@ -528,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_a_range_is_told_in_one_unit_where_it_has_one),
 		cmocka_unit_test(test_a_rounded_estimate_never_promises_more),
 		cmocka_unit_test(test_an_estimate_stays_the_same_for_a_while),
+		cmocka_unit_test(test_what_holds_a_job_is_said_before_when_it_ends),
 		cmocka_unit_test(test_a_scheduled_job_says_when_it_starts),
 		cmocka_unit_test(test_a_failure_has_a_kind_reason_and_no_secrets),
 		cmocka_unit_test(test_the_operators_words_win_and_are_no_formats),

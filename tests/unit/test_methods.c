@@ -44,12 +44,12 @@ static void test_who_may_call_what(void **state)
 		{ "artifact.put", "PWA" },   { "artifact.begin", "WA" },   { "artifact.write", "WA" },
 		{ "artifact.commit", "WA" }, { "artifact.read", "PA" },	   { "queue.list", "A" },
 		{ "server.stats", "A" },     { "job.cancel", "PA" },	   { "job.retry", "PA" },
-		{ "job.erase", "PA" },	     { "link.rotate", "PA" },	   { "link.revoke", "PA" },
-		{ "queue.get", "A" },	     { "queue.set", "A" },	   { "queue.pause", "A" },
-		{ "queue.resume", "A" },     { "queue.purge", "A" },	   { "server.backup", "A" },
-		{ "server.check", "A" },     { "limit.list", "A" },	   { "limit.get", "A" },
-		{ "limit.set", "A" },	     { "limit.delete", "A" },	   { "worker.list", "A" },
-		{ "worker.quiet", "A" },     { "worker.stop", "A" },
+		{ "job.redeliver", "PA" },   { "job.erase", "PA" },	   { "link.rotate", "PA" },
+		{ "link.revoke", "PA" },     { "queue.get", "A" },	   { "queue.set", "A" },
+		{ "queue.pause", "A" },	     { "queue.resume", "A" },	   { "queue.purge", "A" },
+		{ "server.backup", "A" },    { "server.check", "A" },	   { "limit.list", "A" },
+		{ "limit.get", "A" },	     { "limit.set", "A" },	   { "limit.delete", "A" },
+		{ "worker.list", "A" },	     { "worker.quiet", "A" },	   { "worker.stop", "A" },
 	};
 
 	(void)state;

@@ -19,90 +19,31 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/store/migrate.h"
-#include "tests/harness/engine_rig.h"
+#include "tests/harness/old_store.h"
 #include "tests/harness/process.h"
 
-#define FIXTURE	       "tests/unit/data/format1.tar.gz"
-#define FIXTURE_NOW_MS INT64_C(1702592000012)
-#define DAY_MS	       INT64_C(86400000)
+#define FIXTURE "tests/unit/data/format1.tar.gz"
+#define DAY_MS	INT64_C(86400000)
 
-static struct rig rig;
-static bool is_open; /* the rig's store: not before something has migrated it */
-
-/* The rig with the old directory in the place of its own; its store is closed. */
 static int setup(void **state)
 {
-	char command[512];
-
 	(void)state;
-	rig_open(&rig);
-	rig_pause(&rig);
-	is_open = false;
-	snprintf(command, sizeof(command), "rm -r '%s'/* && tar -xzf " FIXTURE " -C '%s'", rig.dir.path, rig.dir.path);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own words */
-	rig.now_ms = FIXTURE_NOW_MS;
-	rig.ids = (struct uuid_gen){ 0 };
+	old_setup(FIXTURE);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	if (!is_open)
-		rig_resume(&rig);
-	rig_close(&rig);
+	old_teardown();
 	return 0;
-}
-
-/* ---- the file by hand ---- */
-
-static uint8_t *read_file(size_t *ret_size)
-{
-	FILE *f = fopen(tempdir_file(&rig.dir, LAYOUT_RECORDS), "r");
-	uint8_t *bytes;
-	struct stat st;
-
-	assert_non_null(f);
-	assert_int_equal(fstat(fileno(f), &st), 0);
-	bytes = malloc((size_t)st.st_size);
-	assert_non_null(bytes);
-	assert_int_equal(fread(bytes, 1, (size_t)st.st_size, f), st.st_size);
-	fclose(f);
-	*ret_size = (size_t)st.st_size;
-	return bytes;
-}
-
-static void write_file(const uint8_t *bytes, size_t size)
-{
-	FILE *f = fopen(tempdir_file(&rig.dir, LAYOUT_RECORDS), "r+");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(bytes, 1, size, f), size);
-	assert_int_equal(fclose(f), 0);
-}
-
-/* Flips a bit wherever the file has the words, old pages included; offset from their beginning. */
-static void flip(const char *words, size_t offset)
-{
-	size_t size, found = 0;
-	uint8_t *bytes = read_file(&size);
-
-	for (size_t i = 0; i + strlen(words) < size; i++) {
-		if (memcmp(bytes + i, words, strlen(words)) != 0)
-			continue;
-		bytes[i + offset] ^= 4;
-		found++;
-	}
-	assert_true(found > 0);
-	write_file(bytes, size);
-	free(bytes);
 }
 
 static uint32_t file_checksum(void)
 {
 	uint32_t sum = 2166136261u;
 	size_t size;
-	uint8_t *bytes = read_file(&size);
+	uint8_t *bytes = old_read_file(&size);
 
 	for (size_t i = 0; i < size; i++)
 		sum = (sum ^ bytes[i]) * 16777619u;
@@ -110,79 +51,13 @@ static uint32_t file_checksum(void)
 	return sum;
 }
 
-/* ---- looking ---- */
-
-static struct uuid find(const char *payload)
-{
-	struct slice key, value;
-	struct store_txn *t;
-	struct uuid id = { { 0 } };
-	int rc;
-
-	assert_int_equal(store_begin_read(rig.store, &t), 0);
-	for (rc = store_seek(t, TABLE_INPUTS, slice_of(NULL, 0), &key, &value); rc == 0;
-	     rc = store_next(t, TABLE_INPUTS, &key, &value)) {
-		struct job_input input;
-
-		if (record_read_input(value, &input) == 0 && slice_is(input.payload, payload))
-			assert_int_equal(key_read_job(key, &id), 0);
-	}
-	store_abort(t);
-	assert_true(id.bytes[0] != 0);
-	return id;
-}
-
 static const struct job_view *view(const char *payload)
 {
-	struct uuid id = find(payload);
+	struct uuid id = old_find(payload);
 
-	rig_job(&rig, &id);
-	assert_int_equal(rig.code, 0);
-	return &rig.view;
-}
-
-static char said[8192];
-
-static void note_cb(void *user, const char *line)
-{
-	size_t size = strlen(said);
-
-	(void)user;
-	snprintf(said + size, sizeof(said) - size, "%s\n", line);
-}
-
-static int open_store(bool read_only, int64_t max_bytes, struct store **ret, struct error_info *info)
-{
-	const struct store_options options = {
-		.dir = rig.dir.path, .max_bytes = max_bytes, .read_only = read_only, .notice = note_cb
-	};
-
-	said[0] = '\0';
-	return store_open(&options, ret, info);
-}
-
-/* Migrates, with what is said in said[]; the rig goes on with it. */
-static void migrate(void)
-{
-	struct error_info info = { 0 };
-	struct store *s;
-
-	if (open_store(false, 1 << 28, &s, &info) < 0)
-		fail_msg("%s", info.message);
-	store_close(s);
-	rig_resume(&rig);
-	is_open = true;
-	/* Ids that are made now are younger than those of the fixture. */
-	rig_pass(&rig, 1);
-}
-
-static struct check_result check(void)
-{
-	const struct check_options options = { .store = rig.store, .blobs = rig.blobs };
-	struct check_result result;
-
-	assert_int_equal(check_store(&options, &result), 0);
-	return result;
+	rig_job(&old.rig, &id);
+	assert_int_equal(old.rig.code, 0);
+	return &old.rig.view;
 }
 
 /* ---- all comes over ---- */
@@ -208,8 +83,8 @@ static void every_job_comes_over(void **state)
 	};
 
 	(void)state;
-	migrate();
-	assert_non_null(strstr(said, "from format 1 to format 3: 12 jobs\n"));
+	old_migrate();
+	assert_non_null(strstr(old.said, "from format 1 to format 4: 12 jobs\n"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct job_view *v = view(rows[i].payload);
 
@@ -223,9 +98,9 @@ static void every_job_comes_over(void **state)
 							  : strcmp(rows[i].payload, "artifacts gone") == 0 ? 1
 													   : -1);
 	}
-	assert_int_equal(check().jobs, 12);
-	assert_int_equal(check().artifacts, 3);
-	assert_int_equal(check().breaches, 0);
+	assert_int_equal(old_check().jobs, 12);
+	assert_int_equal(old_check().artifacts, 3);
+	assert_int_equal(old_check().breaches, 0);
 }
 
 static void what_a_put_said_is_kept(void **state)
@@ -233,7 +108,7 @@ static void what_a_put_said_is_kept(void **state)
 	const struct job_view *v;
 
 	(void)state;
-	migrate();
+	old_migrate();
 	v = view("succeeded");
 	assert_true(slice_is(v->input.idempotency_key, "key-succeeded"));
 	assert_true(slice_is(v->input.callback_url, "http://example.test/done"));
@@ -253,7 +128,7 @@ static void what_a_put_said_is_kept(void **state)
 	v = view("failed once");
 	assert_int_equal(v->input.backoff.base_ms, 60000);
 	assert_true(v->input.backoff.jitter >= 0 && v->input.backoff.jitter < 0.001);
-	assert_int_equal(v->record.run_at_ms, FIXTURE_NOW_MS + 60000);
+	assert_int_equal(v->record.run_at_ms, OLD_NOW_MS + 60000);
 	assert_int_equal(v->job.error.kind, FAIL_UNAVAILABLE);
 	v = view("running");
 	assert_int_equal(v->input.attempt_timeout_ms, 3600000);
@@ -266,12 +141,12 @@ static void the_running_job_is_finished_by_its_holder(void **state)
 	struct uuid id;
 
 	(void)state;
-	migrate();
+	old_migrate();
 	lease = view("running")->record.lease;
-	id = find("running");
-	rig_complete(&rig, &id, &lease, "done");
-	assert_int_equal(rig.code, 0);
-	assert_int_equal(rig_job(&rig, &id)->state, JOB_SUCCEEDED);
+	id = old_find("running");
+	rig_complete(&old.rig, &id, &lease, "done");
+	assert_int_equal(old.rig.code, 0);
+	assert_int_equal(rig_job(&old.rig, &id)->state, JOB_SUCCEEDED);
 }
 
 static void the_line_goes_on_in_its_order(void **state)
@@ -280,14 +155,14 @@ static void the_line_goes_on_in_its_order(void **state)
 	struct msg_leased_job job;
 
 	(void)state;
-	migrate();
+	old_migrate();
 	for (size_t i = 0; i < 3; i++) {
-		assert_true(rig_lease(&rig, "films", &job));
+		assert_true(rig_lease(&old.rig, "films", &job));
 		assert_true(slice_is(job.payload, order[i]));
 	}
-	assert_false(rig_lease(&rig, "films", &job));
-	rig_pass(&rig, DAY_MS);
-	assert_true(rig_lease(&rig, "films", &job));
+	assert_false(rig_lease(&old.rig, "films", &job));
+	rig_pass(&old.rig, DAY_MS);
+	assert_true(rig_lease(&old.rig, "films", &job));
 }
 
 static void a_checkpoint_is_handed_on(void **state)
@@ -295,9 +170,9 @@ static void a_checkpoint_is_handed_on(void **state)
 	struct msg_leased_job job;
 
 	(void)state;
-	migrate();
-	rig_pass(&rig, 600000); /* the lease is over */
-	while (rig_lease(&rig, "films", &job))
+	old_migrate();
+	rig_pass(&old.rig, 600000); /* the lease is over */
+	while (rig_lease(&old.rig, "films", &job))
 		if (slice_is(job.payload, "running"))
 			break;
 	assert_true(slice_is(job.payload, "running"));
@@ -318,11 +193,11 @@ static void known_keys_are_known(void **state)
 	struct uuid id, again;
 
 	(void)state;
-	migrate();
-	id = find("scheduled");
-	again = rig_put_params(&rig, &put);
-	assert_int_equal(rig.code, 0);
-	assert_false(rig.answer.put.created);
+	old_migrate();
+	id = old_find("scheduled");
+	again = rig_put_params(&old.rig, &put);
+	assert_int_equal(old.rig.code, 0);
+	assert_false(old.rig.answer.put.created);
 	assert_true(uuid_equal(&id, &again));
 }
 
@@ -334,20 +209,20 @@ static void time_goes_on(void **state)
 	struct uuid gone;
 
 	(void)state;
-	migrate();
-	assert_int_equal(store_begin_read(rig.store, &t), 0);
+	old_migrate();
+	assert_int_equal(store_begin_read(old.rig.store, &t), 0);
 	assert_int_equal(store_seek(t, TABLE_TOMBSTONES, slice_of(NULL, 0), &key, &value), 0);
 	assert_int_equal(key_read_job(key, &gone), 0);
 	store_abort(t);
-	rig_job(&rig, &gone);
-	assert_int_equal(rig.code, ERR_GONE);
+	rig_job(&old.rig, &gone);
+	assert_int_equal(old.rig.code, ERR_GONE);
 	for (int i = 0; i < 150; i++)
-		rig_pass(&rig, DAY_MS);
-	rig_job(&rig, &gone);
-	assert_int_equal(rig.code, ERR_NOT_FOUND);
+		rig_pass(&old.rig, DAY_MS);
+	rig_job(&old.rig, &gone);
+	assert_int_equal(old.rig.code, ERR_NOT_FOUND);
 	/* Those that wait have no deadline. */
-	assert_int_equal(check().breaches, 0);
-	assert_int_equal(check().artifacts, 1);
+	assert_int_equal(old_check().breaches, 0);
+	assert_int_equal(old_check().artifacts, 1);
 }
 
 static void a_queues_setting_reaches_old_jobs(void **state)
@@ -355,13 +230,13 @@ static void a_queues_setting_reaches_old_jobs(void **state)
 	struct uuid id;
 
 	(void)state;
-	migrate();
-	rig_queue_set(&rig, "films", (struct msg_queue_set){ .has_max_attempts = true, .max_attempts = 2 });
-	assert_int_equal(rig.code, 0);
-	id = find("ready last");
-	assert_int_equal(rig_job(&rig, &id)->max_attempts, 2);
-	id = find("ready first");
-	assert_int_equal(rig_job(&rig, &id)->max_attempts, 7);
+	old_migrate();
+	rig_queue_set(&old.rig, "films", (struct msg_queue_set){ .has_max_attempts = true, .max_attempts = 2 });
+	assert_int_equal(old.rig.code, 0);
+	id = old_find("ready last");
+	assert_int_equal(rig_job(&old.rig, &id)->max_attempts, 2);
+	id = old_find("ready first");
+	assert_int_equal(rig_job(&old.rig, &id)->max_attempts, 7);
 }
 
 /* ---- damage ---- */
@@ -371,7 +246,7 @@ static int64_t entries_of(enum store_table table)
 	struct store_txn *t;
 	int64_t count;
 
-	assert_int_equal(store_begin_read(rig.store, &t), 0);
+	assert_int_equal(store_begin_read(old.rig.store, &t), 0);
 	assert_int_equal(store_count(t, table, &count), 0);
 	store_abort(t);
 	return count;
@@ -383,23 +258,23 @@ static void a_damaged_job_is_set_aside(void **state)
 	struct uuid id;
 
 	(void)state;
-	flip("mark-of-a-job-record", 3);
-	migrate();
-	id = find("marked");
-	assert_non_null(strstr(said, uuid_format(&id).text));
-	assert_non_null(strstr(said, "1 jobs with damaged records are set aside\n"));
-	assert_int_equal(check().breaches, 0);
-	assert_int_equal(check().set_aside, 1);
+	old_flip("mark-of-a-job-record", 3);
+	old_migrate();
+	id = old_find("marked");
+	assert_non_null(strstr(old.said, uuid_format(&id).text));
+	assert_non_null(strstr(old.said, "1 jobs with damaged records are set aside\n"));
+	assert_int_equal(old_check().breaches, 0);
+	assert_int_equal(old_check().set_aside, 1);
 	/* No index leads to it any more: four are ready beside it, and it had a deadline. */
 	assert_int_equal(entries_of(TABLE_READY), 4);
 	assert_int_equal(entries_of(TABLE_DUE), 9);
-	rig_job(&rig, &id);
-	assert_int_equal(rig.code, ERR_CORRUPT);
-	assert_true(rig_lease(&rig, "films", &job));
+	rig_job(&old.rig, &id);
+	assert_int_equal(old.rig.code, ERR_CORRUPT);
+	assert_true(rig_lease(&old.rig, "films", &job));
 	assert_true(slice_is(job.payload, "ready first"));
-	rig_erase(&rig, &id);
-	assert_int_equal(rig.code, 0);
-	assert_int_equal(check().set_aside, 0);
+	rig_erase(&old.rig, &id);
+	assert_int_equal(old.rig.code, 0);
+	assert_int_equal(old_check().set_aside, 0);
 }
 
 static void a_damaged_queue_keeps_its_jobs_and_is_paused(void **state)
@@ -409,18 +284,18 @@ static void a_damaged_queue_keeps_its_jobs_and_is_paused(void **state)
 
 	(void)state;
 	/* Behind the name, so that it can still be read; the title's length comes next. */
-	flip("mark-of-a-queue", 30);
-	migrate();
+	old_flip("mark-of-a-queue", 30);
+	old_migrate();
 	assert_non_null(
-		strstr(said, "queue 3 is damaged: its jobs are kept in queue mark-of-a-queue, which is paused"));
-	id = find("in the marked queue");
-	assert_int_equal(rig_job(&rig, &id)->state, JOB_READY);
-	assert_int_equal(check().breaches, 0);
-	assert_false(rig_lease(&rig, "mark-of-a-queue", &job));
-	rig_queue_set(&rig, "mark-of-a-queue", (struct msg_queue_set){ .has_paused = true, .paused = false });
-	assert_true(rig_lease(&rig, "mark-of-a-queue", &job));
-	rig_put(&rig, "mark-of-a-queue", "next");
-	assert_true(rig_lease(&rig, "mark-of-a-queue", &job));
+		strstr(old.said, "queue 3 is damaged: its jobs are kept in queue mark-of-a-queue, which is paused"));
+	id = old_find("in the marked queue");
+	assert_int_equal(rig_job(&old.rig, &id)->state, JOB_READY);
+	assert_int_equal(old_check().breaches, 0);
+	assert_false(rig_lease(&old.rig, "mark-of-a-queue", &job));
+	rig_queue_set(&old.rig, "mark-of-a-queue", (struct msg_queue_set){ .has_paused = true, .paused = false });
+	assert_true(rig_lease(&old.rig, "mark-of-a-queue", &job));
+	rig_put(&old.rig, "mark-of-a-queue", "next");
+	assert_true(rig_lease(&old.rig, "mark-of-a-queue", &job));
 }
 
 /* Its name cannot be read any more, so it gets one that says what happened. */
@@ -429,12 +304,12 @@ static void a_queue_whose_name_is_damaged_gets_another(void **state)
 	struct uuid id;
 
 	(void)state;
-	flip("mark-of-a-queue", (size_t)-1); /* the highest byte of the name's length */
-	migrate();
-	assert_non_null(strstr(said, "kept in queue recovered-3, which is paused"));
-	id = find("in the marked queue");
-	assert_true(slice_is(rig_job(&rig, &id)->queue, "recovered-3"));
-	assert_int_equal(check().breaches, 0);
+	old_flip("mark-of-a-queue", (size_t)-1); /* the highest byte of the name's length */
+	old_migrate();
+	assert_non_null(strstr(old.said, "kept in queue recovered-3, which is paused"));
+	id = old_find("in the marked queue");
+	assert_true(slice_is(rig_job(&old.rig, &id)->queue, "recovered-3"));
+	assert_int_equal(old_check().breaches, 0);
 }
 
 /* ---- all or nothing ---- */
@@ -443,17 +318,17 @@ static void a_reader_says_what_it_is_and_changes_nothing(void **state)
 {
 	uint32_t before = file_checksum();
 	const char *program = process_program("raincheckd");
-	const char *const argv[] = { program, "--data", rig.dir.path, "--check", NULL };
+	const char *const argv[] = { program, "--data", old.rig.dir.path, "--check", NULL };
 	struct error_info info = { 0 };
 	struct store *s;
 	int status;
 
 	(void)state;
-	assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_UNSUPPORTED_VERSION);
+	assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
 	assert_non_null(strstr(info.message, "format 1"));
-	status = process_run(argv, said, sizeof(said));
+	status = process_run(argv, old.said, sizeof(old.said));
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-	assert_non_null(strstr(said, "has format 1: a start of raincheckd migrates it to format 3"));
+	assert_non_null(strstr(old.said, "has format 1: a start of raincheckd migrates it to format 4"));
 	assert_int_equal(file_checksum(), before);
 }
 
@@ -470,11 +345,11 @@ static void kill_cb(void *user, const char *line)
 /* The lines come at the beginning, with each thing that is damaged, and right before the end. */
 static void a_killed_migration_leaves_the_old_format(void **state)
 {
-	const struct store_options options = { .dir = rig.dir.path, .max_bytes = 1 << 28, .notice = kill_cb };
+	const struct store_options options = { .dir = old.rig.dir.path, .max_bytes = OLD_MAP_BYTES, .notice = kill_cb };
 
 	(void)state;
-	flip("mark-of-a-job-record", 3);
-	flip("mark-of-a-queue", 30);
+	old_flip("mark-of-a-job-record", 3);
+	old_flip("mark-of-a-queue", 30);
 	for (int n = 1; n <= 4; n++) {
 		struct error_info info = { 0 };
 		struct store *s;
@@ -487,11 +362,11 @@ static void a_killed_migration_leaves_the_old_format(void **state)
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_UNSUPPORTED_VERSION);
+		assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
 	}
-	migrate();
-	assert_int_equal(check().breaches, 0);
-	assert_int_equal(check().jobs, 12);
+	old_migrate();
+	assert_int_equal(old_check().breaches, 0);
+	assert_int_equal(old_check().jobs, 12);
 }
 
 /* With a map that grows until all fits: refused as long as it does not, and the old format is whole. */
@@ -504,18 +379,18 @@ static void a_full_map_leaves_the_old_format(void **state)
 
 	(void)state;
 	for (int64_t max_bytes = 4096; rc < 0; max_bytes += 16384) {
-		rc = open_store(false, max_bytes, &s, &info);
+		rc = old_open(false, max_bytes, &s, &info);
 		if (rc == 0)
 			break;
 		refused++;
 		assert_int_equal(rc, ERR_STORE_FULL);
-		assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_UNSUPPORTED_VERSION);
+		assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
 	}
 	store_close(s);
 	assert_true(refused > 1);
-	migrate();
-	assert_int_equal(check().breaches, 0);
-	assert_int_equal(check().jobs, 12);
+	old_migrate();
+	assert_int_equal(old_check().breaches, 0);
+	assert_int_equal(old_check().jobs, 12);
 }
 
 static void set_format(uint32_t format)
@@ -523,7 +398,7 @@ static void set_format(uint32_t format)
 	struct key key = key_word(META_FORMAT);
 	struct store_txn *t;
 
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(store_begin_write(old.rig.store, &t), 0);
 	assert_int_equal(store_put(t, TABLE_META, key_slice(&key), slice_of(&format, sizeof(format))), 0);
 	assert_int_equal(store_commit(t), 0);
 }
@@ -537,17 +412,16 @@ static void a_newer_format_is_refused_and_left_as_it_is(void **state)
 	size_t size;
 
 	(void)state;
-	migrate();
-	present = read_file(&size);
+	old_migrate();
+	present = old_read_file(&size);
 	set_format(STORE_FORMAT + 1);
-	rig_pause(&rig);
-	is_open = false;
+	old_leave();
 	before = file_checksum();
-	assert_int_equal(open_store(false, 1 << 28, &s, &info), ERR_UNSUPPORTED_VERSION);
-	assert_non_null(strstr(info.message, "has format 4, this program knows formats up to 3"));
-	assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_UNSUPPORTED_VERSION);
+	assert_int_equal(old_open(false, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
+	assert_non_null(strstr(info.message, "has format 5, this program knows formats up to 4"));
+	assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_UNSUPPORTED_VERSION);
 	assert_int_equal(file_checksum(), before);
-	write_file(present, size);
+	old_write_file(present, size);
 	free(present);
 }
 
@@ -556,7 +430,7 @@ static void take_format(void)
 	struct key key = key_word(META_FORMAT);
 	struct store_txn *t;
 
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(store_begin_write(old.rig.store, &t), 0);
 	assert_int_equal(store_delete(t, TABLE_META, key_slice(&key)), 0);
 	assert_int_equal(store_commit(t), 0);
 }
@@ -569,7 +443,7 @@ static void expect_damaged(void)
 
 	for (int read_only = 0; read_only < 2; read_only++) {
 		memset(&info, 0, sizeof(info));
-		assert_int_equal(open_store(read_only, 1 << 28, &s, &info), ERR_CORRUPT);
+		assert_int_equal(old_open(read_only, OLD_MAP_BYTES, &s, &info), ERR_CORRUPT);
 		assert_non_null(strstr(info.message, "the format version is missing"));
 	}
 	assert_int_equal(file_checksum(), before);
@@ -584,29 +458,28 @@ static void a_store_that_lost_its_format_is_not_new(void **state)
 	size_t size;
 
 	(void)state;
-	migrate();
-	present = read_file(&size);
+	old_migrate();
+	present = old_read_file(&size);
 	take_format();
-	rig_pause(&rig);
-	is_open = false;
+	old_leave();
 	expect_damaged();
-	write_file(present, size);
+	old_write_file(present, size);
 	free(present);
 	/* Nor is one that has the word under another name. */
-	present = read_file(&size);
-	flip("format", 0);
+	present = old_read_file(&size);
+	old_flip("format", 0);
 	expect_damaged();
-	write_file(present, size);
+	old_write_file(present, size);
 	/* Nor one whose words stand in a table of another name, which a reader misses. */
-	flip("meta", 0);
-	assert_int_equal(open_store(false, 1 << 28, &s, &info), ERR_CORRUPT);
-	assert_non_null(strstr(info.message, "the format version is missing"));
+	old_flip("meta", 0);
+	assert_int_equal(old_open(false, OLD_MAP_BYTES, &s, &info), ERR_CORRUPT);
+	assert_non_null(strstr(info.message, "the list of tables, page "));
 	memset(&info, 0, sizeof(info));
-	assert_int_equal(open_store(true, 1 << 28, &s, &info), ERR_NOT_FOUND);
+	assert_int_equal(old_open(true, OLD_MAP_BYTES, &s, &info), ERR_NOT_FOUND);
 	assert_non_null(strstr(info.message, error_text(ERR_NOT_FOUND)));
-	write_file(present, size);
+	old_write_file(present, size);
 	free(present);
-	assert_int_equal(open_store(false, 1 << 28, &s, &info), 0);
+	assert_int_equal(old_open(false, OLD_MAP_BYTES, &s, &info), 0);
 	store_close(s);
 }
 

@@ -9,53 +9,22 @@
 
 #include <cmocka.h>
 
-#include "server/store/keys.h"
-#include "server/upkeep/check.h"
-#include "tests/harness/engine_rig.h"
+#include "tests/harness/old_store.h"
 
-#define FIXTURE	       "tests/unit/data/format2.tar.gz"
-#define FIXTURE_NOW_MS INT64_C(1702592000012)
+#define FIXTURE "tests/unit/data/format2.tar.gz"
 
-static struct rig rig;
-static char said[4096];
-
-static void note_cb(void *user, const char *line)
-{
-	size_t size = strlen(said);
-
-	(void)user;
-	snprintf(said + size, sizeof(said) - size, "%s\n", line);
-}
-
-/* The rig on the migrated directory. */
 static int setup(void **state)
 {
-	struct store_options options = { .max_bytes = 1 << 28, .notice = note_cb };
-	struct error_info info = { 0 };
-	char command[512];
-	struct store *s;
-
 	(void)state;
-	rig_open(&rig);
-	rig_pause(&rig);
-	snprintf(command, sizeof(command), "rm -r '%s'/* && tar -xzf " FIXTURE " -C '%s'", rig.dir.path, rig.dir.path);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the test's own words */
-	rig.now_ms = FIXTURE_NOW_MS;
-	rig.ids = (struct uuid_gen){ 0 };
-	said[0] = '\0';
-	options.dir = rig.dir.path;
-	if (store_open(&options, &s, &info) < 0)
-		fail_msg("%s", info.message);
-	store_close(s);
-	rig_resume(&rig);
-	rig_pass(&rig, 1);
+	old_setup(FIXTURE);
+	old_migrate();
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	rig_close(&rig);
+	old_teardown();
 	return 0;
 }
 
@@ -63,23 +32,21 @@ static void expect_next(const char *queue, const char *payload)
 {
 	struct msg_leased_job job;
 
-	assert_true(rig_lease(&rig, queue, &job));
+	assert_true(rig_lease(&old.rig, queue, &job));
 	assert_true(slice_is(job.payload, payload));
 }
 
 static void all_comes_over(void **state)
 {
-	const struct check_options options = { .store = rig.store, .blobs = rig.blobs };
-	struct check_result found;
+	struct check_result found = old_check();
 	struct msg_queue q;
 
 	(void)state;
-	assert_non_null(strstr(said, "from format 2 to format 3: 4 queues\n"));
-	assert_int_equal(check_store(&options, &found), 0);
+	assert_non_null(strstr(old.said, "from format 2 to format 4: 4 queues\n"));
 	assert_int_equal(found.jobs, 12);
 	assert_int_equal(found.artifacts, 3);
 	assert_int_equal(found.breaches, 0);
-	q = rig_queue(&rig, "films");
+	q = rig_queue(&old.rig, "films");
 	assert_true(slice_is(q.title, "The films"));
 	assert_int_equal(q.max_jobs, 1000);
 	assert_int_equal(q.weight, 1);
@@ -87,7 +54,7 @@ static void all_comes_over(void **state)
 	assert_false(q.has_limit);
 	assert_int_equal(q.counts.running, 1);
 	assert_int_equal(q.counts.ready, 3);
-	q = rig_queue(&rig, "greetings");
+	q = rig_queue(&old.rig, "greetings");
 	assert_int_equal(q.counts.succeeded, 2);
 	assert_int_equal(q.put_total, 6);
 }
@@ -108,10 +75,10 @@ static void whoever_comes_stands_behind(void **state)
 	second.has_group = false;
 	second.group = slice_of(NULL, 0);
 	second.payload = slice_str("new");
-	rig_put_params(&rig, &second);
+	rig_put_params(&old.rig, &second);
 	expect_next("films", "marked");
 	expect_next("films", "ready first");
-	rig_put_params(&rig, &first);
+	rig_put_params(&old.rig, &first);
 	/* The jobs without a group are one among others: those of a group wait for one of them at most. */
 	expect_next("films", "new of a group");
 	expect_next("films", "new");
@@ -121,7 +88,7 @@ static void whoever_comes_stands_behind(void **state)
 static void it_opens_again_as_it_is(void **state)
 {
 	(void)state;
-	rig_restart(&rig);
+	rig_restart(&old.rig);
 	expect_next("mark-of-a-queue", "in the marked queue");
 }
 

@@ -230,7 +230,7 @@ static void test_every_word_is_told_of(void **state)
 {
 	const char *const *const tables[] = { job_state_names,	   failure_kind_names, extend_status_names,
 					      role_names + 1,	   admission_names,    limit_state_names,
-					      breaker_phase_names, worker_state_names };
+					      breaker_phase_names, wait_reason_names,  worker_state_names };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)

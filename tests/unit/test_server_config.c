@@ -71,6 +71,7 @@ static const char everything[] =
 	"http: 127.0.0.1:2\n"
 	"public_url: https://go.example.org/x/\n"
 	"insecure: true\n"
+	"api: { hosts: [jobs.internal, \"::1\"] }\n"
 	"log: { level: debug, format: json }\n"
 	"store: { max_bytes: 1GiB, reserve: 10MiB, inline_bytes: 0 }\n"
 	"limits: { message: 8MiB, payload: 2MiB, artifact: 100MiB, connections: 50, depth: 20,\n"
@@ -95,6 +96,8 @@ static void test_a_file_sets_everything(void **state)
 	assert_string_equal(c->listen[1], "unix:/run/r.sock");
 	assert_string_equal(c->public_url, "https://go.example.org/x");
 	assert_true(c->insecure);
+	assert_int_equal(c->api_hosts_count, 2);
+	assert_string_equal(c->api_hosts[1], "::1");
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_int_equal(c->log_format, LOG_JSON);
 	assert_int_equal(c->store_max_bytes, 1 << 30);
@@ -195,6 +198,11 @@ static const struct {
 	{ "data: null\n", "r.yaml:1: data: must not be empty" },
 	{ "listen:\n  - 127.0.0.1:1\n  - ''\n", "r.yaml:3: listen.1: must not be empty" },
 	{ "listen:\n  - 127.0.0.1\n", "r.yaml:2: listen.0: \"127.0.0.1\" is not HOST:PORT or unix:PATH" },
+	{ "api: { hosts: [\"jobs:80\"] }\n", "r.yaml:1: api.hosts.0: \"jobs:80\" is no host name or address" },
+	{ "api:\n  hosts:\n    - a\n    - \"http://x\"\n", "r.yaml:4: api.hosts.1: \"http://x\" is no host name" },
+	{ "api:\n  hosts: ['']\n", "r.yaml:2: api.hosts.0: must not be empty" },
+	{ "api: { hosts: x }\n", "r.yaml:1: api.hosts: needs a list" },
+	{ "api: { names: [] }\n", "r.yaml:1: api.names: there is no such key" },
 	{ "listen: [\"unix:\"]\n", "r.yaml:1: listen.0: unix:: the path must have 1 to" },
 	{ "http: 127.0.0.1:99999\n", "r.yaml:1: http: \"127.0.0.1:99999\" is not HOST:PORT" },
 	{ "insecure: perhaps\n", "r.yaml:1: insecure: \"perhaps\" is neither true nor false" },

@@ -462,7 +462,7 @@ static int read_artifact(struct slice bytes)
 {
 	struct artifact a;
 
-	return record_read_artifact(bytes, &a);
+	return record_read_artifact(slice_str("key"), bytes, &a);
 }
 
 static int read_queue(struct slice bytes)
@@ -472,11 +472,11 @@ static int read_queue(struct slice bytes)
 	return record_read_queue(bytes, &q);
 }
 
-static int read_bytes(struct slice bytes)
+static int read_checkpoint(struct slice bytes)
 {
 	struct slice s;
 
-	return record_read_bytes(bytes, &s);
+	return record_read_checkpoint(slice_str("key"), bytes, &s);
 }
 
 static void every_flipped_bit_is_found(void **state)
@@ -501,17 +501,17 @@ static void every_flipped_bit_is_found(void **state)
 	record_write_input(&b, &input);
 	expect_damage_found(&b, read_input);
 	buf_reset(&b);
-	record_write_artifact(&b, &inlined);
+	record_write_artifact(&b, slice_str("key"), &inlined);
 	expect_damage_found(&b, read_artifact);
 	buf_reset(&b);
-	record_write_artifact(&b, &filed);
+	record_write_artifact(&b, slice_str("key"), &filed);
 	expect_damage_found(&b, read_artifact);
 	buf_reset(&b);
 	record_write_queue(&b, &queue);
 	expect_damage_found(&b, read_queue);
 	buf_reset(&b);
-	record_write_bytes(&b, slice_str("checkpoint"));
-	expect_damage_found(&b, read_bytes);
+	record_write_checkpoint(&b, slice_str("key"), slice_str("checkpoint"));
+	expect_damage_found(&b, read_checkpoint);
 	buf_done(&b);
 }
 

@@ -68,6 +68,8 @@ static void test_a_checkpoint_comes_back(void **state)
 		.id = (char[]){ "a\"b/c" },
 		.status_url = (char[]){ "https://x/s" },
 		.result_url = (char[]){ "https://x/r" },
+		.cancel_url = (char[]){ "https://x/c" },
+		.outputs = json_pack("{s:s}", "still", "https://x/o"),
 		.submitted_at_ms = 1700000000123,
 	};
 	struct checkpoint back;
@@ -80,6 +82,9 @@ static void test_a_checkpoint_comes_back(void **state)
 	assert_string_equal(back.id, "a\"b/c");
 	assert_string_equal(back.status_url, "https://x/s");
 	assert_string_equal(back.result_url, "https://x/r");
+	assert_string_equal(back.cancel_url, "https://x/c");
+	assert_string_equal(json_string_value(json_object_get(back.outputs, "still")), "https://x/o");
+	json_decref(c.outputs);
 	assert_null(back.media_url);
 	assert_int_equal(back.submitted_at_ms, 1700000000123);
 	assert_true(checkpoint_resumes(&back));
@@ -120,9 +125,14 @@ static void test_texts_that_are_no_checkpoints(void **state)
 		const char *text;
 		int code;
 	} known[] = {
-		{ "nonsense", ERR_CORRUPT },	       { "[]", ERR_CORRUPT },
-		{ "{}", ERR_UNSUPPORTED_VERSION },     { "{\"v\":2}", ERR_UNSUPPORTED_VERSION },
-		{ "{\"v\":1,\"id\":7}", ERR_CORRUPT }, { "{\"v\":1,\"urls\":{\"status\":[]}}", ERR_CORRUPT },
+		{ "nonsense", ERR_CORRUPT },
+		{ "[]", ERR_CORRUPT },
+		{ "{}", ERR_UNSUPPORTED_VERSION },
+		{ "{\"v\":2}", ERR_UNSUPPORTED_VERSION },
+		{ "{\"v\":1,\"outputs\":7}", ERR_CORRUPT },
+		{ "{\"v\":1,\"outputs\":{\"a\":7}}", ERR_CORRUPT },
+		{ "{\"v\":1,\"id\":7}", ERR_CORRUPT },
+		{ "{\"v\":1,\"urls\":{\"status\":[]}}", ERR_CORRUPT },
 	};
 	struct checkpoint c;
 

@@ -11,6 +11,7 @@
 #include "proto/base/clean.h"
 #include "worker/classify.h"
 #include "worker/exchange.h"
+#include "worker/secrets.h"
 #include "worker/upstream.h"
 
 #define NOW 1700000000000LL /* Tue, 14 Nov 2023 22:13:20 GMT */
@@ -63,6 +64,15 @@ static void test_reset_headers(void **state)
 	assert_int_equal(after(&usual, NULL, NULL, "1700000045"), 45000);
 	assert_int_equal(after(&usual, NULL, NULL, "1700000045500"), 45500);
 	assert_int_equal(after(&usual, NULL, NULL, "1600000000"), 0);
+	assert_int_equal(after(&usual, NULL, NULL, "0.25"), 250);
+	assert_int_equal(after(&usual, NULL, NULL, "1700000045.5"), 45500);
+	assert_int_equal(after(&usual, NULL, NULL, "1600000000000"), 0);
+	assert_int_equal(after(&usual, NULL, NULL, "99999999999999999999999"), 120000);
+	assert_int_equal(after(&usual, NULL, NULL, "-30"), 0);
+	/* The more exact one is believed, and nonsense does not hide it. */
+	assert_int_equal(after(&usual, "7", NULL, "30"), 7000);
+	assert_int_equal(after(&usual, "soon", NULL, "30"), 30000);
+	assert_int_equal(after(&usual, "-1", NULL, "30"), 30000);
 }
 
 static void test_retry_after_in_other_units(void **state)
@@ -146,12 +156,84 @@ static void test_codes_in_the_body(void **state)
 	assert_int_equal(status(&e, 400, NULL, "{\"code\":\"OTHER\"}").kind, RAINCHECK_FAIL_REJECTED);
 }
 
+static void test_what_else_is_throttling(void **state)
+{
+	static const unsigned full[] = { 409 };
+	static const char *const codes[] = { "1303" };
+	struct upstream_error e = {
+		.cap_ms = 1000,
+		.code = slice_str("/code"),
+		.throttle_http = full,
+		.throttle_http_count = 1,
+		.throttle_codes = { codes, 1 },
+	};
+
+	(void)state;
+	assert_int_equal(status(&e, 409, NULL, NULL).kind, RAINCHECK_FAIL_THROTTLED);
+	assert_int_equal(status(&e, 429, NULL, NULL).kind, RAINCHECK_FAIL_REJECTED);
+	assert_int_equal(status(&e, 400, "1", "{\"code\":1303}").kind, RAINCHECK_FAIL_THROTTLED);
+	assert_int_equal(status(&e, 400, "1", "{\"code\":1303}").retry_after_ms, 1000);
+}
+
+static void test_a_code_in_a_header(void **state)
+{
+	static const char *const fatal[] = { "bad_face" };
+	struct upstream_error e = { .cap_ms = 1000, .code_header = "X-Error", .fatal_codes = { fatal, 1 } };
+	struct retry_headers h = { .code = "bad_face" };
+	struct verdict v;
+
+	(void)state;
+	classify_status(&e, 503, &h, NULL, NOW, "the poll", &v);
+	assert_int_equal(v.kind, RAINCHECK_FAIL_REJECTED);
+	assert_true(v.final);
+	assert_string_equal(v.message, "the poll was answered with HTTP 503 (bad_face)");
+	assert_true(classify_has_listed_code(&e, NULL, "bad_face"));
+	assert_false(classify_has_listed_code(&e, NULL, "other"));
+}
+
+/* The half of a secret would tell as much as the whole. */
+static void test_secrets_are_masked_before_words_are_cut(void **state)
+{
+	static const char secret[] = "open-sesame-0123456789-open-sesame-0123456789";
+	struct upstream_error e = { .cap_ms = 1000 };
+	_cleanup_(secrets_freep) struct secrets *s = NULL;
+	char body[1000];
+
+	(void)state;
+	assert_int_equal(secrets_new(&s), 0);
+	assert_int_equal(secrets_add_literal(s, secret), 0);
+	e.secrets = s;
+	for (int pad = 250; pad < 330; pad++) {
+		snprintf(body, sizeof(body), "{\"message\":\"%0*d%s\"}", pad, 0, secret);
+		if (strstr(status(&e, 400, NULL, body).message, "open-ses"))
+			fail_msg("a part of the secret is told with %d characters before it", pad);
+	}
+}
+
+static void test_what_says_something(void **state)
+{
+	static const char *const nothing[] = { "null", "false", "0", "\"\"", "[]", "{}" };
+	static const char *const something[] = { "true", "3", "\"x\"", "[0]", "{\"a\":null}", "0.5" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(nothing); i++) {
+		json_t *no = json_loads(nothing[i], JSON_DECODE_ANY, NULL);
+		json_t *yes = json_loads(something[i], JSON_DECODE_ANY, NULL);
+
+		assert_false(json_says_something(no));
+		assert_true(json_says_something(yes));
+		json_decref(no);
+		json_decref(yes);
+	}
+	assert_false(json_says_something(NULL));
+}
+
 static struct verdict report(const struct upstream_error *e, const char *body)
 {
 	json_t *root = json_loads(body, 0, NULL);
 	struct verdict v;
 
-	classify_report(e, root, "it failed", &v);
+	classify_report(e, root, NULL, "it failed", &v);
 	json_decref(root);
 	return v;
 }
@@ -182,6 +264,7 @@ static void test_whether_there_is_an_error(void **state)
 		bool error;
 	} known[] = {
 		{ "{\"code\":0,\"id\":\"x\"}", false },
+		{ "{\"code\":0,\"msg\":\"SUCCEED\"}", false },
 		{ "{\"code\":1101}", true },
 		{ "{\"code\":\"BAD\"}", true },
 		{ "{\"msg\":\"oh\"}", true },
@@ -250,6 +333,10 @@ int main(void)
 		cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_a_list_of_statuses_replaces_the_usual_ones),
 		cmocka_unit_test(test_codes_in_the_body),
+		cmocka_unit_test(test_what_else_is_throttling),
+		cmocka_unit_test(test_a_code_in_a_header),
+		cmocka_unit_test(test_secrets_are_masked_before_words_are_cut),
+		cmocka_unit_test(test_what_says_something),
 		cmocka_unit_test(test_reported_failures),
 		cmocka_unit_test(test_whether_there_is_an_error),
 		cmocka_unit_test(test_no_answer),

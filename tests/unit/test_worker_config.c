@@ -1,4 +1,5 @@
 /* The configuration file: what it means, and that what is wrong is named with its line and key. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,6 +127,51 @@ static void test_everything_given(void **state)
 	assert_int_equal(u->error.cap_ms, 60000);
 }
 
+#define WITH_KEY "submit: { path: /x, idempotency: header:K }, result: { from: body }"
+#define WARM(words) \
+	"queues: { q: u }\nupstreams:\n  u: { base_url: http://x.example, mode: sync, " WITH_KEY words " }\n"
+
+static void test_warm(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *method;
+		const char *path;
+		int64_t ahead_ms;
+	} rows[] = {
+		{ WARM(""), "HEAD", "/", 5000 },
+		{ WARM(", warm: none"), NULL, NULL, 0 },
+		{ WARM(", warm: { method: OPTIONS }"), "OPTIONS", "/", 5000 },
+		{ WARM(", warm: { method: GET, path: /health, ahead: 30s }"), "GET", "/health", 30000 },
+		/* Submits that take a connection of their own have no use for open ones. */
+		{ "queues: { q: u }\nupstreams:\n  u: { base_url: http://x.example, mode: sync, submit: { path: /x } "
+		  "}\n",
+		  NULL, NULL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(worker_config_freep) struct worker_config *c = good(rows[i].text);
+		const struct upstream_warm *w = &c->upstreams[0].warm;
+
+		if (!rows[i].method) {
+			assert_null(w->method);
+			continue;
+		}
+		assert_string_equal(w->method, rows[i].method);
+		assert_string_equal(w->path, rows[i].path);
+		assert_int_equal(w->ahead_ms, rows[i].ahead_ms);
+	}
+	assert_bad(WARM(", warm: some"), 3, "upstreams.u.warm", "neither none nor");
+	assert_bad(WARM(", warm: { method: POST }"), 3, "upstreams.u.warm.method", "none of HEAD, OPTIONS, GET");
+	assert_bad(WARM(", warm: { path: health }"), 3, "upstreams.u.warm.path", "begin with a slash");
+	assert_bad(WARM(", warm: { path: \"/{job.id}\" }"), 3, "upstreams.u.warm.path", "placeholder");
+	assert_bad(WARM(", warm: { ahead: soon }"), 3, "upstreams.u.warm.ahead", "duration");
+	assert_bad(WARM(", warm: { ahead: 31s }"), 3, "upstreams.u.warm.ahead", "more than 30s");
+	assert_bad(WARM(", warm: { when: 31s }"), 3, "upstreams.u.warm.when", "no such key");
+	assert_bad(SYNC "    warm: { path: /x }\n", 7, "upstreams.up.warm", "of no use without submit.idempotency");
+}
+
 static void test_unknown_keys(void **state)
 {
 	(void)state;
@@ -206,15 +252,60 @@ static void test_secrets_that_are_missing(void **state)
 		   "upstreams.up.auth.password", "{file./none/at/all} is not there");
 }
 
+/* Loads a file, giving a value to each variable that it wants. */
+static void assert_loads(const char *path)
+{
+	struct worker_config *config = NULL;
+	struct issue issue = { .line = 0 };
+	char name[64];
+
+	while (worker_config_load(path, &config, &issue) < 0) {
+		if (sscanf(issue.message, "{env.%63[A-Z_]} is not there", name) != 1)
+			fail_msg("%s:%d: %s: %s", path, issue.line, issue.key, issue.message);
+		setenv(name, strcmp(name, "RENDER_API") == 0 ? "http://127.0.0.1:1" : "word", 1);
+	}
+	worker_config_free(config);
+}
+
+static bool text_has(const char *path, const char *words)
+{
+	static char text[1 << 16];
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+	fclose(f);
+	return strstr(text, words);
+}
+
+static void test_every_ready_file_loads_and_is_listed(void **state)
+{
+	DIR *dir = opendir("worker/upstreams");
+	struct dirent *entry;
+	char path[400];
+	int files = 0;
+
+	(void)state;
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "upstreams/%s", entry->d_name);
+		if (!text_has("worker/UPSTREAMS.md", path))
+			fail_msg("worker/UPSTREAMS.md does not list %s", path);
+		snprintf(path, sizeof(path), "worker/upstreams/%s", entry->d_name);
+		assert_loads(path);
+		files++;
+	}
+	closedir(dir);
+	assert_true(files >= 15);
+}
+
 static void test_what_comes_later_is_refused_by_name(void **state)
 {
 	(void)state;
 	assert_bad(HEAD "    mode: webhook\n", 5, "upstreams.up.mode", "not supported by this version");
-	assert_bad(SYNC "    auth: { kind: jwt_hs256 }\n", 7, "upstreams.up.auth.kind", "not supported");
-	assert_bad(SYNC "    cancel: { method: DELETE }\n", 7, "upstreams.up.cancel", "not supported");
 	assert_bad(SYNC "    webhook_in: { verify: none }\n", 7, "upstreams.up.webhook_in", "not supported");
-	assert_bad(HEAD "    mode: sync\n    submit: { path: /x, on_unknown: lookup }\n", 6,
-		   "upstreams.up.submit.on_unknown", "not supported");
 }
 
 static void test_formatting(void **state)
@@ -236,11 +327,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything_given),
+		cmocka_unit_test(test_warm),
 		cmocka_unit_test(test_unknown_keys),
 		cmocka_unit_test(test_wrong_kinds_of_values),
 		cmocka_unit_test(test_not_yaml),
 		cmocka_unit_test(test_what_belongs_together),
 		cmocka_unit_test(test_secrets_that_are_missing),
+		cmocka_unit_test(test_every_ready_file_loads_and_is_listed),
 		cmocka_unit_test(test_what_comes_later_is_refused_by_name),
 		cmocka_unit_test(test_formatting),
 	};

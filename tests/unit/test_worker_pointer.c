@@ -76,7 +76,7 @@ static void test_what_is_not_there(void **state)
 
 static void test_bad_pointers(void **state)
 {
-	static const char *const bad[] = { "foo", "/a~", "/a~2", "~1", " /a" };
+	static const char *const bad[] = { "foo", "/a~", "/a~2", "~1", " /a", "/\xff" };
 	char deep[100], wide[400];
 
 	(void)state;

@@ -101,6 +101,23 @@ static void test_expanding(void **state)
 	assert_true(slice_is(name, "env.SECRET_NONE"));
 }
 
+static void test_what_stands_in_for_a_variable(void **state)
+{
+	_cleanup_(secrets_freep) struct secrets *s = NULL;
+	_cleanup_free_ char *text = NULL, *other = NULL;
+
+	(void)state;
+	unsetenv("SECRET_NONE");
+	setenv("SECRET_EMPTY", "", 1);
+	setenv("SECRET_THREE", "three", 1);
+	assert_int_equal(secrets_new(&s), 0);
+	assert_int_equal(secrets_expand(s, "{env.SECRET_NONE:-http://a:1}/{env.SECRET_EMPTY:-b}", false, &text, NULL),
+			 0);
+	assert_string_equal(text, "http://a:1/b");
+	assert_int_equal(secrets_expand(s, "{env.SECRET_THREE:-other}", true, &other, NULL), 0);
+	assert_string_equal(other, "three");
+}
+
 static void assert_masked(const struct secrets *s, const char *text, const char *expected)
 {
 	struct buf out;
@@ -110,6 +127,24 @@ static void assert_masked(const struct secrets *s, const char *text, const char 
 	assert_int_equal(out.size, strlen(expected));
 	assert_memory_equal(out.data, expected, out.size);
 	buf_done(&out);
+}
+
+/* A token that was renewed: the last two may still be in answers. */
+static void test_passing_secrets(void **state)
+{
+	_cleanup_(secrets_freep) struct secrets *s = NULL;
+
+	(void)state;
+	unsetenv("SECRET_NONE");
+	assert_int_equal(secrets_new(&s), 0);
+	assert_int_equal(secrets_load(s, slice_str("env.SECRET_NONE:-plain-word"), true), 0);
+	assert_int_equal(secrets_add_passing(s, "one", "token-1"), 0);
+	assert_int_equal(secrets_add_passing(s, "two", "token-of-two"), 0);
+	assert_int_equal(secrets_add_passing(s, "one", "token-2"), 0);
+	assert_masked(s, "token-1 token-2", "*** ***");
+	assert_int_equal(secrets_add_passing(s, "one", "token-3"), 0);
+	assert_masked(s, "token-1 token-2 token-3", "token-1 *** ***");
+	assert_masked(s, "token-of-two plain-word", "*** plain-word");
 }
 
 static void test_masking(void **state)
@@ -139,10 +174,9 @@ static void test_masking(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_environment),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_expanding),
-		cmocka_unit_test(test_masking),
+		cmocka_unit_test(test_environment),	cmocka_unit_test(test_files),
+		cmocka_unit_test(test_expanding),	cmocka_unit_test(test_what_stands_in_for_a_variable),
+		cmocka_unit_test(test_passing_secrets), cmocka_unit_test(test_masking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

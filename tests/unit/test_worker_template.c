@@ -18,6 +18,7 @@
 struct rig {
 	struct secrets *secrets;
 	json_t *input;
+	json_t *answer;
 	struct pair metadata[2];
 	struct template_values values;
 };
@@ -28,6 +29,7 @@ static void rig_init(struct rig *r, const char *payload)
 	assert_int_equal(secrets_new(&r->secrets), 0);
 	assert_int_equal(secrets_load(r->secrets, slice_str("env.TEMPLATE_KEY"), true), 0);
 	r->input = json_loads(payload, JSON_DECODE_ANY, NULL);
+	r->answer = json_loads("{\"files\":{\"9\":[{\"name\":\"a b.mp4\",\"folder\":\"\"}]}}", 0, NULL);
 	r->metadata[0] = (struct pair){ slice_str("campaign"), slice_str("summer") };
 	r->metadata[1] = (struct pair){ slice_str("evil"), slice_str("a\r\nX-Injected: 1") };
 	r->values = (struct template_values){
@@ -36,6 +38,8 @@ static void rig_init(struct rig *r, const char *payload)
 		.job_id = "0192f0c1-0000-7000-8000-000000000001",
 		.queue = "greetings",
 		.attempt = 2,
+		.key = "the-key",
+		.answer = r->answer,
 		.metadata = r->metadata,
 		.metadata_count = 2,
 		.secrets = r->secrets,
@@ -45,6 +49,7 @@ static void rig_init(struct rig *r, const char *payload)
 static void rig_done(struct rig *r)
 {
 	json_decref(r->input);
+	json_decref(r->answer);
 	secrets_free(r->secrets);
 }
 
@@ -81,6 +86,7 @@ static void assert_text(const char *payload, const char *template, enum template
 	struct rig r;
 
 	rig_init(&r, payload);
+	r.values.id = "models/a b/../x";
 	buf_init(&out, 65536);
 	assert_int_equal(template_fill(slice_str(template), &r.values, use, &out, &info), code);
 	if (expected) {
@@ -175,6 +181,24 @@ static void test_an_empty_path_part_is_refused(void **state)
 	assert_text("{\"s\":\"\"}", "/v1/tasks/{input/s}", TEMPLATE_PATH, ERR_NOT_FOUND, NULL);
 }
 
+static void test_slashes_may_be_kept(void **state)
+{
+	(void)state;
+	assert_text("{}", "/v1/{id}", TEMPLATE_PATH, 0, "/v1/models%2Fa%20b%2F..%2Fx");
+	assert_text("{}", "/v1/{+id}", TEMPLATE_PATH, 0, "/v1/models/a%20b/%2E%2E/x");
+	assert_text("{\"p\":\"?a=b#c&d\"}", "/{+input/p}", TEMPLATE_PATH, 0, "/%3Fa%3Db%23c%26d");
+}
+
+static void test_the_answer_and_the_key_can_be_named(void **state)
+{
+	(void)state;
+	assert_text("{}", "/v?f={answer/files/*/0/name}&d={answer/files/*/0/folder}&k={key}", TEMPLATE_PATH, 0,
+		    "/v?f=a%20b.mp4&d=&k=the-key");
+	assert_text("{}", "/v/{answer/files/*/0/folder}", TEMPLATE_PATH, ERR_NOT_FOUND, NULL);
+	assert_text("{}", "/v/{answer/nothing}", TEMPLATE_PATH, ERR_NOT_FOUND, NULL);
+	assert_text("{\"p\":\"a\\r\\nb\"}", "x {input/p}", TEMPLATE_TEXT, 0, "x a\r\nb");
+}
+
 static void test_headers_hold_no_lines(void **state)
 {
 	(void)state;
@@ -199,13 +223,13 @@ static void test_secrets_can_be_masked(void **state)
 	rig_done(&r);
 }
 
-static void assert_check(const char *text, bool id, int code, const char *why)
+static void assert_check(const char *text, unsigned known, int code, const char *why)
 {
 	char said[200] = "";
 	struct rig r;
 
 	rig_init(&r, "{}");
-	assert_int_equal(template_check(slice_str(text), r.secrets, id, said, sizeof(said)), code);
+	assert_int_equal(template_check(slice_str(text), r.secrets, known, said, sizeof(said)), code);
 	if (why)
 		assert_non_null(strstr(said, why));
 	rig_done(&r);
@@ -215,14 +239,20 @@ static void test_checking(void **state)
 {
 	(void)state;
 	unsetenv("TEMPLATE_NONE");
-	assert_check("/v1/{input/a~1b}/{job.id}{{", false, 0, NULL);
-	assert_check("/v1/{id}", true, 0, NULL);
-	assert_check("/v1/{id}", false, ERR_CONFIG, "{id}");
-	assert_check("{inptu/x}", false, ERR_CONFIG, "{inptu/x}");
-	assert_check("{input/x", false, ERR_CONFIG, "{input/x}");
-	assert_check("{input/~7}", false, ERR_CONFIG, "JSON Pointer");
-	assert_check("{}", false, ERR_CONFIG, "placeholder");
-	assert_check("{env.TEMPLATE_NONE}", false, ERR_NOT_FOUND, "{env.TEMPLATE_NONE} is not there");
+	assert_check("/v1/{input/a~1b}/{job.id}{{", 0, 0, NULL);
+	assert_check("/v1/{id}", TEMPLATE_KNOWS_ID, 0, NULL);
+	assert_check("/v1/{id}", 0, ERR_CONFIG, "{id}");
+	assert_check("{inptu/x}", 0, ERR_CONFIG, "{inptu/x}");
+	assert_check("{input/x", 0, ERR_CONFIG, "{input/x}");
+	assert_check("{input/~7}", 0, ERR_CONFIG, "JSON Pointer");
+	assert_check("{}", 0, ERR_CONFIG, "placeholder");
+	assert_check("/v1/{+id}", TEMPLATE_KNOWS_ID | TEMPLATE_IS_PATH, 0, NULL);
+	assert_check("{+id}", TEMPLATE_KNOWS_ID, ERR_CONFIG, "belongs into a path");
+	assert_check("{answer/x}", TEMPLATE_KNOWS_ID, ERR_CONFIG, "result.path");
+	assert_check("{answer/x}{key}", TEMPLATE_KNOWS_ANSWER, 0, NULL);
+	assert_check("{answer/~7}", TEMPLATE_KNOWS_ANSWER, ERR_CONFIG, "JSON Pointer");
+	assert_check("{env.TEMPLATE_NONE:-else}", 0, 0, NULL);
+	assert_check("{env.TEMPLATE_NONE}", 0, ERR_NOT_FOUND, "{env.TEMPLATE_NONE} is not there");
 }
 
 int main(void)
@@ -236,6 +266,8 @@ int main(void)
 		cmocka_unit_test(test_braces),
 		cmocka_unit_test(test_paths_are_encoded),
 		cmocka_unit_test(test_an_empty_path_part_is_refused),
+		cmocka_unit_test(test_slashes_may_be_kept),
+		cmocka_unit_test(test_the_answer_and_the_key_can_be_named),
 		cmocka_unit_test(test_headers_hold_no_lines),
 		cmocka_unit_test(test_secrets_can_be_masked),
 		cmocka_unit_test(test_checking),

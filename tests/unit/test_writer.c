@@ -34,6 +34,7 @@ struct call {
 	struct command_put put;
 	struct slice name;
 	struct msg_job_lease lease;
+	struct command_change change;
 	char payload[64];
 
 	pthread_mutex_t lock;
@@ -149,6 +150,14 @@ static void submit_put(struct call *c, const char *payload)
 	c->item.put.payload = slice_str(c->payload);
 	c->put = (struct command_put){ .items = &c->item, .count = 1 };
 	c->cmd.params = &c->put;
+	writer_submit(fixture.writer, &c->cmd);
+}
+
+static void submit_erase(struct call *c, const struct uuid *id)
+{
+	prepare(c, COMMAND_CHANGE);
+	c->change = (struct command_change){ .action = CHANGE_ERASE, .has_id = true, .id = *id };
+	c->cmd.params = &c->change;
 	writer_submit(fixture.writer, &c->cmd);
 }
 
@@ -293,10 +302,10 @@ static void put_needle(void)
 	assert_int_equal(store_commit(t), 0);
 }
 
-/* A lease looks for the job's checkpoint and meets the page; a put of the same batch does not. */
+/* An erasure is to remove the job's checkpoint and meets the page; a put of the same batch does not. */
 static void whoever_needs_a_damaged_page_fails_alone(void **state)
 {
-	struct call first, lease, second;
+	struct call first, erase, second;
 
 	(void)state;
 	assert_int_equal(writer_start(fixture.writer), 0);
@@ -306,11 +315,11 @@ static void whoever_needs_a_damaged_page_fails_alone(void **state)
 	teardown_writer();
 	damage_pages(&fixture.dir, NEEDLE);
 	open_all(1 << 28);
-	submit_lease(&lease, 0, 7);
+	submit_erase(&erase, &first.cmd.first_id);
 	submit_put(&second, "second");
 	assert_int_equal(writer_start(fixture.writer), 0);
-	await(&lease);
-	assert_int_equal(lease.rc, ERR_STORE_ERROR);
+	await(&erase);
+	assert_int_equal(erase.rc, ERR_STORE_ERROR);
 	await(&second);
 	assert_int_equal(second.rc, 0);
 }

@@ -1,0 +1,327 @@
+#include "api_call.h"
+
+#include <msgpack/zone.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/clean.h"
+#include "proto/messages_json.h"
+#include "server/engine/put_check.h"
+#include "server/http/api.h"
+#include "server/http/api_settings.h"
+#include "server/http/exchange.h"
+#include "server/http/job_waits.h"
+#include "server/http/problem.h"
+#include "server/http/response.h"
+#include "server/http/words.h"
+#include "server/writer/writer.h"
+
+#define ARENA_CHUNK 4096
+#define JSON_MAX    (1 << 20) /* of one job */
+
+enum call_stage { CALL_NEW, CALL_WRITING, CALL_WAITING };
+
+struct api_call {
+	struct exchange *exchange;
+	enum call_stage stage;
+	bool suspended;
+	int wait_s;
+	struct msgpack_zone *arena; /* of a put's settings */
+	struct command command;
+	struct put_item item;
+	struct command_put put;
+	struct command_change change;
+
+	/* What the writer says. */
+	int released;		 /* negative: nothing of it came to be */
+	struct error_info error; /* code < 0: refused */
+	struct buf answer;	 /* of a put, as JSON */
+	bool final;
+	int retry_after;
+
+	struct uuid id;
+	struct job_wait wait;
+};
+
+static struct api_call *call_new(struct exchange *x)
+{
+	struct api_call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	call->exchange = x;
+	buf_init(&call->answer, JSON_MAX);
+	call->wait_s = api_settings_wait(x->request.connection, JOB_WAIT_MAX_S);
+	x->call = call;
+	return call;
+}
+
+/* For the counters: also of one whose peer had gone when it was resumed. */
+static void note_suspended(struct api_call *call, bool suspended)
+{
+	if (call->suspended != suspended)
+		exchange_suspended(call->exchange, call->stage == CALL_WAITING ? TRAFFIC_JOB : TRAFFIC_WRITE,
+				   suspended ? 1 : -1);
+	call->suspended = suspended;
+}
+
+void api_call_free(struct api_call *call)
+{
+	if (!call)
+		return;
+	note_suspended(call, false);
+	if (call->stage == CALL_WAITING)
+		job_wait_end(call->exchange->request.site->waits, &call->wait);
+	if (call->arena)
+		msgpack_zone_free(call->arena);
+	buf_done(&call->answer);
+	free(call);
+}
+
+static enum MHD_Result send_no_memory(const struct exchange *x)
+{
+	return api_send_error(x, ERR_NO_MEMORY, NULL);
+}
+
+/* ---- the job, once it is at its end or nobody waits any more ---- */
+
+static void location_header(struct MHD_Response *r, const struct uuid *id)
+{
+	char location[64];
+
+	snprintf(location, sizeof(location), "/v1/jobs/%s", uuid_format(id).text);
+	response_header(r, "Location", location);
+}
+
+static void wait_header(struct MHD_Response *r, int seconds)
+{
+	char applied[32];
+
+	snprintf(applied, sizeof(applied), "wait=%d", seconds);
+	response_header(r, "Preference-Applied", applied);
+}
+
+static enum MHD_Result send_job(const struct api_call *call, struct buf *body, const struct api_job *job)
+{
+	const struct exchange *x = call->exchange;
+	bool read = x->path.route == ROUTE_JOB && strcmp(x->method, "DELETE") != 0;
+	bool done = x->path.route == ROUTE_PUT && job->final;
+	struct MHD_Response *r = api_json(body, job->retry_after);
+
+	if (x->path.route == ROUTE_PUT)
+		location_header(r, &call->id);
+	if (call->wait_s > 0)
+		wait_header(r, call->wait_s);
+	return response_send(x->request.connection, read || done ? MHD_HTTP_OK : MHD_HTTP_ACCEPTED, r);
+}
+
+/* True where it has answered, with *ret_result. */
+static bool look(struct api_call *call, bool over, enum MHD_Result *ret_result)
+{
+	struct exchange *x = call->exchange;
+	struct api_job job = { .final = false };
+	bool answers = true;
+	struct buf body;
+	int rc;
+
+	buf_init(&body, JSON_MAX);
+	rc = api_read_job(x->request.site, &call->id, &body, &job);
+	if (rc < 0)
+		*ret_result = api_send_error(x, rc, "job");
+	else if (job.final || over)
+		*ret_result = send_job(call, &body, &job);
+	else
+		answers = false;
+	buf_done(&body);
+	return answers;
+}
+
+static enum MHD_Result wait_for_end(struct api_call *call)
+{
+	struct job_waits *waits = call->exchange->request.site->waits;
+	enum MHD_Result result;
+
+	note_suspended(call, false);
+	do {
+		bool over = job_wait_over(waits, &call->wait);
+
+		if (look(call, over, &result)) {
+			job_wait_end(waits, &call->wait);
+			return result;
+		}
+	} while (!job_wait_park(waits, &call->wait));
+	note_suspended(call, true);
+	return MHD_YES;
+}
+
+static enum MHD_Result begin_wait(struct api_call *call)
+{
+	struct exchange *x = call->exchange;
+
+	x->waits = true;
+	call->stage = CALL_WAITING;
+	job_wait_begin(x->request.site->waits, &call->wait, &call->id, call->wait_s, x->request.connection);
+	return wait_for_end(call);
+}
+
+/* Answers with the job as it is, when there is a wait to come to: at its end. */
+static enum MHD_Result answer_with_job(struct api_call *call)
+{
+	enum MHD_Result result;
+
+	if (call->wait_s > 0)
+		return begin_wait(call);
+	(void)look(call, true, &result);
+	return result;
+}
+
+enum MHD_Result api_call_get(struct exchange *x, const struct uuid *id)
+{
+	struct api_call *call = x->call ? x->call : call_new(x);
+
+	if (!call)
+		return send_no_memory(x);
+	if (call->stage == CALL_WAITING)
+		return wait_for_end(call);
+	call->id = *id;
+	return answer_with_job(call);
+}
+
+/* ---- through the writer ---- */
+
+static void refuse_cb(struct command *cmd, const struct error_info *info)
+{
+	CONTAINER_OF(cmd, struct api_call, command)->error = *info;
+}
+
+static void release_cb(struct command *cmd, int rc)
+{
+	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
+
+	call->released = rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc;
+	MHD_resume_connection(call->exchange->request.connection);
+}
+
+static void submit(struct api_call *call, enum command_kind kind, const void *params,
+		   void (*answer)(struct command *, const struct message *, const void *))
+{
+	struct exchange *x = call->exchange;
+
+	call->stage = CALL_WRITING;
+	call->command = (struct command){
+		.kind = kind,
+		.params = params,
+		.answer = answer,
+		.refuse = refuse_cb,
+		.release = release_cb,
+	};
+	note_suspended(call, true);
+	/* First: the writer may be done with it before this thread is out of here. */
+	MHD_suspend_connection(x->request.connection);
+	writer_submit(x->request.site->writer, &call->command);
+}
+
+/* Negative, and answered, where nothing was written. */
+static int check_written(struct api_call *call, enum MHD_Result *ret_result)
+{
+	struct exchange *x = call->exchange;
+
+	note_suspended(call, false);
+	call->stage = CALL_NEW;
+	if (call->released < 0)
+		error_set(&call->error, call->released, NULL, "%s", error_text(call->released));
+	if (call->error.code >= 0)
+		return 0;
+	*ret_result = problem_send(x->request.connection, &call->error);
+	return call->error.code;
+}
+
+/* ---- a put ---- */
+
+int api_call_begin_put(struct exchange *x)
+{
+	struct api_call *call = call_new(x);
+	struct error_info info;
+	int rc;
+
+	if (call)
+		call->arena = msgpack_zone_new(ARENA_CHUNK);
+	if (!call || !call->arena) {
+		error_set(&info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
+		return exchange_refuse(x, 0, &info);
+	}
+	rc = api_settings_read(x->request.connection, x->path.subject, call->arena, &call->item.put, &info);
+	if (rc == 0)
+		rc = put_check(x->request.site->settings, &call->item.put, &info);
+	return rc < 0 ? exchange_refuse(x, 0, &info) : 0;
+}
+
+static void put_answer_cb(struct command *cmd, const struct message *m, const void *params)
+{
+	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
+	const struct msg_job_put_result *result = params;
+	struct msg_job job = { .state = result->state, .has_eta_ms = result->has_eta_ms, .eta_ms = result->eta_ms };
+
+	call->id = result->id;
+	call->final = job_state_final(result->state);
+	call->retry_after = call->final ? 0 : words_retry_after(&job);
+	(void)message_to_json(m, result, &call->answer);
+}
+
+/* The job is on the disk. */
+static enum MHD_Result answer_put(struct api_call *call)
+{
+	struct exchange *x = call->exchange;
+	struct MHD_Response *r;
+
+	/* Without memory for the answer it must not become an error, which would say that there is no job. */
+	if (buf_error(&call->answer) < 0)
+		return MHD_NO;
+	if (call->final || call->wait_s > 0)
+		return answer_with_job(call);
+	r = api_json(&call->answer, call->retry_after);
+	location_header(r, &call->id);
+	return response_send(x->request.connection, MHD_HTTP_ACCEPTED, r);
+}
+
+enum MHD_Result api_call_put(struct exchange *x)
+{
+	struct api_call *call = x->call;
+	enum MHD_Result result;
+
+	if (call->stage == CALL_WAITING)
+		return wait_for_end(call);
+	if (call->stage == CALL_WRITING)
+		return check_written(call, &result) < 0 ? result : answer_put(call);
+	call->item.put.payload = buf_slice(&x->body);
+	call->put = (struct command_put){ .items = &call->item, .count = 1 };
+	submit(call, COMMAND_PUT, &call->put, put_answer_cb);
+	return MHD_YES;
+}
+
+/* ---- cancel and retry ---- */
+
+static void change_answer_cb(struct command *cmd, const struct message *m, const void *result)
+{
+	(void)cmd;
+	(void)m;
+	(void)result;
+}
+
+enum MHD_Result api_call_change(struct exchange *x, const struct uuid *id, enum change_action action)
+{
+	struct api_call *call = x->call ? x->call : call_new(x);
+	enum MHD_Result result;
+
+	if (!call)
+		return send_no_memory(x);
+	if (call->stage == CALL_WRITING) {
+		call->wait_s = 0; /* nobody waits for the end of what was canceled */
+		return check_written(call, &result) < 0 ? result : answer_with_job(call);
+	}
+	call->id = *id;
+	call->change = (struct command_change){ .action = action, .has_id = true, .id = *id };
+	submit(call, COMMAND_CHANGE, &call->change, change_answer_cb);
+	return MHD_YES;
+}

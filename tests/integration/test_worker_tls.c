@@ -1,0 +1,294 @@
+/* The worker over TLS, with nghttpd as the API, which gives back what it is sent: whom the worker trusts, and calls
+ * that share a connection over HTTP/2.
+ */
+#include <arpa/inet.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/harness/calls.h"
+#include "tests/harness/certificate.h"
+
+#define CALLS 50
+
+static struct calls calls;
+static struct process api;
+static unsigned port;
+static char cert[256], key[256];
+
+static const char video[] = "\0\0\0\030ftypisom\0\0\2\0isomiso2";
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&calls, 0, sizeof(calls));
+	tempdir_make(&calls.stack.dir);
+	snprintf(cert, sizeof(cert), "%s", tempdir_file(&calls.stack.dir, "cert.pem"));
+	snprintf(key, sizeof(key), "%s", tempdir_file(&calls.stack.dir, "key.pem"));
+	stack_start_broker(&calls.stack);
+	calls.rc = stack_connect(&calls.stack);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	process_end(&api, SIGKILL);
+	calls_close(&calls);
+	return 0;
+}
+
+/* ---- the API ---- */
+
+static int connect_to(unsigned to)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)to) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	rc = connect(fd, (struct sockaddr *)&address, sizeof(address));
+	close(fd);
+	return rc;
+}
+
+/* nghttpd takes no port 0. */
+static unsigned free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+static void start_api(const struct certificate_spec *spec)
+{
+	char text[16];
+	const char *argv[] = { "/usr/sbin/nghttpd", "-a", "127.0.0.1", "--echo-upload", text, key, cert, NULL };
+
+	certificate_make(spec, cert, key);
+	do {
+		port = free_port();
+		snprintf(text, sizeof(text), "%u", port);
+		process_start(&api, argv);
+		while (connect_to(port) < 0 && waitpid(api.pid, NULL, WNOHANG) == 0)
+			;
+	} while (connect_to(port) < 0);
+}
+
+/* host as the URL has it; ca_file NULL: the system's. */
+static void start_worker(const char *host, const char *ca_file)
+{
+	static char lines[600];
+	struct calls_shape shape = {
+		.top = "slots: 100\nlog: { format: json }\n",
+		.mode = "sync",
+		.lines = lines,
+		.path = "/",
+		.submit = ", idempotency: \"header:Idempotency-Key\"",
+	};
+
+	lines[0] = '\0';
+	if (ca_file)
+		snprintf(lines, sizeof(lines), "    ca_file: %s\n", ca_file);
+	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "https://%s:%u", host, port);
+	if (calls.stack.worker.pid)
+		calls_configure_worker(&calls, &shape);
+	else
+		calls_start_worker(&calls, &shape);
+}
+
+static void put(size_t count, int64_t attempts, char ids[][RAINCHECK_ID_SIZE])
+{
+	struct raincheck_put puts[CALLS] = { { 0 } };
+	struct raincheck_put_many_result *result;
+
+	for (size_t i = 0; i < count; i++)
+		puts[i] = (struct raincheck_put){ .queue = "q", .payload = { video, 24 }, .max_attempts = attempts };
+	if (raincheck_put_many(calls.rc, puts, count, &result) < 0)
+		fail_msg("%s", raincheck_last_error(calls.rc)->message);
+	for (size_t i = 0; i < count; i++)
+		memcpy(ids[i], result->jobs[i].id, RAINCHECK_ID_SIZE);
+	raincheck_free(result);
+}
+
+static void expect_success(void)
+{
+	char id[1][RAINCHECK_ID_SIZE];
+
+	put(1, 1, id);
+	calls_expect_end(&calls, id[0], RAINCHECK_JOB_SUCCEEDED);
+}
+
+/* Nothing was sent, so it may be tried again; the message says what is wrong with the server. */
+static void expect_distrust(const char *words)
+{
+	char id[1][RAINCHECK_ID_SIZE];
+
+	put(1, 1, id);
+	calls_expect_failure(&calls, id[0], RAINCHECK_FAIL_UNAVAILABLE, words);
+}
+
+/* ---- HTTP/2 ---- */
+
+static int64_t number(json_t *line, const char *name)
+{
+	const char *text = json_string_value(json_object_get(line, name));
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+/* Of CALLS lines of the log. */
+static int64_t connections_made(void)
+{
+	int64_t made = 0;
+
+	for (int i = 0; i < CALLS; i++) {
+		json_t *line;
+
+		calls_wait_for_log(&calls, "call ended");
+		line = json_loads(calls.stack.worker.line, 0, NULL);
+		assert_non_null(line);
+		assert_string_equal(json_string_value(json_object_get(line, "http")), "2");
+		made += number(line, "connections");
+		json_decref(line);
+	}
+	return made;
+}
+
+static void calls_share_a_connection(void **state)
+{
+	char ids[CALLS][RAINCHECK_ID_SIZE];
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	put(CALLS, 1, ids);
+	start_worker("127.0.0.1", cert);
+	for (size_t i = 0; i < CALLS; i++)
+		calls_expect_end(&calls, ids[i], RAINCHECK_JOB_SUCCEEDED);
+	assert_int_equal(connections_made(), 1);
+}
+
+/* ---- trust ---- */
+
+static void a_stranger_is_not_trusted(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_worker("127.0.0.1", NULL);
+	expect_distrust("issuer is unknown");
+}
+
+static void another_name_is_not_trusted(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .name = "other.example", .address = "127.0.0.2" });
+	start_worker("127.0.0.1", cert);
+	expect_distrust("");
+	start_worker("localhost", cert);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	expect_distrust("");
+}
+
+static void a_name_is_trusted_by_name(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .name = "localhost" });
+	start_worker("localhost", cert);
+	expect_success();
+	start_worker("127.0.0.1", cert);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	expect_distrust("");
+}
+
+static void a_certificate_of_the_past_or_the_future_is_not_trusted(void **state)
+{
+	time_t now = time(NULL);
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1", .from = now - 7200, .until = now - 3600 });
+	start_worker("127.0.0.1", cert);
+	expect_distrust("expired");
+	process_end(&api, SIGKILL);
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1", .from = now + 3600, .until = now + 7200 });
+	start_worker("127.0.0.1", cert);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	expect_distrust("not yet");
+}
+
+/* Also on the connection that the file before has found good. */
+static void a_reload_judges_anew(void **state)
+{
+	char other[256], other_key[256];
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	snprintf(other, sizeof(other), "%s", tempdir_file(&calls.stack.dir, "other.pem"));
+	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
+	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, other, other_key);
+	start_worker("127.0.0.1", cert);
+	expect_success();
+	start_worker("127.0.0.1", other);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	expect_distrust("TLS: ");
+	start_worker("127.0.0.1", cert);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	expect_success();
+}
+
+static void expect_refused(const char *ca_file, const char *words)
+{
+	char program[512], output[4096];
+	const char *argv[] = { program, "--config", calls.stack.worker_config, NULL };
+	char lines[300];
+	struct calls_shape shape = { .mode = "sync", .lines = lines };
+
+	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
+	snprintf(lines, sizeof(lines), "    ca_file: %s\n", ca_file);
+	calls_configure_worker(&calls, &shape);
+	assert_int_not_equal(process_run(argv, output, sizeof(output)), 0);
+	assert_non_null(strstr(output, "upstreams.api.ca_file: "));
+	assert_non_null(strstr(output, words));
+}
+
+static void a_ca_file_that_is_none_is_refused(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "https://127.0.0.1:%u", port);
+	expect_refused("/nonexistent/ca.pem", "/nonexistent/ca.pem cannot be read: No such file");
+	expect_refused(key, "holds no certificate");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(calls_share_a_connection),
+		T(a_stranger_is_not_trusted),
+		T(another_name_is_not_trusted),
+		T(a_name_is_trusted_by_name),
+		T(a_certificate_of_the_past_or_the_future_is_not_trusted),
+		T(a_reload_judges_anew),
+		T(a_ca_file_that_is_none_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
