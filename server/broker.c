@@ -213,10 +213,9 @@ static int prepare(struct broker *b)
 		return rc;
 	fill_settings(b);
 	rc = writer_new(&b->settings, b->store, b->blobs, &b->writer);
-	if (rc == 0)
-		rc = gateway_listen(b->gateway, b->writer);
 	if (rc < 0)
 		return report(rc, "cannot start the writer", &info);
+	gateway_listen(b->gateway, b->writer);
 	return 0;
 }
 

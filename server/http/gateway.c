@@ -15,7 +15,6 @@
 #include "server/http/board.h"
 #include "server/http/exchange.h"
 #include "server/http/guests.h"
-#include "server/http/job_waits.h"
 #include "server/http/link_page.h"
 #include "server/http/openapi.h"
 #include "server/http/response.h"
@@ -139,18 +138,13 @@ static void changed_cb(void *user, const struct job_event *events, size_t count)
 	struct watch *watch = atomic_load(&site->watch);
 
 	board_changed(site->board, events, count);
-	job_waits_events_cb(site->waits, events, count);
 	if (watch)
 		watch_changed(watch, events, count);
 }
 
-int gateway_listen(struct gateway *g, struct writer *w)
+void gateway_listen(struct gateway *g, struct writer *w)
 {
-	int rc = job_waits_new(&g->site.waits);
-
-	if (rc == 0)
-		writer_subscribe(w, changed_cb, &g->site);
-	return rc;
+	writer_subscribe(w, changed_cb, &g->site);
 }
 
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
@@ -187,8 +181,6 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
-	if (rc == 0 && g->site.waits)
-		rc = job_waits_start(g->site.waits);
 	if (rc == 0)
 		rc = watch_new(&g->site, watchers_of(options->connections), &watch);
 	atomic_store(&g->site.watch, watch);
@@ -240,8 +232,6 @@ void gateway_quiesce(struct gateway *g)
 	atomic_store(&g->site.quiesced, true);
 	if (g->site.watch)
 		watch_end(g->site.watch);
-	if (g->site.waits)
-		job_waits_quiesce(g->site.waits);
 	if (g->daemon && g->listener < 0)
 		g->listener = MHD_quiesce_daemon(g->daemon);
 	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
@@ -256,8 +246,6 @@ void gateway_stop(struct gateway *g)
 	/* The library ends nothing that is suspended. */
 	if (g->site.watch)
 		watch_end(g->site.watch);
-	if (g->site.waits)
-		job_waits_stop(g->site.waits);
 	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
@@ -265,7 +253,6 @@ void gateway_stop(struct gateway *g)
 	watch_free(g->site.watch);
 	guests_free(g->guests);
 	board_free(g->site.board);
-	job_waits_free(g->site.waits);
 	close_listener(g);
 	owed_done(&g->site.owed);
 	openapi_release(&g->site);

@@ -47,8 +47,8 @@ int gateway_check_address(const char *address, struct error_info *info);
 int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info);
 /* "127.0.0.1:7247", with the real port. Lives as long as the gateway. */
 const char *gateway_address(const struct gateway *g);
-/* Listens to the writer, which must not have been started and must end before the gateway does. ERR_NO_MEMORY. */
-int gateway_listen(struct gateway *g, struct writer *w);
+/* Listens to the writer, which must not have been started and must end before the gateway does. */
+void gateway_listen(struct gateway *g, struct writer *w);
 /* ERR_CONFIG for what is no host name or address without a port. */
 int gateway_check_host(const char *host);
 /* Serves. What options points to must outlive the gateway. ERR_NO_MEMORY, ERR_IO. */

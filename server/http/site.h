@@ -17,7 +17,6 @@ struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
 struct board;
-struct job_waits;
 struct page_files;
 struct settings;
 struct store;
@@ -50,7 +49,6 @@ struct site {
 
 	int64_t body_bytes; /* see exchange.h */
 	struct guard_hosts hosts;
-	struct job_waits *waits;
 	struct traffic traffic;
 	struct owed owed;
 	struct rpc_source rpc;
