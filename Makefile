@@ -12,11 +12,11 @@ VERSION := 0.1.0
 BUILD_PACKAGES := gcc libc6-dev make pkg-config liblmdb-dev libuv1-dev libcurl4-gnutls-dev libmsgpack-dev \
 	libgnutls28-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev libxxhash-dev
 DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
-TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
-	openssl prometheus nghttp2-server $(NODE_PACKAGES)
-BENCH_PACKAGES := redis-server beanstalkd postgresql-15 linux-perf python3 $(NODE_PACKAGES)
 # npm's package is in the way of a Node.js that brings its own.
-NODE_PACKAGES   = $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
+NODE_PACKAGES  := $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
+TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
+	openssl prometheus nghttp2-server nginx-light chromium $(NODE_PACKAGES)
+BENCH_PACKAGES := redis-server beanstalkd postgresql-15 nginx-light wrk linux-perf python3 $(NODE_PACKAGES)
 
 # ---- compiler -------------------------------------------------------------------------------------------------------
 
@@ -83,6 +83,7 @@ help:
 	@echo 'make bench          how fast, beside what (bench/README.md)'
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
+	@echo 'make check-browser  the page in Chromium; pictures in build/browser/'
 	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make sim SIM_STEPS=5000000;  make coverage'
 	@echo 'make crash          kills, power cuts, failing disks and memory: CRASHES=200 CUTS=200 FAULTS=12 ALLOCATIONS=150'
 
@@ -165,9 +166,16 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libserver.a $(B)/libworker.a $(B)/libr
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 missing = $(shell for p in $(1); do dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done)
 define install
-	@set -- $(call missing,$(1)); [ $$# -eq 0 ] || { echo "installing: $$*" && $(SUDO) apt-get -q update && \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -q install -y --no-install-recommends "$$@"; }
+	@set -- $(call missing,$(1)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 endef
+
+# What the browser tests need from npm, pinned by the lock beside them. No browser is fetched: Debian's is used.
+NODE ?= $(B)/node
+$(NODE)/.done: tests/browser/package.json tests/browser/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .PHONY: deps deps-build deps-demo
 deps-build:
@@ -203,6 +211,11 @@ test-programs: all $(B)/render-api $(B)/slow-api $(B)/custom-worker $(UNIT) $(IN
 
 check: test-programs
 	@B=$(B) tests/run $(UNIT) $(INTEGRATION) $(wildcard tests/integration/test_*.py)
+
+# The link's page in a real browser; pictures of it in $(B)/browser.
+.PHONY: check-browser
+check-browser: all $(B)/render-api $(NODE)/.done
+	@B=$(B) NODE_PATH=$(abspath $(NODE))/node_modules tests/run tests/browser/browser.test.js
 
 # Each campaign takes its counts from the environment and says so at its head; "all" where it says that. A long one
 # needs TEST_SECONDS too, the time that tests/run gives a program.
@@ -251,6 +264,10 @@ $(B)/bench/driver: $(call objects,bench/*.c tests/harness/api_model.c tests/harn
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_server)
+$(B)/bench/%: $(B)/obj/bench/link/%.o $(B)/libraincheck.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) $(LIBS_lib)
 # undici, in the version that bench/worker/package-lock.json pins with its checksum.
 UNDICI := $(B)/bench/undici/node_modules/undici/package.json
 $(UNDICI): bench/worker/package.json bench/worker/package-lock.json
@@ -258,7 +275,8 @@ $(UNDICI): bench/worker/package.json bench/worker/package-lock.json
 	$(call say,NPM)
 	$(Q)cp $^ $(B)/bench/undici/ && cd $(B)/bench/undici && npm ci --silent --ignore-scripts --no-audit --no-fund && \
 		touch $(abspath $@)
-bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/raincheck-worker $(B)/slow-api $(B)/bench/driver $(UNDICI)
+bench-programs: $(B)/raincheckd $(B)/raincheck $(B)/raincheck-worker $(B)/slow-api $(B)/bench/driver $(B)/bench/finish \
+		$(B)/bench/visitors $(UNDICI)
 bench: deps-build
 	@set -- $(call missing,$(BENCH_PACKAGES)); [ $$# -eq 0 ] || $(SUDO) bench/install "$$@"
 	+@$(AGAIN) bench-programs

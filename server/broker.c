@@ -1,7 +1,7 @@
-/* Start:  store, blobs, secret, HTTP's port, writer, RPC's ports, writer's thread, HTTP's threads, "ready", sweep,
- * loop. Stop:   (signal) accept no more, answer what is in flight, then after a grace cut off what is left; (loop over)
- *         writer, HTTP, store. A second signal cuts off at once, a third ends the process as any signal would: nothing
- *         that was acknowledged depends on an orderly end.
+/* Start:  the page's files, store, blobs, secret, HTTP's port, writer, RPC's ports, writer's thread, HTTP's threads,
+ * "ready", sweep, loop. Stop:   (signal) accept no more, answer what is in flight, then after a grace cut off what is
+ * left; (loop over) writer, HTTP, store. A second signal cuts off at once, a third ends the process as any signal
+ * would: nothing that was acknowledged depends on an orderly end.
  *
  * HTTP's port is bound before the writer exists because links name it; links are made by the writer. */
 #include "broker.h"
@@ -26,6 +26,7 @@
 #include "server/config.h"
 #include "server/engine/settings.h"
 #include "server/http/gateway.h"
+#include "server/http/page_load.h"
 #include "server/net/net.h"
 #include "server/store/blob.h"
 #include "server/store/store.h"
@@ -38,14 +39,17 @@
 #define MAX_UPLOADS	  10000
 #define ADDRESSES_MAX	  8192
 #define MIN_CONNECTIONS	  8
+#define DOWNLOADS_SHARE	  32 /* of all, at least */
 
 struct broker {
 	const struct config *config;
 	struct settings settings;
 	int rpc_connections;
 	int http_connections;
+	int downloads;
 	int uploads;
 	char public_url[320];
+	struct page_files page_files;
 	int64_t started_at_ms;
 
 	struct store *store;
@@ -92,26 +96,37 @@ static int64_t at_most(int64_t n, int64_t most)
 	return n < most ? n : most;
 }
 
-static int connections_of(int64_t descriptors, int64_t wanted)
+static int64_t at_least(int64_t n, int64_t least)
 {
-	return (int)at_most(wanted, descriptors > MIN_CONNECTIONS ? descriptors : MIN_CONNECTIONS);
+	return n > least ? n : least;
 }
 
-/* So that strangers who connect cannot take the descriptors that files need: half is for RPC's connections, an eighth
- * for uploads, which hold a file each, the rest for HTTP's connections, which may hold a file each besides. */
+/* What each gets of what there is: who wants less than half leaves the rest to the other. */
+static void halve(int64_t room, int64_t wanted_a, int64_t wanted_b, int *ret_a, int *ret_b)
+{
+	int64_t a = at_most(wanted_a, at_least(room / 2, room - wanted_b));
+
+	a = at_least(a, MIN_CONNECTIONS);
+	*ret_a = (int)at_most(wanted_a, a);
+	*ret_b = (int)at_most(wanted_b, at_least(room - a, MIN_CONNECTIONS));
+}
+
+/* So that strangers who connect cannot take the descriptors that files need. Uploads hold a file each, so do downloads
+ * while they go on; what RPC and HTTP do not want is for downloads as well. */
 static void share_descriptors(struct broker *b, int64_t limit)
 {
-	int64_t wanted = b->config->limit_connections;
+	int64_t rpc = b->config->limit_connections, http = b->config->limit_visitors;
 	int64_t left = limit > OTHER_DESCRIPTORS ? limit - OTHER_DESCRIPTORS : 0;
 
-	b->rpc_connections = connections_of(left / 2, wanted);
-	b->uploads = connections_of(left / 8, MAX_UPLOADS);
-	left -= b->rpc_connections + b->uploads;
-	b->http_connections = connections_of(left / 2, wanted);
-	if (b->rpc_connections < wanted || b->http_connections < wanted)
+	b->uploads = (int)at_least(at_most(at_most(left / 8, MAX_UPLOADS), 2 * rpc), MIN_CONNECTIONS);
+	left -= b->uploads;
+	halve(left - left / DOWNLOADS_SHARE, rpc, http, &b->rpc_connections, &b->http_connections);
+	left -= b->rpc_connections + b->http_connections;
+	b->downloads = (int)at_most(at_least(left, MIN_CONNECTIONS), http);
+	if (b->rpc_connections < rpc || b->http_connections < http)
 		log_warning("only %lld files may be open at once (ulimit -n, LimitNOFILE=): instead of %lld "
-			    "connections (limits.connections) RPC takes %d and HTTP %d",
-			    (long long)limit, (long long)wanted, b->rpc_connections, b->http_connections);
+			    "connections (limits.connections) RPC takes %d, instead of %lld (limits.visitors) HTTP %d",
+			    (long long)limit, (long long)rpc, b->rpc_connections, (long long)http, b->http_connections);
 }
 
 static void notice_cb(void *user, const char *line)
@@ -174,6 +189,14 @@ static void fill_settings(struct broker *b)
 	s->tombstone_ttl_ms = c->tombstone_ttl_ms;
 }
 
+static int load_page(struct broker *b)
+{
+	struct error_info info = { .code = 0 };
+	int rc = page_files_load(b->config->page_logo, b->config->page_templates, &b->page_files, &info);
+
+	return rc < 0 ? report(rc, "cannot use the page's files", &info) : 0;
+}
+
 static int prepare(struct broker *b)
 {
 	struct error_info info = { .code = 0 };
@@ -190,10 +213,9 @@ static int prepare(struct broker *b)
 		return rc;
 	fill_settings(b);
 	rc = writer_new(&b->settings, b->store, b->blobs, &b->writer);
-	if (rc == 0)
-		rc = gateway_listen(b->gateway, b->writer);
 	if (rc < 0)
 		return report(rc, "cannot start the writer", &info);
+	gateway_listen(b->gateway, b->writer);
 	return 0;
 }
 
@@ -247,8 +269,15 @@ static int start_http(struct broker *b)
 	const struct config *c = b->config;
 	struct gateway_options options = {
 		.connections = b->http_connections,
+		.files = b->downloads,
 		.settings = &b->settings,
-		.page = { .name = c->page_name, .accent = c->page_accent },
+		.page = { .name = c->page_name,
+			  .accent = c->page_accent,
+			  .language = (enum page_language)c->page_language,
+			  .logo = b->page_files.logo_path,
+			  .job = b->page_files.job,
+			  .notice = b->page_files.notice },
+		.page_files = &b->page_files,
 		.store = b->store,
 		.blobs = b->blobs,
 		.writer = b->writer,
@@ -271,7 +300,9 @@ static int start(struct broker *b)
 	const struct error_info nothing = { .code = 0 };
 	int rc;
 
-	rc = prepare(b);
+	rc = load_page(b);
+	if (rc == 0)
+		rc = prepare(b);
 	if (rc == 0)
 		rc = listen_rpc(b);
 	if (rc < 0)
@@ -414,6 +445,7 @@ static bool end(struct broker *b, bool served)
 	if (!served)
 		uv_run(&b->loop, UV_RUN_DEFAULT);
 	gateway_stop(b->gateway);
+	page_files_done(&b->page_files);
 	net_free(b->net);
 	writer_free(b->writer);
 	if (uv_loop_close(&b->loop) < 0)

@@ -24,7 +24,7 @@
 
 enum kind {
 	KIND_TEXT,
-	KIND_NONE,
+	KIND_PATH, /* or null: none */
 	KIND_SIZE,
 	KIND_RESERVE,
 	KIND_COUNT,
@@ -32,6 +32,7 @@ enum kind {
 	KIND_LEVEL,
 	KIND_FORMAT,
 	KIND_COLOUR,
+	KIND_LANGUAGE,
 	KIND_URL,
 	KIND_HTTP,
 	KIND_YES_NO
@@ -48,7 +49,7 @@ struct key {
 	{                                                                     \
 		name, KIND_##kind, offsetof(struct config, member), low, high \
 	}
-#define KEY_TEXT(key, words) KEY("page.texts." #key, TEXT, page_texts[PAGE_TEXT_##key], 1, 512),
+#define KEY_TEXT(key, english, german) KEY("page.texts." #key, TEXT, page_texts[PAGE_TEXT_##key], 1, 512),
 
 static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("http", HTTP, http, 1, 256),
@@ -63,6 +64,7 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("limits.payload", SIZE, limit_payload_bytes, 1, GiB),
 				   KEY("limits.artifact", SIZE, limit_artifact_bytes, MiB, 16 * TiB),
 				   KEY("limits.connections", COUNT, limit_connections, 8, 1000000),
+				   KEY("limits.visitors", COUNT, limit_visitors, 8, 1000000),
 				   KEY("limits.depth", COUNT, limit_depth, 8, SKIM_MAX_DEPTH),
 				   KEY("limits.elements", COUNT, limit_elements, 1024, 16000000),
 				   KEY("retention.result", DURATION, result_ttl_ms, 1000, INT64_MAX),
@@ -70,7 +72,9 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("retention.tombstone", DURATION, tombstone_ttl_ms, 0, INT64_MAX),
 				   KEY("page.name", TEXT, page_name, 1, 80),
 				   KEY("page.accent", COLOUR, page_accent, 0, 0),
-				   KEY("page.templates", NONE, data, 0, 0),
+				   KEY("page.lang", LANGUAGE, page_language, 0, 0),
+				   KEY("page.logo", TEXT, page_logo, 1, 4000),
+				   KEY("page.templates", PATH, page_templates, 1, 4000),
 				   PAGE_TEXT_TABLE(KEY_TEXT) };
 
 const char *config_key(size_t i)
@@ -213,6 +217,17 @@ static int set_word(const struct key *k, int64_t *at, const char *text, struct c
 	return 0;
 }
 
+static int set_language(int64_t *at, const char *text, struct config_error *error)
+{
+	enum page_language language;
+
+	if (!page_language_find(text, &language))
+		return refuse(error, "\"%.40s\" is neither en nor de; of another language set every text (page.texts)",
+			      text);
+	*at = language;
+	return 0;
+}
+
 static int set_yes_no(bool *at, const char *text, struct config_error *error)
 {
 	bool yes = strcmp(text, "true") == 0;
@@ -266,8 +281,10 @@ static int set(struct config *c, const struct key *k, const char *text, struct c
 	case KIND_LEVEL:
 	case KIND_FORMAT:
 		return set_word(k, at, text, error);
-	case KIND_NONE:
-		return is_null(text) ? 0 : refuse(error, "this version has no templates: it must be null");
+	case KIND_LANGUAGE:
+		return set_language(at, text, error);
+	case KIND_PATH:
+		return is_null(text) ? 0 : set_text(k, at, text, error);
 	}
 	return ERR_INTERNAL;
 }
@@ -355,12 +372,12 @@ static const char *default_data(void)
 }
 
 static const char *const defaults[][2] = {
-	{ "http", "127.0.0.1:7247" },	   { "log.level", "info" },	  { "log.format", "text" },
-	{ "store.max_bytes", "64GiB" },	   { "store.reserve", "auto" },	  { "store.inline_bytes", "16KiB" },
-	{ "limits.message", "4MiB" },	   { "limits.payload", "1MiB" },  { "limits.artifact", "4GiB" },
-	{ "limits.connections", "10000" }, { "limits.depth", "16" },	  { "limits.elements", "65536" },
-	{ "retention.result", "7d" },	   { "retention.record", "30d" }, { "retention.tombstone", "90d" },
-	{ "page.name", "Raincheck" },	   { "page.accent", "#3366ff" },
+	{ "http", "127.0.0.1:7247" },	   { "log.level", "info" },	   { "log.format", "text" },
+	{ "store.max_bytes", "64GiB" },	   { "store.reserve", "auto" },	   { "store.inline_bytes", "16KiB" },
+	{ "limits.message", "4MiB" },	   { "limits.payload", "1MiB" },   { "limits.artifact", "4GiB" },
+	{ "limits.connections", "10000" }, { "limits.visitors", "10000" }, { "limits.depth", "16" },
+	{ "limits.elements", "65536" },	   { "retention.result", "7d" },   { "retention.record", "30d" },
+	{ "retention.tombstone", "90d" },  { "page.name", "Raincheck" },   { "page.accent", "#3366ff" },
 };
 
 int config_new(struct config **ret)
@@ -394,6 +411,8 @@ void config_free(struct config *c)
 	free(c->public_url);
 	free(c->page_name);
 	free(c->page_accent);
+	free(c->page_logo);
+	free(c->page_templates);
 	for (size_t i = 0; i < PAGE_TEXTS; i++)
 		free(c->page_texts[i]);
 	free(c);

@@ -40,7 +40,8 @@ struct config {
 	int64_t limit_message_bytes;
 	int64_t limit_payload_bytes;
 	int64_t limit_artifact_bytes;
-	int64_t limit_connections;
+	int64_t limit_connections; /* of RPC */
+	int64_t limit_visitors;	   /* connections of HTTP */
 	int64_t limit_depth;
 	int64_t limit_elements;
 
@@ -50,6 +51,9 @@ struct config {
 
 	char *page_name;
 	char *page_accent;
+	int64_t page_language;	      /* enum page_language */
+	char *page_logo;	      /* a file, NULL: none */
+	char *page_templates;	      /* a folder, NULL: none */
 	char *page_texts[PAGE_TEXTS]; /* NULL: the default */
 };
 

@@ -30,13 +30,13 @@ struct raw {
 		char *max_bytes, *reserve, *inline_bytes;
 	} store;
 	struct {
-		char *message, *payload, *artifact, *connections, *depth, *elements;
+		char *message, *payload, *artifact, *connections, *visitors, *depth, *elements;
 	} limits;
 	struct {
 		char *result, *record, *tombstone;
 	} retention;
 	struct {
-		char *name, *accent, *templates;
+		char *name, *accent, *lang, *logo, *templates;
 		struct {
 			char *text[PAGE_TEXTS];
 		} texts;
@@ -63,7 +63,7 @@ struct raw {
 			CYAML_VALUE_MAPPING(OPTIONAL, ((parent *)NULL)->member, fields) \
 		}                                                                       \
 	}
-#define TEXT_FIELD(key, words) VALUE(page.texts, #key, text[PAGE_TEXT_##key]),
+#define TEXT_FIELD(key, english, german) VALUE(page.texts, #key, text[PAGE_TEXT_##key]),
 
 static const cyaml_schema_value_t text_value = { CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED) };
 static const cyaml_schema_field_t api_fields[] = {
@@ -75,22 +75,25 @@ static const cyaml_schema_field_t log_fields[] = { VALUE(log, "level", level), V
 static const cyaml_schema_field_t store_fields[] = { VALUE(store, "max_bytes", max_bytes),
 						     VALUE(store, "reserve", reserve),
 						     VALUE(store, "inline_bytes", inline_bytes), CYAML_FIELD_END };
-static const cyaml_schema_field_t limits_fields[] = { VALUE(limits, "message", message),
-						      VALUE(limits, "payload", payload),
-						      VALUE(limits, "artifact", artifact),
-						      VALUE(limits, "connections", connections),
-						      VALUE(limits, "depth", depth),
-						      VALUE(limits, "elements", elements),
-						      CYAML_FIELD_END };
+static const cyaml_schema_field_t limits_fields[] = {
+	VALUE(limits, "message", message),   VALUE(limits, "payload", payload),
+	VALUE(limits, "artifact", artifact), VALUE(limits, "connections", connections),
+	VALUE(limits, "visitors", visitors), VALUE(limits, "depth", depth),
+	VALUE(limits, "elements", elements), CYAML_FIELD_END
+};
 static const cyaml_schema_field_t retention_fields[] = { VALUE(retention, "result", result),
 							 VALUE(retention, "record", record),
 							 VALUE(retention, "tombstone", tombstone), CYAML_FIELD_END };
 /* clang-format off */
 static const cyaml_schema_field_t texts_fields[] = { PAGE_TEXT_TABLE(TEXT_FIELD) CYAML_FIELD_END };
 /* clang-format on */
-static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name), VALUE(page, "accent", accent),
+static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name),
+						    VALUE(page, "accent", accent),
+						    VALUE(page, "lang", lang),
+						    VALUE(page, "logo", logo),
 						    VALUE(page, "templates", templates),
-						    MAPPING(SUB(page), texts, texts_fields), CYAML_FIELD_END };
+						    MAPPING(SUB(page), texts, texts_fields),
+						    CYAML_FIELD_END };
 static const cyaml_schema_field_t top_fields[] = { TOP(data),
 						   CYAML_FIELD_SEQUENCE("listen", OPTIONAL | CYAML_FLAG_POINTER,
 									struct raw, listen, &text_value, 1,

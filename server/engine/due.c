@@ -89,6 +89,8 @@ static int due_finished(struct engine *e, const struct uuid *id, struct job *job
 	rc = artifacts_drop(e, id);
 	if (rc == 0 && job->hooked)
 		rc = hooks_settle(e, id, job);
+	if (rc == 0)
+		rc = event_add(e, &(struct job_event){ .id = *id });
 	if (rc < 0)
 		return rc;
 	job->artifacts = 0;

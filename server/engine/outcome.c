@@ -292,6 +292,8 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 	job.lease_expires_at_ms = e->now_ms + lease_ms;
 	*ret_status = EXTEND_OK;
 	rc = take_over(e, &item->id, &job, cmd->session);
+	if (rc == 0 && (item->has_progress || item->has_note))
+		rc = event_add(e, &(struct job_event){ .id = item->id });
 	/* Once more, for they may have been lost on their way, or meant for another connection. */
 	if (rc == 0)
 		rc = hooks_wake(e, &item->id, &job, &waiting);
@@ -374,6 +376,8 @@ int command_attach(struct engine *e, struct command *cmd)
 		rc = artifact_attach(e, &attach->id, &job, attach->name, &attach->staged);
 	if (rc == 0)
 		rc = job_save(e, &attach->id, &job);
+	if (rc == 0)
+		rc = event_add(e, &(struct job_event){ .id = attach->id });
 	if (rc == 0) {
 		hex_encode(attach->staged.sha256, sizeof(attach->staged.sha256), sha256);
 		result.size = attach->staged.size;

@@ -6,19 +6,21 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/clock.h"
 #include "proto/messages_json.h"
 #include "server/engine/put_check.h"
 #include "server/http/api.h"
 #include "server/http/api_settings.h"
 #include "server/http/exchange.h"
-#include "server/http/job_waits.h"
 #include "server/http/problem.h"
 #include "server/http/response.h"
+#include "server/http/watch.h"
 #include "server/http/words.h"
 #include "server/writer/writer.h"
 
-#define ARENA_CHUNK 4096
-#define JSON_MAX    (1 << 20) /* of one job */
+#define ARENA_CHUNK    4096
+#define JSON_MAX       (1 << 20) /* of one job */
+#define API_WAIT_MAX_S 60
 
 enum call_stage { CALL_NEW, CALL_WRITING, CALL_WAITING };
 
@@ -41,7 +43,8 @@ struct api_call {
 	int retry_after;
 
 	struct uuid id;
-	struct job_wait wait;
+	struct watcher watcher; /* of the job, while its end is waited for … */
+	int64_t until_ms;	/* … until then, by the monotonic clock */
 };
 
 static struct api_call *call_new(struct exchange *x)
@@ -52,7 +55,7 @@ static struct api_call *call_new(struct exchange *x)
 		return NULL;
 	call->exchange = x;
 	buf_init(&call->answer, JSON_MAX);
-	call->wait_s = api_settings_wait(x->request.connection, JOB_WAIT_MAX_S);
+	call->wait_s = api_settings_wait(x->request.connection, API_WAIT_MAX_S);
 	x->call = call;
 	return call;
 }
@@ -71,8 +74,7 @@ void api_call_free(struct api_call *call)
 	if (!call)
 		return;
 	note_suspended(call, false);
-	if (call->stage == CALL_WAITING)
-		job_wait_end(call->exchange->request.site->waits, &call->wait);
+	watch_leave(&call->watcher);
 	if (call->arena)
 		msgpack_zone_free(call->arena);
 	buf_done(&call->answer);
@@ -137,32 +139,42 @@ static bool look(struct api_call *call, bool over, enum MHD_Result *ret_result)
 	return answers;
 }
 
+/* Where it has to go on waiting, the connection is suspended. */
 static enum MHD_Result wait_for_end(struct api_call *call)
 {
-	struct job_waits *waits = call->exchange->request.site->waits;
+	enum watch_verdict verdict;
 	enum MHD_Result result;
 
 	note_suspended(call, false);
 	do {
-		bool over = job_wait_over(waits, &call->wait);
-
-		if (look(call, over, &result)) {
-			job_wait_end(waits, &call->wait);
-			return result;
+		verdict = watch_wait(&call->watcher, call->until_ms);
+		if (verdict == WATCH_ASLEEP) {
+			note_suspended(call, true);
+			return MHD_YES;
 		}
-	} while (!job_wait_park(waits, &call->wait));
-	note_suspended(call, true);
-	return MHD_YES;
+	} while (!look(call, verdict != WATCH_NEWS, &result));
+	watch_leave(&call->watcher);
+	return result;
 }
 
+/* It joins before it looks for the first time, so that an end that comes in between is not missed. */
 static enum MHD_Result begin_wait(struct api_call *call)
 {
 	struct exchange *x = call->exchange;
+	struct watch *watch = atomic_load(&x->request.site->watch);
+	enum MHD_Result result;
+	bool joined;
 
 	x->waits = true;
 	call->stage = CALL_WAITING;
-	job_wait_begin(x->request.site->waits, &call->wait, &call->id, call->wait_s, x->request.connection);
-	return wait_for_end(call);
+	call->watcher.connection = x->request.connection;
+	call->until_ms = clock_mono_ms() + call->wait_s * INT64_C(1000);
+	/* Where as many wait as may, it is answered at once. */
+	joined = watch_join_job(watch, &call->watcher, &call->id);
+	if (!look(call, !joined, &result))
+		return wait_for_end(call);
+	watch_leave(&call->watcher);
+	return result;
 }
 
 /* Answers with the job as it is, when there is a wait to come to: at its end. */

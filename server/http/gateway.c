@@ -12,20 +12,23 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "server/http/address.h"
+#include "server/http/board.h"
 #include "server/http/exchange.h"
 #include "server/http/guests.h"
-#include "server/http/job_waits.h"
 #include "server/http/link_page.h"
 #include "server/http/openapi.h"
 #include "server/http/response.h"
 #include "server/http/router.h"
 #include "server/http/site.h"
+#include "server/http/streams.h"
+#include "server/http/watch.h"
 #include "server/writer/writer.h"
 
 #define THREADS			2
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
+#define OTHER_PLACES		24
 #define BODY_BYTES		(INT64_C(64) << 20)
 #define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
@@ -106,7 +109,9 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 		return ERR_NO_MEMORY;
 	g->listener = -1;
 	owed_init(&g->site.owed);
-	rc = address_listen(address, insecure, &g->listener, info);
+	rc = board_new(&g->site.board);
+	if (rc == 0)
+		rc = address_listen(address, insecure, &g->listener, info);
 	if (rc == 0)
 		rc = address_of(g->listener, &g->address);
 	if (rc < 0) {
@@ -127,18 +132,27 @@ int gateway_check_host(const char *host)
 	return guard_check_host(host);
 }
 
-int gateway_listen(struct gateway *g, struct writer *writer)
+static void changed_cb(void *user, const struct job_event *events, size_t count)
 {
-	int rc = job_waits_new(&g->site.waits);
+	struct site *site = user;
+	struct watch *watch = atomic_load(&site->watch);
 
-	if (rc == 0)
-		writer_subscribe(writer, job_waits_events_cb, g->site.waits);
-	return rc;
+	board_changed(site->board, events, count);
+	if (watch)
+		watch_changed(watch, events, count);
+}
+
+void gateway_listen(struct gateway *g, struct writer *w)
+{
+	writer_subscribe(w, changed_cb, &g->site);
 }
 
 static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 {
-	const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
+	/* Turbo, because it leaves sockets be that streams took over: no shutdown() when the library is done with them.
+	 */
+	const unsigned flags =
+		MHD_USE_TURBO | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
 	return MHD_start_daemon(flags, 0, NULL, NULL, access_cb, g, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
 				MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
@@ -149,8 +163,17 @@ static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
 				completed_cb, g, MHD_OPTION_END);
 }
 
+/* Some places are always for those who come and go: the page, the video, whoever asks now and then. */
+static int watchers_of(int connections)
+{
+	int others = connections / 8 < OTHER_PLACES ? connections / 8 : OTHER_PLACES;
+
+	return connections - 2 * others;
+}
+
 static int start_threads(struct gateway *g, const struct gateway_options *options)
 {
+	struct watch *watch = NULL;
 	sigset_t all, before;
 	int rc;
 
@@ -158,8 +181,11 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = guests_new(options->connections, options->head_ms ? options->head_ms : HEAD_MS, &g->guests);
-	if (rc == 0 && g->site.waits)
-		rc = job_waits_start(g->site.waits);
+	if (rc == 0)
+		rc = watch_new(&g->site, watchers_of(options->connections), &watch);
+	atomic_store(&g->site.watch, watch);
+	if (rc == 0)
+		rc = streams_new(watch, g->guests, &g->site.streams);
 	if (rc == 0)
 		g->daemon = start_daemon(g, options->connections);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -171,7 +197,9 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	int rc;
 
 	g->site.settings = options->settings;
+	atomic_store(&g->site.files, options->files);
 	g->site.page = options->page;
+	g->site.page_files = options->page_files;
 	g->site.store = options->store;
 	g->site.blobs = options->blobs;
 	g->site.writer = options->writer;
@@ -202,8 +230,8 @@ static void close_listener(struct gateway *g)
 void gateway_quiesce(struct gateway *g)
 {
 	atomic_store(&g->site.quiesced, true);
-	if (g->site.waits)
-		job_waits_quiesce(g->site.waits);
+	if (g->site.watch)
+		watch_end(g->site.watch);
 	if (g->daemon && g->listener < 0)
 		g->listener = MHD_quiesce_daemon(g->daemon);
 	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
@@ -215,13 +243,16 @@ void gateway_stop(struct gateway *g)
 {
 	if (!g)
 		return;
-	if (g->site.waits)
-		job_waits_stop(g->site.waits);
+	/* The library ends nothing that is suspended. */
+	if (g->site.watch)
+		watch_end(g->site.watch);
 	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
+	streams_free(g->site.streams);
+	watch_free(g->site.watch);
 	guests_free(g->guests);
-	job_waits_free(g->site.waits);
+	board_free(g->site.board);
 	close_listener(g);
 	owed_done(&g->site.owed);
 	openapi_release(&g->site);

@@ -16,16 +16,19 @@
 
 struct blob_store;
 struct gateway;
+struct page_files;
 struct settings;
 struct store;
 struct writer;
 
 struct gateway_options {
 	int connections;    /* at once */
+	int files;	    /* of downloads, at once */
 	int64_t head_ms;    /* for a request's head to be there, from the connection or the answer before; 0: 10,000 */
 	int64_t body_bytes; /* of memory, for all bodies on their way in beyond a small one each; 0: 64 MiB */
 	const struct settings *settings;
 	struct page_settings page;
+	const struct page_files *page_files; /* to which page points; NULL: none */
 	struct store *store;
 	struct blob_store *blobs;
 	struct writer *writer;	  /* the one that gateway_listen() was given */
@@ -44,14 +47,14 @@ int gateway_check_address(const char *address, struct error_info *info);
 int gateway_bind(const char *address, bool insecure, struct gateway **ret, struct error_info *info);
 /* "127.0.0.1:7247", with the real port. Lives as long as the gateway. */
 const char *gateway_address(const struct gateway *g);
-/* Hears of the writer's commits from now on; before writer_start(). ERR_NO_MEMORY. */
-int gateway_listen(struct gateway *g, struct writer *writer);
+/* Listens to the writer, which must not have been started and must end before the gateway does. */
+void gateway_listen(struct gateway *g, struct writer *w);
 /* ERR_CONFIG for what is no host name or address without a port. */
 int gateway_check_host(const char *host);
 /* Serves. What options points to must outlive the gateway. ERR_NO_MEMORY, ERR_IO. */
 int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info);
 
-/* Accepts no more connections; those there are go on, but for those that wait for a job, which are answered. /readyz
+/* Accepts no more connections; those there are go on, but whoever waits for something is answered or sent away. /readyz
  * says no from here on. */
 void gateway_quiesce(struct gateway *g);
 /* Ends the threads, whatever they are at but for answers to requests that were suspended, which are sent, and frees.

@@ -24,6 +24,9 @@ struct guest {
 	struct guest **link; /* NULL: does not wait */
 	int fd;
 	int64_t due_ms; /* by the monotonic clock */
+	/* Of the library's thread alone. */
+	struct held *held; /* by its request */
+	bool moved;	   /* its place is somebody else's */
 };
 
 struct guests {
@@ -136,13 +139,23 @@ static void arrive(struct guests *all, struct MHD_Connection *c, void **place)
 	pthread_mutex_unlock(&all->lock);
 }
 
+static void let_go(struct guest *g)
+{
+	struct held *h = g ? TAKE_PTR(g->held) : NULL;
+
+	if (h)
+		h->end(h);
+}
+
 static void leave(struct guests *all, struct guest *g)
 {
 	if (!g)
 		return;
+	let_go(g);
 	pthread_mutex_lock(&all->lock);
 	stop_waiting(all, g);
-	all->count--;
+	if (!g->moved)
+		all->count--;
 	pthread_mutex_unlock(&all->lock);
 	free(g);
 }
@@ -158,6 +171,39 @@ void guests_connection_cb(void *user, struct MHD_Connection *c, void **place, en
 static struct guest *guest_of(struct MHD_Connection *c)
 {
 	return MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+bool guests_hold(struct MHD_Connection *c, struct held *h)
+{
+	struct guest *g = guest_of(c);
+
+	if (!g)
+		return false;
+	assert(!g->held);
+	g->held = h;
+	return true;
+}
+
+struct held *guests_held(struct MHD_Connection *c)
+{
+	struct guest *g = guest_of(c);
+
+	return g ? g->held : NULL;
+}
+
+void guests_move_out(struct MHD_Connection *c)
+{
+	struct guest *g = guest_of(c);
+
+	if (g)
+		g->moved = true;
+}
+
+void guests_moved_away(struct guests *all)
+{
+	pthread_mutex_lock(&all->lock);
+	all->count--;
+	pthread_mutex_unlock(&all->lock);
 }
 
 void guests_heard(struct guests *all, struct MHD_Connection *c)
@@ -188,6 +234,7 @@ void guests_answered_cb(void *user, struct MHD_Connection *c, void **request, en
 	struct guest *g = guest_of(c);
 
 	(void)request;
+	let_go(g);
 	if (!g || how != MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		return;
 	pthread_mutex_lock(&all->lock);

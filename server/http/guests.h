@@ -14,6 +14,7 @@
 #define RAINCHECK_HTTP_GUESTS_H
 
 #include <microhttpd.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct guests;
@@ -27,6 +28,20 @@ void guests_free(struct guests *all);
 void guests_connection_cb(void *user, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what);
 /* MHD_OPTION_NOTIFY_COMPLETED, likewise. */
 void guests_answered_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how);
+/* What a request keeps from one call of the library to the next, in whatever it is embedded in. */
+struct held {
+	/* The request was answered, or its connection is gone: frees it. On the library's thread of the request. */
+	void (*end)(struct held *h);
+};
+/* At most one a request. False where the connection cannot keep anything: it is about to be closed. */
+bool guests_hold(struct MHD_Connection *c, struct held *h);
+/* NULL: nothing is held. */
+struct held *guests_held(struct MHD_Connection *c);
+
+/* The connection's socket has another owner from now on, who keeps its place until guests_moved_away(). */
+void guests_move_out(struct MHD_Connection *c);
+void guests_moved_away(struct guests *all);
+
 /* The head of a request is there, and its body if it has one. */
 void guests_heard(struct guests *all, struct MHD_Connection *c);
 /* More of its body has to come, within the time that a head has: it waits again from now on. */

@@ -1,5 +1,7 @@
-/* The live page has a nonce of its own in every answer, for its style and its script. The fixed pages have no script,
- * and a hash of their style instead: so they can be the same for all. */
+/* The live page has a nonce for its style and its script, drawn anew for each rendering, which all who look within a
+ * moment share. That is as good as one for each answer: what a stranger could smuggle into the page would have to be in
+ * what is rendered, before its nonce is drawn. The fixed pages are
+ * the same for all and hold nothing of anybody's: their nonce is drawn at the start. */
 #include "link_page.h"
 
 #include <gnutls/crypto.h>
@@ -10,7 +12,9 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "server/http/board.h"
 #include "server/http/page_html.h"
+#include "server/http/page_load.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
@@ -37,37 +41,18 @@ static int nonce_make(struct nonce *ret)
 	return 0;
 }
 
-static struct MHD_Response *dress(struct buf *body, const char *policy)
+static struct MHD_Response *dress(struct buf *body, const struct nonce *nonce)
 {
 	struct MHD_Response *response = response_new(body, "text/html; charset=utf-8");
+	char policy[POLICY_BYTES];
 
+	snprintf(policy, sizeof(policy),
+		 "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; " POLICY_REST, nonce->text,
+		 nonce->text);
 	response_header(response, "Content-Security-Policy", policy);
 	response_header(response, "Cache-Control", "private, no-cache");
 	response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
 	return response;
-}
-
-static int write_page(const struct request *r, const struct nonce *nonce, struct buf *body)
-{
-	struct visit v;
-	int rc;
-
-	rc = visit_begin(r, &v);
-	if (rc == 0) {
-		const struct page_content content = {
-			.page = &r->site->page,
-			.job = &v.job.job,
-			.preview = v.preview,
-			.result = v.result,
-			.token = r->token,
-			.nonce = nonce->text,
-			.now_ms = v.now_ms,
-		};
-
-		rc = page_html_job(body, &content);
-	}
-	visit_end(&v);
-	return rc;
 }
 
 static enum MHD_Result send_fixed(const struct request *r, int rc)
@@ -84,8 +69,30 @@ static enum MHD_Result send_fixed(const struct request *r, int rc)
 
 enum MHD_Result link_page_serve(const struct request *r)
 {
+	_cleanup_(posting_releasep) struct posting *p = NULL;
+	int rc = board_get(r, BOARD_PAGE, &p);
+
+	return rc < 0 ? send_fixed(r, rc) : MHD_queue_response(r->connection, p->status, p->answer);
+}
+
+static int write_page(const struct request *r, const struct visit *v, const struct nonce *nonce, struct buf *body)
+{
+	const struct page_content content = {
+		.page = &r->site->page,
+		.job = &v->job.job,
+		.preview = v->preview,
+		.result = v->result,
+		.token = r->token,
+		.nonce = nonce->text,
+		.now_ms = v->now_ms,
+	};
+
+	return page_html_job(body, &content);
+}
+
+int link_page_post(const struct request *r, const struct visit *v, struct posting *p)
+{
 	_cleanup_(buf_done) struct buf body;
-	char policy[POLICY_BYTES];
 	struct nonce nonce;
 	uint8_t *room;
 	int rc;
@@ -95,48 +102,55 @@ enum MHD_Result link_page_serve(const struct request *r)
 	if (rc == 0)
 		rc = nonce_make(&nonce);
 	if (rc == 0)
-		rc = write_page(r, &nonce, &body);
+		rc = write_page(r, v, &nonce, &body);
 	if (rc < 0)
-		return send_fixed(r, rc);
-	snprintf(policy, sizeof(policy),
-		 "default-src 'none'; style-src 'nonce-%s'; script-src 'nonce-%s'; " POLICY_REST, nonce.text,
-		 nonce.text);
-	return response_send(r->connection, MHD_HTTP_OK, dress(&body, policy));
+		return rc;
+	p->status = MHD_HTTP_OK;
+	p->answer = dress(&body, &nonce);
+	return p->answer ? 0 : ERR_NO_MEMORY;
+}
+
+/* ---- the logo ---- */
+
+/* Never what a document could be: an SVG may hold a script. */
+static int make_logo(struct site *site)
+{
+	const struct page_files *files = site->page_files;
+	_cleanup_(buf_done) struct buf copy;
+	struct MHD_Response **logo = &site->fixed.logo;
+
+	buf_init(&copy, PAGE_LOGO_MAX);
+	if (!files || files->logo.size == 0)
+		return 0;
+	buf_append(&copy, files->logo.data, files->logo.size);
+	*logo = response_new(&copy, files->logo_type);
+	if (response_header(*logo, "Cache-Control", "public, max-age=31536000, immutable") &&
+	    response_header(*logo, "Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"))
+		return 0;
+	return ERR_NO_MEMORY;
+}
+
+enum MHD_Result link_page_serve_logo(const struct request *r)
+{
+	struct MHD_Response *logo = r->site->fixed.logo;
+
+	return logo ? MHD_queue_response(r->connection, MHD_HTTP_OK, logo)
+		    : response_error(r->connection, ERR_NOT_FOUND);
 }
 
 /* ---- fixed pages ---- */
 
-/* "'sha256-…'" of the style, as browsers want it. */
-static int style_hash(const struct page_settings *page, char ret[64])
-{
-	_cleanup_(buf_done) struct buf style;
-	uint8_t digest[32];
-	gnutls_datum_t in = { .data = digest, .size = sizeof(digest) }, out;
-	int rc;
-
-	buf_init(&style, PAGE_MAX_BYTES);
-	rc = page_html_style(&style, page);
-	if (rc < 0)
-		return rc;
-	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, style.data, style.size, digest) < 0 ||
-	    gnutls_base64_encode2(&in, &out) < 0)
-		return ERR_NO_MEMORY;
-	snprintf(ret, 64, "'sha256-%s'", (const char *)out.data);
-	gnutls_free(out.data);
-	return 0;
-}
-
-static int make_notice(const struct page_settings *page, const char *policy, enum page_text headline,
+static int make_notice(const struct page_settings *page, const struct nonce *nonce, enum page_text headline,
 		       enum page_text detail, struct MHD_Response **ret)
 {
 	_cleanup_(buf_done) struct buf body;
 	int rc;
 
 	buf_init(&body, PAGE_MAX_BYTES);
-	rc = page_html_notice(&body, page, headline, detail);
+	rc = page_html_notice(&body, page, nonce->text, headline, detail);
 	if (rc < 0)
 		return rc;
-	*ret = dress(&body, policy);
+	*ret = dress(&body, nonce);
 	return *ret ? 0 : ERR_NO_MEMORY;
 }
 
@@ -144,20 +158,21 @@ int link_page_make_fixed(struct site *site)
 {
 	struct fixed_answers *fixed = &site->fixed;
 	const struct page_settings *page = &site->page;
-	char policy[POLICY_BYTES], hash[64];
+	struct nonce nonce;
 	int rc;
 
-	rc = style_hash(page, hash);
+	rc = nonce_make(&nonce);
 	if (rc < 0)
 		return rc;
-	snprintf(policy, sizeof(policy), "default-src 'none'; style-src %s; " POLICY_REST, hash);
-	rc = make_notice(page, policy, PAGE_TEXT_unknown, PAGE_TEXT_unknown_detail, &fixed->unknown_page);
+	rc = make_notice(page, &nonce, PAGE_TEXT_unknown, PAGE_TEXT_unknown_detail, &fixed->unknown_page);
 	if (rc == 0)
-		rc = make_notice(page, policy, PAGE_TEXT_gone, PAGE_TEXT_gone_detail, &fixed->gone_page);
+		rc = make_notice(page, &nonce, PAGE_TEXT_gone, PAGE_TEXT_gone_detail, &fixed->gone_page);
 	if (rc == 0)
-		rc = make_notice(page, policy, PAGE_TEXT_broken, PAGE_TEXT_broken_detail, &fixed->broken_page);
+		rc = make_notice(page, &nonce, PAGE_TEXT_broken, PAGE_TEXT_broken_detail, &fixed->broken_page);
 	if (rc == 0 && !response_header(fixed->broken_page, "Retry-After", "5"))
 		rc = ERR_NO_MEMORY;
+	if (rc == 0)
+		rc = make_logo(site);
 	if (rc < 0)
 		link_page_free_fixed(site);
 	return rc;
@@ -165,7 +180,8 @@ int link_page_make_fixed(struct site *site)
 
 void link_page_free_fixed(struct site *site)
 {
-	struct MHD_Response **all[] = { &site->fixed.unknown_page, &site->fixed.gone_page, &site->fixed.broken_page };
+	struct MHD_Response **all[] = { &site->fixed.unknown_page, &site->fixed.gone_page, &site->fixed.broken_page,
+					&site->fixed.logo };
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])

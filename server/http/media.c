@@ -6,6 +6,7 @@
 #include "media.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +14,9 @@
 #include "proto/base/text.h"
 #include "server/http/conditions.h"
 #include "server/http/file_name.h"
+#include "server/http/guests.h"
 #include "server/http/media_type.h"
+#include "server/http/media_url.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
@@ -40,6 +43,44 @@ static void media_done(struct media *m)
 	buf_done(&m->data);
 }
 
+/* ---- files ---- */
+
+/* So that a crowd of downloads leaves descriptors to those who come. */
+struct open_file {
+	struct held held;
+	struct site *site;
+};
+
+static void file_closed(struct held *h)
+{
+	struct open_file *f = CONTAINER_OF(h, struct open_file, held);
+
+	atomic_fetch_add(&f->site->files, 1);
+	free(f);
+}
+
+/* One of those that may be open, until the request is over. */
+static int take_file(const struct request *r)
+{
+	struct open_file *f;
+
+	if (guests_held(r->connection))
+		return 0;
+	if (atomic_fetch_sub(&r->site->files, 1) <= 0) {
+		atomic_fetch_add(&r->site->files, 1);
+		return ERR_THROTTLED;
+	}
+	f = calloc(1, sizeof(*f));
+	if (!f || !guests_hold(r->connection, &f->held)) {
+		atomic_fetch_add(&r->site->files, 1);
+		free(f);
+		return ERR_NO_MEMORY;
+	}
+	f->held.end = file_closed;
+	f->site = r->site;
+	return 0;
+}
+
 /* ---- finding ---- */
 
 static int open_bytes(const struct request *r, const struct artifact *a, struct media *m)
@@ -51,6 +92,9 @@ static int open_bytes(const struct request *r, const struct artifact *a, struct 
 		rc = buf_append(&m->data, a->data.data, a->data.size);
 		return rc == 0 && (int64_t)a->data.size != a->size ? ERR_CORRUPT : rc;
 	}
+	rc = take_file(r);
+	if (rc < 0)
+		return rc;
 	rc = blob_open(r->site->blobs, &a->blob, &m->fd, &size);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? ERR_GONE : rc; /* retention was quicker */
@@ -100,6 +144,14 @@ static void copy_title(const struct msg_job *job, struct media *m)
 		snprintf(m->title, sizeof(m->title), "%.*s", SLICE_FMT(job->title));
 }
 
+/* An address with the version in it is these bytes' for ever. */
+static bool names_version(const struct request *r, const char *sha256)
+{
+	const char *v = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "v");
+
+	return v && strlen(v) == MEDIA_VERSION_BYTES && strncmp(v, sha256, MEDIA_VERSION_BYTES) == 0;
+}
+
 static int take(const struct request *r, const struct visit *v, struct media *m)
 {
 	const struct msg_job *job = &v->job.job;
@@ -117,9 +169,9 @@ static int take(const struct request *r, const struct visit *v, struct media *m)
 	if (rc < 0)
 		return rc;
 	m->size = a.size;
-	m->final = job->state == JOB_SUCCEEDED;
 	m->tag[0] = m->tag[65] = '"';
 	hex_encode(a.sha256, sizeof(a.sha256), m->tag + 1);
+	m->final = job->state == JOB_SUCCEEDED || names_version(r, m->tag + 1);
 	copy_title(job, m);
 	copy_type(r, &a, m);
 	return 0;

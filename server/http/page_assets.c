@@ -1,7 +1,8 @@
 /* Phone first, one column. Colours are pairs of light and dark, each text at 4.5 to 1 or better on what it stands on;
  * the accent is the operator's and never carries text but in its own contrasting colour.
  *
- * The box for the picture has its size before there is a picture, so nothing moves when one comes. */
+ * The box for the picture has its size before there is a picture, the bar its place before it is shown and the buttons
+ * theirs before there are any, so nothing moves when they come. */
 #include "page_assets.h"
 
 /* clang-format off */
@@ -25,7 +26,9 @@ const char page_style[] =
 	"width:100%;max-width:44rem;padding:1.25rem 1.25rem .75rem;"
 	"font-weight:650;letter-spacing:-.01em;display:flex;align-items:center;gap:.6rem;overflow-wrap:anywhere"
 "}"
-"header::before{content:\"\";flex:none;width:.7rem;height:.7rem;border-radius:50%;background:var(--accent)}"
+".name{min-width:0}"
+".dot::before{content:\"\";display:inline-block;width:.7rem;height:.7rem;margin-right:.6rem;border-radius:50%;background:var(--accent)}"
+".logo{height:2rem;width:auto;max-width:40%;flex:none}"
 "main{"
 	"width:100%;max-width:44rem;background:var(--card);border:solid var(--line);border-width:1px 0;overflow:hidden"
 "}"
@@ -55,12 +58,16 @@ const char page_style[] =
 "}"
 "progress:indeterminate::-webkit-progress-bar{background:none}"
 "progress:indeterminate::-moz-progress-bar{background:none}"
+".wait progress[hidden]{display:block!important;visibility:hidden}"
+"#detail{min-height:1.5em}"
+"#actions{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.1rem;min-height:2.9rem}"
+"#actions:empty{display:none}"
 ".button{"
-	"display:inline-block;margin-top:1.1rem;padding:.7rem 1.3rem;border-radius:.7rem;"
-	"background:var(--accent);color:var(--on-accent);font-weight:600;text-decoration:none"
+	"display:inline-block;padding:.7rem 1.3rem;border:0;border-radius:.7rem;cursor:pointer;"
+	"background:var(--accent);color:var(--on-accent);font:inherit;font-weight:600;text-decoration:none"
 "}"
 ".quiet{background:none;color:inherit;box-shadow:inset 0 0 0 1px var(--edge)}"
-"a:focus-visible,video:focus-visible{outline:3px solid var(--accent);outline-offset:3px}"
+"a:focus-visible,button:focus-visible,video:focus-visible{outline:3px solid var(--accent);outline-offset:3px}"
 "@media(min-width:44rem){"
 	"header{padding-top:2.5rem}"
 	"main{border-width:1px;border-radius:1.1rem;box-shadow:0 1.5rem 3rem -2rem rgba(10,20,40,.35);margin-bottom:3rem}"
@@ -69,15 +76,29 @@ const char page_style[] =
 "}"
 "@media(prefers-reduced-motion:reduce){*{animation:none!important;transition:none!important}}";
 
-/* Asks for the status and shows what it says. Where a picture or another state has come, it fetches the page itself and
- * takes those parts over: there is one place that knows how they look. Only what stands in <main> is parsed: a second
- * <style> would be against the page's own policy. */
+/* Follows the job's events and shows what they say. Where a picture or another state has come, it fetches the page
+ * itself and takes those parts over: there is one place that knows how they look. Only what stands in <main> is parsed:
+ * a second <style> would be against the page's own policy.
+ *
+ * The browser comes back by itself to a stream that broke. One that was refused (too many visitors, a link that is none
+ * any more) or is not to be had at all is made up for by asking for the status, less often the longer it fails, and from
+ * the first good answer on the stream is tried again. A device that slept may have lost the stream without noticing: when
+ * the page is looked at again, there is a new one.
+ *
+ * A video that comes while somebody watches plays at once, with sound where the browser allows it. */
 const char page_script[] =
 "(()=>{"
 "const $=i=>document.getElementById(i),base=location.pathname,main=document.querySelector('main');"
-"let tag='',failures=0,over=false,timer;"
-"const later=s=>{clearTimeout(timer);if(!over)timer=setTimeout(look,1e3*s*(.9+Math.random()*.2))};"
-"const say=(i,t)=>{const e=$(i);if(e.textContent!==(t||''))e.textContent=t||'';e.hidden=!t};"
+"if(!main||main.dataset.shows===undefined)return;"
+"const live=main.className==='wait',title=document.title;"
+"let over=!live,failures=0,timer,stream,turn=Promise.resolve();"
+"const say=(i,t)=>{const e=$(i);if(e){if(e.textContent!==(t||''))e.textContent=t||'';e.hidden=!t}};"
+"const share=()=>{const b=$('share');if(b)b.hidden=false};"
+"const play=()=>{"
+	"const v=document.querySelector('#media video');"
+	"if(!v||matchMedia('(prefers-reduced-motion:reduce)').matches)return;"
+	"v.play().catch(()=>{v.muted=true;v.play().catch(()=>{})})"
+"};"
 "const swap=async()=>{"
 	"const t=await(await fetch(base,{cache:'no-store'})).text();"
 	"const d=new DOMParser().parseFromString(t.slice(t.indexOf('<main'),t.indexOf('</main>')),'text/html');"
@@ -85,31 +106,61 @@ const char page_script[] =
 	"main.className=m.className;main.dataset.shows=m.dataset.shows||'';"
 	"for(const i of['media','actions','hint']){"
 		"const old=$(i),now=d.getElementById(i);"
-		"if(old&&now)old.replaceWith(document.adoptNode(now));else if(old)old.remove()}"
-	"for(const i of['title','headline','detail'])say(i,(d.getElementById(i)||{}).textContent)"
+		"if(old&&now&&old.outerHTML!==now.outerHTML)old.replaceWith(document.adoptNode(now));"
+		"else if(old&&!now)old.remove()}"
+	"for(const i of['title','headline','detail']){const e=d.getElementById(i);if(e)say(i,e.textContent)}"
+	"share();play()"
 "};"
 "const bar=s=>{"
-	"const b=$('bar');b.hidden=s.state!=='running';"
-	"if(s.progress===null)b.removeAttribute('value');else b.value=s.progress"
+	"const b=$('bar');if(!b)return;b.hidden=!s||s.state!=='running';"
+	"if(!s||s.progress===null)b.removeAttribute('value');else b.value=s.progress"
 "};"
+"const end=()=>{over=true;clearTimeout(timer);if(stream)stream.close()};"
 "const show=async s=>{"
 	"say('headline',s.headline);say('detail',s.detail);say('note',s.note);bar(s);"
-	"if(main.dataset.shows!==s.state+(s.preview?'+preview':'')+(s.result?'+result':''))await swap()"
+	"if(main.dataset.shows!==[s.state,s.preview,s.result].join('|'))await swap();"
+	"if(main.className!=='wait'){end();document.title=s.headline+' · '+title}"
 "};"
-"const look=async()=>{"
-	"if(document.hidden||over)return;"
+"const gone=async()=>{end();say('note','');bar();await swap();const m=$('media');if(m)m.remove();const a=$('actions');if(a)a.remove()};"
+"const later=s=>{clearTimeout(timer);if(!over)timer=setTimeout(ask,1e3*s*(.9+Math.random()*.2))};"
+"const ask=async()=>{"
 	"let wait=5;"
 	"try{"
-		"const r=await fetch(base+'/status',{cache:'no-store',headers:tag?{'If-None-Match':tag}:{}});"
+		"const r=await fetch(base+'/status',{cache:'no-store'});"
 		"wait=+r.headers.get('Retry-After')||5;"
-		"if(r.status===404||r.status===410){over=true;say('note','');$('bar').hidden=true;await swap()}"
-		"else if(r.ok){await show(await r.json());tag=r.headers.get('ETag')||'';over=r.status===200}"
-		"else if(r.status!==304)throw r.status;"
-		"failures=0"
-	"}catch(e){over=false;wait=Math.min(60,Math.max(wait,2**++failures))}"
-	"later(wait)"
+		"if(r.status===404||r.status===410)return await gone();"
+		"if(!r.ok)throw r.status;"
+		"await show(await r.json());failures=0;"
+		"return follow()"
+	"}catch(e){over=false;later(Math.min(60,Math.max(wait,2**++failures)))}"
 "};"
-"document.addEventListener('visibilitychange',()=>{if(!document.hidden)look()});"
-"later(+main.dataset.retry)"
+"const follow=()=>{"
+	"if(over)return;"
+	"if(!window.EventSource)return later(+main.dataset.retry);"
+	"if(stream)stream.close();"
+	"stream=new EventSource(base+'/events');"
+	"stream.onmessage=e=>{failures=0;turn=turn.then(()=>show(JSON.parse(e.data))).catch(()=>later(2))};"
+	"stream.onerror=()=>{if(stream.readyState===2)later(failures?2**failures:1)}"
+"};"
+"const hint=()=>{"
+	"const h=$('hint');if(!h)return;"
+	"h.dataset.online=h.dataset.online||h.textContent;h.textContent=navigator.onLine?h.dataset.online:h.dataset.offline"
+"};"
+"document.addEventListener('visibilitychange',()=>{if(!document.hidden)follow()});"
+"addEventListener('pageshow',e=>{if(e.persisted)follow()});"
+"addEventListener('online',()=>{hint();follow()});"
+"addEventListener('offline',hint);"
+"document.addEventListener('click',async e=>{"
+	"const b=e.target.closest('#share');if(!b)return;"
+	"const url=location.href.split('#')[0];"
+	"if(navigator.share)return navigator.share({title:$('title').textContent,url}).catch(()=>{});"
+	"try{await navigator.clipboard.writeText(url)}"
+	"catch(_){"
+		"const f=document.createElement('input');f.value=url;document.body.append(f);f.select();"
+		"document.execCommand('copy');f.remove();b.focus()}"
+	"b.setAttribute('aria-live','polite');b.dataset.label=b.dataset.label||b.textContent;b.textContent=b.dataset.copied;"
+	"setTimeout(()=>{b.textContent=b.dataset.label},3e3)"
+"});"
+"share();follow()"
 "})()";
 /* clang-format on */

@@ -6,12 +6,19 @@
 #include "proto/base/text.h"
 #include "server/http/html.h"
 #include "server/http/media_type.h"
+#include "server/http/media_url.h"
 #include "server/http/page_assets.h"
+#include "server/http/page_template.h"
 #include "server/http/words.h"
 
 static void text(struct buf *out, const char *s)
 {
 	html_text(out, slice_str(s));
+}
+
+static bool is_pending(const struct page_content *p)
+{
+	return !job_state_final(p->job->state);
 }
 
 static const char *words_of(const struct page_content *p, enum page_text which)
@@ -47,23 +54,33 @@ int page_html_style(struct buf *out, const struct page_settings *page)
 
 /* ---- parts of every page ---- */
 
-static void begin(struct buf *out, const struct page_settings *page, const char *title)
+static void style_element(struct buf *out, const struct page_settings *page, const char *nonce)
 {
-	buf_append_str(out, "<!doctype html><html lang=\"");
-	text(out, page_text(page, PAGE_TEXT_language));
-	buf_append_str(out, "\"><head><meta charset=\"utf-8\">"
-			    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>");
-	text(out, title);
+	buf_printf(out, "<style nonce=\"%s\">", nonce);
+	page_html_style(out, page);
+	buf_append_str(out, "</style>");
+}
+
+static void head(struct buf *out, const struct page_settings *page, struct slice title)
+{
+	buf_append_str(out, "<meta charset=\"utf-8\">"
+			    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+			    "<meta name=\"color-scheme\" content=\"light dark\"><title>");
+	html_text(out, title);
 	buf_append_str(out, " · ");
 	text(out, page->name);
 	buf_append_str(out, "</title>");
 }
 
-static void open_body(struct buf *out, const struct page_settings *page)
+static void logo(struct buf *out, const struct page_settings *page)
 {
-	buf_append_str(out, "</head><body><header>");
+	bool has = page->logo && page->logo[0];
+
+	if (has)
+		buf_printf(out, "<img class=\"logo\" src=\"%s\" alt=\"\">", page->logo);
+	buf_printf(out, "<span class=\"%s\">", has ? "name" : "name dot");
 	text(out, page->name);
-	buf_append_str(out, "</header>");
+	buf_append_str(out, "</span>");
 }
 
 static void paragraph(struct buf *out, const char *attributes, struct slice content)
@@ -82,13 +99,16 @@ static void meta(struct buf *out, const char *attribute, const char *name, struc
 	buf_append_str(out, "\">");
 }
 
-static void meta_url(struct buf *out, const char *attribute, const char *name, const struct msg_job *job,
-		     const char *what)
+/* Its address is another when the picture is: those who keep it for the link fetch it anew. */
+static void picture(struct buf *out, const struct msg_job *job, const char *what, const struct msg_artifact *a,
+		    struct slice title)
 {
-	char url[560];
+	struct media_url url = media_url_make(job->link, what, a);
 
-	snprintf(url, sizeof(url), "%.*s/%s", SLICE_FMT(job->link), what);
-	meta(out, attribute, name, slice_str(url));
+	meta(out, "property", "og:image", slice_str(url.text));
+	meta(out, "property", "og:image:type", a->content_type);
+	meta(out, "property", "og:image:alt", title);
+	meta(out, "name", "twitter:image", slice_str(url.text));
 }
 
 static void sharing(struct buf *out, const struct page_content *p, struct slice title, struct slice headline)
@@ -107,38 +127,39 @@ static void sharing(struct buf *out, const struct page_content *p, struct slice 
 	if (!job->has_link)
 		return;
 	meta(out, "property", "og:url", job->link);
-	if (still == MEDIA_IMAGE || result == MEDIA_IMAGE) {
-		const char *what = still == MEDIA_IMAGE ? "preview" : "result";
-
-		meta_url(out, "property", "og:image", job, what);
-		meta(out, "property", "og:image:type",
-		     still == MEDIA_IMAGE ? p->preview->content_type : p->result->content_type);
-		meta(out, "property", "og:image:alt", title);
-		meta_url(out, "name", "twitter:image", job, what);
-	}
+	if (still == MEDIA_IMAGE)
+		picture(out, job, "preview", p->preview, title);
+	else if (result == MEDIA_IMAGE)
+		picture(out, job, "result", p->result, title);
 	if (result == MEDIA_VIDEO) {
-		meta_url(out, "property", "og:video", job, "result");
+		meta(out, "property", "og:video", slice_str(media_url_make(job->link, "result", p->result).text));
 		meta(out, "property", "og:video:type", p->result->content_type);
 	}
 }
 
 /* ---- picture ---- */
 
-static void image(struct buf *out, const struct page_content *p, const char *what, struct slice title)
+static struct media_url url_of(const struct page_content *p, const char *what, const struct msg_artifact *a)
 {
-	buf_printf(out, "<img src=\"%s/%s\" alt=\"", p->token, what);
+	return media_url_make(slice_str(p->token), what, a);
+}
+
+static void image(struct buf *out, const struct page_content *p, const char *what, const struct msg_artifact *a,
+		  struct slice title)
+{
+	buf_printf(out, "<img src=\"%s\" alt=\"", url_of(p, what, a).text);
 	html_text(out, title);
 	buf_append_str(out, "\">");
 }
 
 static void player(struct buf *out, const struct page_content *p, const char *element, bool poster, struct slice title)
 {
-	buf_printf(out, "<%s controls playsinline preload=\"metadata\" src=\"%s/result\" aria-label=\"", element,
-		   p->token);
+	buf_printf(out, "<%s controls playsinline preload=\"metadata\" src=\"%s\" aria-label=\"", element,
+		   url_of(p, "result", p->result).text);
 	html_text(out, title);
 	buf_append_str(out, "\"");
 	if (poster)
-		buf_printf(out, " poster=\"%s/preview\"", p->token);
+		buf_printf(out, " poster=\"%s\"", url_of(p, "preview", p->preview).text);
 	buf_printf(out, "></%s>", element);
 }
 
@@ -154,9 +175,9 @@ static void media(struct buf *out, const struct page_content *p, struct slice ti
 	if (result == MEDIA_VIDEO)
 		player(out, p, "video", still, title);
 	else if (result == MEDIA_IMAGE)
-		image(out, p, "result", title);
+		image(out, p, "result", p->result, title);
 	else if (still)
-		image(out, p, "preview", title);
+		image(out, p, "preview", p->preview, title);
 	else
 		buf_append_str(out, "<div class=\"blank\"></div>");
 	if (result == MEDIA_AUDIO)
@@ -184,6 +205,16 @@ static void button(struct buf *out, const struct page_content *p, const char *cl
 	buf_append_str(out, "</a>");
 }
 
+/* Only the script can share, so only the script shows it. */
+static void share_button(struct buf *out, const struct page_content *p)
+{
+	buf_append_str(out, "<button id=\"share\" class=\"button quiet\" type=\"button\" hidden data-copied=\"");
+	text(out, words_of(p, PAGE_TEXT_copied));
+	buf_append_str(out, "\">");
+	text(out, words_of(p, PAGE_TEXT_share));
+	buf_append_str(out, "</button>");
+}
+
 static void actions(struct buf *out, const struct page_content *p)
 {
 	buf_append_str(out, "<div id=\"actions\">");
@@ -191,100 +222,271 @@ static void actions(struct buf *out, const struct page_content *p)
 		button(out, p, "button", "result", PAGE_TEXT_download);
 	else if (p->preview && media_class_of(p->preview->content_type) == MEDIA_IMAGE)
 		button(out, p, "button quiet", "preview", PAGE_TEXT_save_still);
+	if (is_pending(p) || p->result)
+		share_button(out, p);
 	buf_append_str(out, "</div>");
 }
 
 static void hint(struct buf *out, const struct page_content *p)
 {
-	if (job_state_final(p->job->state))
+	if (!is_pending(p))
 		return;
-	buf_append_str(out, "<p id=\"hint\" class=\"hint\">");
+	buf_append_str(out, "<p id=\"hint\" class=\"hint\" data-offline=\"");
+	text(out, words_of(p, PAGE_TEXT_offline));
+	buf_append_str(out, "\">");
 	text(out, words_of(p, PAGE_TEXT_come_back));
 	buf_append_str(out, "</p>");
 }
 
-/* What the script compares with the status, to know when it has to fetch the page anew. */
-static void open_main(struct buf *out, const struct page_content *p)
+static void shown_url(struct buf *out, const struct page_content *p, const char *what, const struct msg_artifact *a)
 {
-	bool pending = !job_state_final(p->job->state);
-
-	buf_printf(out, "<main class=\"%s\" data-shows=\"%s%s%s\" data-retry=\"%d\">", pending ? "wait" : "",
-		   job_state_names[p->job->state], p->preview ? "+preview" : "", p->result ? "+result" : "",
-		   words_retry_after(p->job));
+	if (a && p->job->has_link)
+		text(out, media_url_make(p->job->link, what, a).text);
 }
 
-static void body(struct buf *out, const struct page_content *p, struct slice title, struct slice headline,
-		 struct slice detail)
+/* What the script compares with the status, to know when it has to fetch the page anew. */
+static void attributes(struct buf *out, const struct page_content *p)
 {
-	bool pending = !job_state_final(p->job->state);
+	buf_printf(out, "class=\"%s\" data-retry=\"%d\" data-shows=\"%s|", is_pending(p) ? "wait" : "rest",
+		   words_retry_after(p->job), job_state_names[p->job->state]);
+	shown_url(out, p, "preview", p->preview);
+	buf_append_str(out, "|");
+	shown_url(out, p, "result", p->result);
+	buf_append_str(out, "\"");
+}
 
-	open_body(out, p->page);
-	open_main(out, p);
-	media(out, p, title);
-	buf_append_str(out, "<div class=\"text\"><h1 id=\"title\" dir=\"auto\">");
-	html_text(out, title);
-	buf_append_str(out, "</h1><div role=\"status\" aria-live=\"polite\">");
-	paragraph(out, "id=\"headline\"", headline);
-	paragraph(out, "id=\"detail\"", detail);
+static void script(struct buf *out, const struct page_content *p)
+{
+	buf_printf(out, "<script nonce=\"%s\">", p->nonce);
+	buf_append_str(out, page_script);
+	buf_append_str(out, "</script>");
+}
+
+/* ---- the page of a job ---- */
+
+/* What is said of it, made once for all places where it stands. */
+struct said {
+	const struct page_content *p;
+	struct slice title, headline, detail;
+};
+
+static void heading(struct buf *out, const struct said *s)
+{
+	buf_append_str(out, "<h1 id=\"title\" dir=\"auto\">");
+	html_text(out, s->title);
+	buf_append_str(out, "</h1>");
+}
+
+static void spoken_words(struct buf *out, const struct said *s)
+{
+	buf_append_str(out, "<div role=\"status\" aria-live=\"polite\">");
+	paragraph(out, "id=\"headline\"", s->headline);
+	paragraph(out, "id=\"detail\"", s->detail);
 	buf_append_str(out, "</div>");
+}
+
+static struct slice note_of(const struct page_content *p)
+{
+	return is_pending(p) && p->job->has_note ? p->job->note : slice_str("");
+}
+
+static void remark(struct buf *out, const struct page_content *p)
+{
+	paragraph(out, "id=\"note\" dir=\"auto\"", note_of(p));
+}
+
+static void whole_head(struct buf *out, const struct said *s)
+{
+	const struct page_content *p = s->p;
+
+	head(out, p->page, s->title);
+	sharing(out, p, s->title, s->headline);
+	if (is_pending(p))
+		buf_printf(out, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>",
+			   5 + words_retry_after(p->job));
+	style_element(out, p->page, p->nonce);
+}
+
+static void content(struct buf *out, const struct said *s)
+{
+	const struct page_content *p = s->p;
+
+	buf_append_str(out, "<main ");
+	attributes(out, p);
+	buf_append_str(out, ">");
+	media(out, p, s->title);
+	buf_append_str(out, "<div class=\"text\">");
+	heading(out, s);
+	spoken_words(out, s);
 	progress(out, p);
-	paragraph(out, "id=\"note\" dir=\"auto\"", pending && p->job->has_note ? p->job->note : slice_str(""));
+	remark(out, p);
 	actions(out, p);
 	hint(out, p);
 	buf_append_str(out, "</div></main>");
-	if (pending) {
-		buf_printf(out, "<script nonce=\"%s\">", p->nonce);
-		buf_append_str(out, page_script);
-		buf_append_str(out, "</script>");
+}
+
+/* Slots that are a text. */
+static struct slice text_of(const struct said *s, enum page_slot slot)
+{
+	const struct msg_job *job = s->p->job;
+
+	switch (slot) {
+	case PAGE_SLOT_lang:
+		return slice_str(words_of(s->p, PAGE_TEXT_language));
+	case PAGE_SLOT_name:
+		return slice_str(s->p->page->name);
+	case PAGE_SLOT_nonce:
+		return slice_str(s->p->nonce);
+	case PAGE_SLOT_title:
+		return s->title;
+	case PAGE_SLOT_headline:
+		return s->headline;
+	case PAGE_SLOT_detail:
+		return s->detail;
+	case PAGE_SLOT_note:
+		return note_of(s->p);
+	case PAGE_SLOT_state:
+		return slice_str(job_state_names[job->state]);
+	case PAGE_SLOT_link:
+		return job->has_link ? job->link : slice_str("");
+	case PAGE_SLOT_pending:
+		return slice_str(is_pending(s->p) ? "1" : "");
+	case PAGE_SLOT_succeeded:
+		return slice_str(job->state == JOB_SUCCEEDED ? "1" : "");
+	case PAGE_SLOT_failed:
+		return slice_str(!is_pending(s->p) && job->state != JOB_SUCCEEDED ? "1" : "");
+	default:
+		return slice_str("");
 	}
+}
+
+static void fill_cb(struct buf *out, enum page_slot slot, const void *user)
+{
+	const struct said *s = user;
+	const struct page_content *p = s->p;
+
+	switch (slot) {
+	case PAGE_SLOT_head:
+		return whole_head(out, s);
+	case PAGE_SLOT_logo:
+		return logo(out, p->page);
+	case PAGE_SLOT_content:
+		return content(out, s);
+	case PAGE_SLOT_attributes:
+		return attributes(out, p);
+	case PAGE_SLOT_media:
+		return media(out, p, s->title);
+	case PAGE_SLOT_heading:
+		return heading(out, s);
+	case PAGE_SLOT_words:
+		return spoken_words(out, s);
+	case PAGE_SLOT_progress:
+		return progress(out, p);
+	case PAGE_SLOT_remark:
+		return remark(out, p);
+	case PAGE_SLOT_actions:
+		return actions(out, p);
+	case PAGE_SLOT_hint:
+		return hint(out, p);
+	case PAGE_SLOT_script:
+		return script(out, p);
+	default:
+		html_text(out, text_of(s, slot));
+	}
+}
+
+/* The broker's own page, in the words of a template. */
+static void own_page(struct buf *out, page_slot_cb fill, const void *user)
+{
+	buf_append_str(out, "<!doctype html><html lang=\"");
+	fill(out, PAGE_SLOT_lang, user);
+	buf_append_str(out, "\"><head>");
+	fill(out, PAGE_SLOT_head, user);
+	buf_append_str(out, "</head><body><header>");
+	fill(out, PAGE_SLOT_logo, user);
+	buf_append_str(out, "</header>");
+	fill(out, PAGE_SLOT_content, user);
+	fill(out, PAGE_SLOT_script, user);
 	buf_append_str(out, "</body></html>\n");
 }
 
-/* ---- pages ---- */
-
-static void whole(struct buf *out, const struct page_content *p, struct slice headline, struct slice detail)
+static void write_page(struct buf *out, const struct page_template *t, page_slot_cb fill, const void *user)
 {
-	const struct msg_job *job = p->job;
-	struct slice title =
-		job->has_title && job->title.size > 0 ? job->title : slice_str(words_of(p, PAGE_TEXT_untitled));
-	char title_text[MAX_TITLE_BYTES];
-
-	snprintf(title_text, sizeof(title_text), "%.*s", SLICE_FMT(title));
-	begin(out, p->page, title_text);
-	sharing(out, p, title, headline);
-	if (!job_state_final(job->state))
-		buf_printf(out, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>",
-			   5 + words_retry_after(job));
-	buf_printf(out, "<style nonce=\"%s\">", p->nonce);
-	page_html_style(out, p->page);
-	buf_append_str(out, "</style>");
-	body(out, p, title, headline, detail);
+	if (t)
+		page_template_write(t, out, fill, user);
+	else
+		own_page(out, fill, user);
 }
 
 int page_html_job(struct buf *out, const struct page_content *p)
 {
+	const struct msg_job *job = p->job;
 	struct buf headline, detail;
+	struct said said = { .p = p };
 
 	buf_init(&headline, WORDS_MAX);
 	buf_init(&detail, WORDS_MAX);
-	words_headline(&headline, p->page, p->job, p->now_ms);
-	words_detail(&detail, p->page, p->job);
-	whole(out, p, buf_slice(&headline), buf_slice(&detail));
+	words_headline(&headline, p->page, job, p->now_ms);
+	words_detail(&detail, p->page, job);
+	said.headline = buf_slice(&headline);
+	said.detail = buf_slice(&detail);
+	said.title = job->has_title && job->title.size > 0 ? job->title : slice_str(words_of(p, PAGE_TEXT_untitled));
+	write_page(out, p->page->job, fill_cb, &said);
 	buf_done(&headline);
 	buf_done(&detail);
 	return buf_error(out);
 }
 
-int page_html_notice(struct buf *out, const struct page_settings *page, enum page_text headline, enum page_text detail)
+/* ---- notices ---- */
+
+struct notice {
+	const struct page_settings *page;
+	const char *nonce;
+	enum page_text headline, detail;
+};
+
+static void notice_content(struct buf *out, const struct notice *n)
 {
-	begin(out, page, page_text(page, headline));
-	buf_append_str(out, "<style>");
-	page_html_style(out, page);
-	buf_append_str(out, "</style>");
-	open_body(out, page);
-	buf_append_str(out, "<main><div class=\"text\"><h1 id=\"headline\">");
-	text(out, page_text(page, headline));
+	buf_append_str(out, "<main class=\"rest\"><div class=\"text\"><h1 id=\"headline\">");
+	text(out, page_text(n->page, n->headline));
 	buf_append_str(out, "</h1>");
-	paragraph(out, "id=\"detail\"", slice_str(page_text(page, detail)));
-	return buf_append_str(out, "</div></main></body></html>\n");
+	paragraph(out, "id=\"detail\"", slice_str(page_text(n->page, n->detail)));
+	buf_append_str(out, "</div></main>");
+}
+
+static void notice_fill_cb(struct buf *out, enum page_slot slot, const void *user)
+{
+	const struct notice *n = user;
+
+	switch (slot) {
+	case PAGE_SLOT_lang:
+		return text(out, page_text(n->page, PAGE_TEXT_language));
+	case PAGE_SLOT_name:
+		return text(out, n->page->name);
+	case PAGE_SLOT_nonce:
+		return text(out, n->nonce);
+	case PAGE_SLOT_title:
+	case PAGE_SLOT_headline:
+		return text(out, page_text(n->page, n->headline));
+	case PAGE_SLOT_detail:
+		return text(out, page_text(n->page, n->detail));
+	case PAGE_SLOT_head:
+		head(out, n->page, slice_str(page_text(n->page, n->headline)));
+		return style_element(out, n->page, n->nonce);
+	case PAGE_SLOT_logo:
+		return logo(out, n->page);
+	case PAGE_SLOT_content:
+		return notice_content(out, n);
+	default:
+		return;
+	}
+}
+
+int page_html_notice(struct buf *out, const struct page_settings *page, const char *nonce, enum page_text headline,
+		     enum page_text detail)
+{
+	const struct notice notice = { .page = page, .nonce = nonce, .headline = headline, .detail = detail };
+
+	write_page(out, page->notice, notice_fill_cb, &notice);
+	return buf_error(out);
 }

@@ -8,8 +8,7 @@
 #include "proto/messages.h"
 #include "server/http/page_texts.h"
 
-#define PAGE_MAX_BYTES	65536
-#define MAX_TITLE_BYTES 600
+#define PAGE_MAX_BYTES 524288 /* with an operator's template */
 
 struct page_content {
 	const struct page_settings *page;
@@ -23,8 +22,9 @@ struct page_content {
 
 /* Appends the page of a job. The error of out. */
 int page_html_job(struct buf *out, const struct page_content *p);
-/* Appends a page that only says something: the link expired, or there is none. Its <style> has no nonce. */
-int page_html_notice(struct buf *out, const struct page_settings *page, enum page_text headline, enum page_text detail);
+/* Appends a page that only says something: the link expired, or there is none. */
+int page_html_notice(struct buf *out, const struct page_settings *page, const char *nonce, enum page_text headline,
+		     enum page_text detail);
 /* Appends what stands inside <style> on every page of this operator. */
 int page_html_style(struct buf *out, const struct page_settings *page);
 

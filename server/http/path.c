@@ -15,6 +15,8 @@ const char *const route_names[ROUTES] = {
 	[ROUTE_PAGE] = "page",
 	[ROUTE_STATUS] = "status",
 	[ROUTE_ARTIFACT] = "artifact",
+	[ROUTE_EVENTS] = "events",
+	[ROUTE_LOGO] = "logo",
 	[ROUTE_HOOK] = "hook",
 	[ROUTE_HEALTHZ] = "healthz",
 	[ROUTE_READYZ] = "readyz",
@@ -80,6 +82,8 @@ static enum route link_route(size_t count, char parts[PARTS][PATH_PART_BYTES], s
 		return ROUTE_PAGE;
 	if (count == 3 && strcmp(parts[2], "status") == 0)
 		return ROUTE_STATUS;
+	if (count == 3 && strcmp(parts[2], "events") == 0)
+		return ROUTE_EVENTS;
 	if (count == 3 && (strcmp(parts[2], "preview") == 0 || strcmp(parts[2], "result") == 0)) {
 		snprintf(ret->name, sizeof(ret->name), "%s", parts[2]);
 		return ROUTE_ARTIFACT;
@@ -172,6 +176,7 @@ void path_parse(const char *path, struct path *ret)
 		ret->route = strcmp(parts[0], "healthz") == 0	? ROUTE_HEALTHZ
 			     : strcmp(parts[0], "readyz") == 0	? ROUTE_READYZ
 			     : strcmp(parts[0], "metrics") == 0 ? ROUTE_METRICS
+			     : strcmp(parts[0], "logo") == 0	? ROUTE_LOGO
 								: ROUTE_NONE;
 	}
 }

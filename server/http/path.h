@@ -10,10 +10,12 @@ enum route {
 	ROUTE_NONE,	/* nothing that there is */
 	ROUTE_PAGE,	/* /r/{token} */
 	ROUTE_STATUS,	/* /r/{token}/status */
+	ROUTE_EVENTS,	/* /r/{token}/events */
 	ROUTE_ARTIFACT, /* /r/{token}/preview, /r/{token}/result, /r/{token}/a/{name} */
 	ROUTE_HOOK,	/* /hooks/{token} */
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,
+	ROUTE_LOGO, /* /logo */
 	ROUTE_METRICS,
 	ROUTE_OPENAPI,	    /* /v1/openapi.json */
 	ROUTE_QUEUES,	    /* /v1/queues */

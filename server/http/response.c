@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/base/clean.h"
@@ -57,6 +58,26 @@ struct MHD_Response *response_new(struct buf *b, const char *content_type)
 struct MHD_Response *response_empty(void)
 {
 	return dress(MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), NULL);
+}
+
+struct MHD_Response *response_typed_empty(const char *content_type)
+{
+	return dress(MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), content_type);
+}
+
+int response_write_head(struct buf *out, unsigned status, const char *content_type)
+{
+	time_t now = time(NULL);
+	struct tm utc;
+	char date[40];
+
+	gmtime_r(&now, &utc);
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+	buf_printf(out, "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n", status, MHD_get_reason_phrase_for(status),
+		   date, content_type);
+	for (size_t i = 0; i < ARRAY_SIZE(common_headers); i++)
+		buf_printf(out, "%s: %s\r\n", common_headers[i][0], common_headers[i][1]);
+	return buf_error(out);
 }
 
 static ssize_t no_bytes_cb(void *user, uint64_t offset, char *room, size_t size)
@@ -119,6 +140,7 @@ unsigned response_status_of(int rc)
 	case ERR_STORE_FULL:
 	case ERR_NO_MEMORY:
 	case ERR_SHUTTING_DOWN:
+	case ERR_THROTTLED:
 		return MHD_HTTP_SERVICE_UNAVAILABLE;
 	default:
 		return MHD_HTTP_INTERNAL_SERVER_ERROR;

@@ -22,6 +22,12 @@ struct MHD_Response *response_not_modified(int64_t size);
 /* Bears length bytes of the file from offset on; the file is closed with it, or at once where NULL is returned. */
 struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type);
 
+/* Without a body, for HEAD of what has no length. */
+struct MHD_Response *response_typed_empty(const char *content_type);
+/* The same head as text, for a socket that is not the library's any more: the first line, the date and what every
+ * answer bears, each line with its end; more may follow, then an empty line. The error of out. */
+int response_write_head(struct buf *out, unsigned status, const char *content_type);
+
 /* False without memory; r may be NULL, for checking once at the end. */
 bool response_header(struct MHD_Response *r, const char *name, const char *value);
 

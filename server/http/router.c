@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/http/events.h"
 #include "server/http/api.h"
 #include "server/http/exchange.h"
 #include "server/http/health.h"
@@ -73,12 +74,16 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return link_page_serve(r);
 	case ROUTE_STATUS:
 		return status_serve(r);
+	case ROUTE_EVENTS:
+		return events_serve(r);
 	case ROUTE_ARTIFACT:
 		return media_serve(r);
 	case ROUTE_HEALTHZ:
 		return health_serve_alive(r);
 	case ROUTE_READYZ:
 		return health_serve_ready(r);
+	case ROUTE_LOGO:
+		return link_page_serve_logo(r);
 	case ROUTE_METRICS:
 		return metrics_serve(r);
 	default:

@@ -1,5 +1,5 @@
-/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for quiesced,
- * traffic and owed.
+/* site.h: what every request's answer is made from. Filled before the first request, then only read, but for what is
+ * atomic, traffic and owed.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
@@ -16,10 +16,13 @@
 struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
-struct job_waits;
+struct board;
+struct page_files;
 struct settings;
 struct store;
+struct streams;
 struct uuid;
+struct watch;
 struct writer;
 
 /* Answers that are the same for all: made once. */
@@ -27,20 +30,25 @@ struct fixed_answers {
 	struct MHD_Response *unknown_page; /* 404 */
 	struct MHD_Response *gone_page;	   /* 410 */
 	struct MHD_Response *broken_page;  /* 500, 503 */
+	struct MHD_Response *logo;	   /* NULL: there is none */
 };
 
 struct site {
 	const struct settings *settings;
 	struct page_settings page;
+	const struct page_files *page_files; /* NULL: none */
 	struct store *store;
 	struct blob_store *blobs;
 	struct writer *writer;
+	struct board *board;
+	struct watch *_Atomic watch; /* NULL until the threads are started */
+	struct streams *streams;
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
+	atomic_int files; /* that may yet be opened for downloads */
 
 	int64_t body_bytes; /* see exchange.h */
 	struct guard_hosts hosts;
-	struct job_waits *waits;
 	struct traffic traffic;
 	struct owed owed;
 	struct rpc_source rpc;

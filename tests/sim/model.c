@@ -139,6 +139,13 @@ void model_event(struct model *m, const struct model_job *job, bool final)
 	};
 }
 
+void model_news(struct model *m, const struct uuid *job)
+{
+	if (m->events_count == MODEL_EVENTS)
+		abort();
+	m->events[m->events_count++] = (struct job_event){ .id = *job };
+}
+
 static int64_t after(int64_t at_ms, int64_t ms)
 {
 	return ms < MODEL_MOMENT_MAX - at_ms ? at_ms + ms : MODEL_MOMENT_MAX;
@@ -336,6 +343,7 @@ static void time_over(struct model *m, struct model_job *job)
 	}
 	model_drop_artifacts(m, job);
 	model_hooks_taken(m, &job->id, job->hooks);
+	model_news(m, &job->id);
 	job->artifacts_gone = true;
 	job->expires_at_ms = forget_at > m->now_ms ? forget_at : m->now_ms;
 }

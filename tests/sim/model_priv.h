@@ -16,6 +16,8 @@ struct model_job *model_find_job(struct model *m, const struct uuid *id);
 void model_enter(struct model *m, struct model_job *job, int state);
 /* Tells the fronts that the job changed. */
 void model_event(struct model *m, const struct model_job *job, bool final);
+/* Something of the job is another that whoever looks at it shows. */
+void model_news(struct model *m, const struct uuid *job);
 /* An attempt failed: back in line after a while, or dead. run_at: what the engine says was drawn, −1 where it is not
  * known; used where the documents allow it. */
 void model_failed(struct model *m, struct model_job *job, int kind, struct slice message, int64_t retry_after_ms,

@@ -249,6 +249,8 @@ void model_extend(struct model *m, const struct asked *asked, struct expectation
 			model_event(m, job, false);
 			m->events[m->events_count - 1].to_holder = asked->cmd.session;
 		}
+		if (item->has_progress || item->has_note)
+			model_news(m, &job->id);
 		job->holder = asked->cmd.session;
 		model_wake(m, job);
 		job->lease_expires_at_ms =
@@ -426,6 +428,7 @@ void model_attach_command(struct model *m, const struct asked *asked, struct exp
 		model_refuse(ret, rc, rc == ERR_TOO_LARGE ? "name" : NULL);
 		return;
 	}
+	model_news(m, &job->id);
 	hex_encode(c->staged.sha256, sizeof(c->staged.sha256), sha256);
 	result = (struct msg_artifact_stored){
 		.has_size = true, .size = c->staged.size, .has_sha256 = true, .sha256 = slice_of(sha256, sizeof(sha256))

@@ -12,6 +12,7 @@
 #include "proto/error.h"
 #include "server/http/html.h"
 #include "server/http/page_html.h"
+#include "server/http/page_load.h"
 #include "server/http/words.h"
 
 #define SECOND 1000LL
@@ -404,8 +405,64 @@ static void test_a_finished_page_plays_the_video_and_rests(void **state)
 	assert_has(page, "property=\"og:video\" content=\"" LINK "/result\"");
 	assert_has(page, "property=\"og:type\" content=\"video.other\"");
 	assert_has(page, "href=\"TOKEN/result?download\"");
-	assert_lacks(page, "<script");
+	assert_has(page, "<main class=\"rest\"");
+	assert_has(page, "<button id=\"share\"");
 	assert_lacks(page, "http-equiv=\"refresh\"");
+}
+
+static void test_media_have_an_address_that_changes_with_their_bytes(void **state)
+{
+	struct msg_artifact one = still, other = video;
+	struct msg_job job = job_in(JOB_SUCCEEDED);
+
+	(void)state;
+	one.sha256 = slice_str("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	other.sha256 = slice_str("fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210");
+	_cleanup_free_ char *page = page_of(&job, &one, &other);
+	assert_has(page, "property=\"og:image\" content=\"" LINK "/preview?v=0123456789ab\"");
+	assert_has(page, "name=\"twitter:image\" content=\"" LINK "/preview?v=0123456789ab\"");
+	assert_has(page, "property=\"og:video\" content=\"" LINK "/result?v=fedcba987654\"");
+	assert_has(page, "src=\"TOKEN/result?v=fedcba987654\"");
+	assert_has(page, "poster=\"TOKEN/preview?v=0123456789ab\"");
+}
+
+static void test_the_whole_page_is_small(void **state)
+{
+	struct msg_job job = waiting_between(12345, 2 * MINUTE, 5 * MINUTE);
+	_cleanup_free_ char *page = page_of(&job, &still, NULL);
+
+	(void)state;
+	/* With a logo of the largest size, and the headers of both. */
+	assert_in_range(strlen(page) + PAGE_LOGO_MAX + 2048, 0, 30 * 1024);
+	/* Nothing else is fetched: every address is of this link. */
+	for (const char *at = page; (at = strstr(at, "src=\"")); at++)
+		assert_memory_equal(at, "src=\"TOKEN/", 11);
+	assert_lacks(page, "@import");
+	assert_lacks(page, "url(");
+}
+
+static void test_german_is_spoken_throughout(void **state)
+{
+	struct page_settings german = plain;
+	struct msg_job job = waiting_between(3, 2 * MINUTE, 5 * MINUTE);
+	enum page_language language;
+
+	(void)state;
+	assert_true(page_language_find("de", &german.language));
+	assert_false(page_language_find("fr", &language));
+	assert_says(&german, &job, "Platz 3 in der Schlange", "Noch etwa 2 bis 5 Minuten");
+	assert_string_equal(page_text(&german, PAGE_TEXT_language), "de");
+	german.texts[PAGE_TEXT_waiting] = "Nr. {position}";
+	assert_says(&german, &job, "Nr. 3", "Noch etwa 2 bis 5 Minuten");
+	/* The same slots in both. */
+	for (int i = 0; i < PAGE_TEXTS; i++) {
+		static const char *const slots[] = { "{time}", "{low}", "{position}", "{n}" };
+
+		german.texts[i] = NULL;
+		for (size_t k = 0; k < ARRAY_SIZE(slots); k++)
+			assert_int_equal(strstr(page_text(&plain, i), slots[k]) != NULL,
+					 strstr(page_text(&german, i), slots[k]) != NULL);
+	}
 }
 
 static void test_what_must_not_be_shown_is_offered_as_a_download(void **state)
@@ -464,7 +521,7 @@ static void test_a_notice_says_it_and_runs_nothing(void **state)
 
 	(void)state;
 	buf_init(&out, PAGE_MAX_BYTES);
-	assert_int_equal(page_html_notice(&out, &page, PAGE_TEXT_gone, PAGE_TEXT_gone_detail), 0);
+	assert_int_equal(page_html_notice(&out, &page, "NONCE", PAGE_TEXT_gone, PAGE_TEXT_gone_detail), 0);
 	assert_int_equal(buf_append(&out, "", 1), 0);
 	assert_has((const char *)out.data, "This link has expired");
 	assert_has((const char *)out.data, "A &amp; B");
@@ -503,6 +560,9 @@ int main(void)
 		cmocka_unit_test(test_a_page_without_a_still_keeps_its_place),
 		cmocka_unit_test(test_progress_is_shown_while_it_runs),
 		cmocka_unit_test(test_a_finished_page_plays_the_video_and_rests),
+		cmocka_unit_test(test_media_have_an_address_that_changes_with_their_bytes),
+		cmocka_unit_test(test_the_whole_page_is_small),
+		cmocka_unit_test(test_german_is_spoken_throughout),
 		cmocka_unit_test(test_what_must_not_be_shown_is_offered_as_a_download),
 		cmocka_unit_test(test_a_hostile_title_and_note_stay_text),
 		cmocka_unit_test(test_the_accent_carries_legible_text),

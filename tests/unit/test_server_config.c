@@ -192,7 +192,7 @@ static const struct {
 	{ "store:\n  reserve: some\n", "r.yaml:2: store.reserve: \"some\" is not a size" },
 	{ "page:\n  accent: red\n", "r.yaml:2: page.accent: \"red\" is not a colour" },
 	{ "page:\n  accent: \"#12345g\"\n", "r.yaml:2: page.accent: \"#12345g\" is not a colour" },
-	{ "page:\n  name: x\n  templates: /srv/t\n", "r.yaml:3: page.templates: this version has no templates" },
+	{ "page:\n  lang: fr\n", "r.yaml:2: page.lang: \"fr\" is neither en nor de; of another language" },
 	{ "page:\n  name: \"a\\nb\"\n", "r.yaml:2: page.name: has a control character" },
 	{ "data:\n", "r.yaml:1: data: must not be empty" },
 	{ "data: null\n", "r.yaml:1: data: must not be empty" },
