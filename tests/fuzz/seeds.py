@@ -21,6 +21,7 @@ WORDS = {
     "admission_names": "deadline",
     "limit_state_names": "full",
     "breaker_phase_names": "closed",
+    "wait_reason_names": "held",
     "worker_state_names": "active",
 }
 SHAPES = {"sha256": "ab" * 32, "progress": 0.5, "jitter": 0.5, "factor": 2.0}
