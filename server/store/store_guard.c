@@ -196,11 +196,11 @@ static bool page_holds(struct store *s, const uint8_t *page, MDB_val v)
 {
 	size_t at = (size_t)((const uint8_t *)v.mv_data - page);
 
-	if (!store__is_in_file(s, (uint64_t)(page - s->map) / s->page_size))
-		return false;
-	/* Nothing may follow a key that ends with its page. */
+	/* Nothing may follow a key that ends with its page, which may be the last of the file. */
 	if (at < PAGE_HEAD)
 		return v.mv_size == 0;
+	if (!store__is_in_file(s, (uint64_t)(page - s->map) / s->page_size))
+		return false;
 	return at == PAGE_HEAD ? is_overflow_of(s, v.mv_data, v.mv_size) : at + v.mv_size <= s->page_size;
 }
 
