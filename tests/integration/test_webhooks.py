@@ -93,10 +93,12 @@ class Side:
         return config
 
     def start_worker(self, webhooks="secrets: ['{env.WHSEC}'], allow_private: true"):
+        self.kill_worker()  # one that a story left behind when it failed
         self.log = open(os.path.join(self.folder, "worker.log"), "a", encoding="utf-8")
         self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
                                         self.write_config(webhooks)], stderr=self.log,
-                                       env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]})
+                                       env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
+                                       stdout=subprocess.DEVNULL)
 
     def kill_worker(self, how=signal.SIGKILL):
         if self.worker:
