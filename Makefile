@@ -15,7 +15,7 @@ DEMO_PACKAGES  := ffmpeg fonts-dejavu-core curl
 # npm's package is in the way of a Node.js that brings its own.
 NODE_PACKAGES  := $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 TEST_PACKAGES  := libcmocka-dev clang-14 libclang-rt-14-dev clang-tidy-14 clang-format-14 cppcheck python3-pynvim procps \
-	openssl prometheus nghttp2-server nginx-light chromium $(NODE_PACKAGES)
+	prometheus nghttp2-server openssl nginx-light chromium $(NODE_PACKAGES)
 BENCH_PACKAGES := redis-server beanstalkd postgresql-15 nginx-light wrk linux-perf python3 $(NODE_PACKAGES)
 
 # ---- compiler -------------------------------------------------------------------------------------------------------

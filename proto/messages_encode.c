@@ -7,6 +7,12 @@
 #include "base/text.h"
 #include "messages_priv.h"
 
+/* Heads of short strings, as the specification of MessagePack has them. */
+#define STR_FIX	      0xa0u
+#define STR_FIX_BELOW 32
+#define STR_8	      0xd9u
+#define STR_8_BELOW   256
+
 static int write_cb(void *data, const char *bytes, size_t size)
 {
 	return buf_append(data, bytes, size) < 0 ? -1 : 0;
@@ -14,10 +20,27 @@ static int write_cb(void *data, const char *bytes, size_t size)
 
 static void encode_map(msgpack_packer *pk, const struct message *m, const char *in);
 
+/* Most are words of a few bytes, the names of fields above all: head and body are written at once then, where msgpack-c
+ * would call back for each. */
 static void pack_slice(msgpack_packer *pk, struct slice s)
 {
-	msgpack_pack_str(pk, s.size);
-	msgpack_pack_str_body(pk, s.data, s.size);
+	struct buf *out = pk->data;
+	uint8_t *at;
+
+	if (s.size == 0 || s.size >= STR_8_BELOW || out->error || out->capacity - out->size < s.size + 2) {
+		msgpack_pack_str(pk, s.size);
+		msgpack_pack_str_body(pk, s.data, s.size);
+		return;
+	}
+	at = out->data + out->size;
+	if (s.size < STR_FIX_BELOW) {
+		*at++ = (uint8_t)(STR_FIX | s.size);
+	} else {
+		*at++ = STR_8;
+		*at++ = (uint8_t)s.size;
+	}
+	memcpy(at, s.data, s.size);
+	out->size = (size_t)(at - out->data) + s.size;
 }
 
 static void encode_items(msgpack_packer *pk, const struct field *f, const char *in)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -308,7 +309,7 @@ static curl_socket_t open_socket_cb(void *user, curlsocktype purpose, struct cur
 
 static bool over_tls(const struct exchange *x)
 {
-	return strncmp(x->request->url, "https:", 6) == 0;
+	return strncasecmp(x->request->url, "https:", 6) == 0;
 }
 
 static bool is_trusted(struct exchange *x)
@@ -336,8 +337,11 @@ static int prerequest_cb(void *user, char *ip, char *local_ip, int port, int loc
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
-	if (over_tls(x) && !is_trusted(x))
+	if (over_tls(x) && !is_trusted(x)) {
+		/* The server may show another certificate on the next one. */
+		curl_easy_setopt(x->transfer.easy, CURLOPT_FORBID_REUSE, 1L);
 		return CURL_PREREQFUNC_ABORT;
+	}
 	if (!x->spec.public_only || x->request->proxy || address_text_is_public(ip)) {
 		x->ready = true;
 		return CURL_PREREQFUNC_OK;

@@ -4,7 +4,7 @@
  * and is freed after that callback; or by exchange_cancel(), after which no callback comes. Redirects are not followed
  * here: the answer says where one leads. Proxies, cookies, .netrc and the like in the environment are not used, only
  * the request's own proxy and interface; TLS certificates are always verified, by trust.h, before the first byte of a
- * request.
+ * request, and a connection that is not trusted is left to no other exchange.
  *
  * Through a proxy it is the proxy that resolves names and connects, so public_only can only judge an address that the
  * URL itself names: what else its users may reach is the proxy's to say.

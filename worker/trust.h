@@ -22,7 +22,9 @@ void trust_free(struct trust *t);
 DEFINE_CLEANUP(struct trust *, trust_free)
 
 /* Whether the peer of an established session is host (a name or an address), by a chain of certificates that are valid
- * now and lead to one of t's. A session that t has judged well is not judged again. ERR_DENIED, with words in why. */
+ * now and lead to one of t's, none of them revoked by what the server has stapled to it. A session that t has judged
+ * well is not judged again, and shakes hands no more: a server that asks for that ends the connection. ERR_DENIED, with
+ * words in why. The session's pointer and hook are t's from then on: libcurl's GnuTLS sets neither. */
 int trust_judge(const struct trust *t, struct gnutls_session_int *session, const char *host, char *why, size_t size);
 
 #endif

@@ -1,16 +1,38 @@
 #include "text.h"
 
+#include <endian.h>
+#include <string.h>
+
 #include "../error.h"
 
 #define NAME_MAX_BYTES 128
 
+/* Four bytes at once: their halves are spread over eight, and each of those becomes its digit without a branch. */
+static uint64_t hex_of(uint32_t big_endian)
+{
+	uint64_t n = big_endian, letters;
+
+	n = (n << 16 | n) & UINT64_C(0x0000ffff0000ffff);
+	n = (n << 8 | n) & UINT64_C(0x00ff00ff00ff00ff);
+	n = (n << 4 | n) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	letters = (n + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+	return n + UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10);
+}
+
 void hex_encode(const uint8_t *data, size_t size, char *ret)
 {
-	static const char digits[] = "0123456789abcdef";
+	uint64_t digits;
+	uint32_t n;
 
-	for (size_t i = 0; i < size; i++) {
-		*ret++ = digits[data[i] >> 4];
-		*ret++ = digits[data[i] & 15];
+	for (; size >= sizeof(n); size -= sizeof(n), data += sizeof(n), ret += sizeof(digits)) {
+		memcpy(&n, data, sizeof(n));
+		digits = htobe64(hex_of(be32toh(n)));
+		memcpy(ret, &digits, sizeof(digits));
+	}
+	for (; size > 0; size--, data++, ret += 2) {
+		digits = hex_of(*data);
+		ret[0] = (char)(digits >> 8);
+		ret[1] = (char)digits;
 	}
 }
 
@@ -41,16 +63,22 @@ static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 void base64url_encode(const uint8_t *data, size_t size, char *ret)
 {
-	uint32_t bits = 0;
-	unsigned held = 0;
+	uint32_t bits;
 
-	for (size_t i = 0; i < size; i++) {
-		bits = bits << 8 | data[i];
-		for (held += 8; held >= 6; held -= 6)
-			*ret++ = base64url[bits >> (held - 6) & 63];
+	for (; size >= 3; size -= 3, data += 3) {
+		bits = (uint32_t)data[0] << 16 | (uint32_t)data[1] << 8 | data[2];
+		*ret++ = base64url[bits >> 18];
+		*ret++ = base64url[bits >> 12 & 63];
+		*ret++ = base64url[bits >> 6 & 63];
+		*ret++ = base64url[bits & 63];
 	}
-	if (held > 0)
-		*ret = base64url[bits << (6 - held) & 63];
+	if (size == 0)
+		return;
+	bits = (uint32_t)data[0] << 16 | (size > 1 ? (uint32_t)data[1] << 8 : 0);
+	*ret++ = base64url[bits >> 18];
+	*ret++ = base64url[bits >> 12 & 63];
+	if (size > 1)
+		*ret = base64url[bits >> 6 & 63];
 }
 
 static int base64url_digit(char c)

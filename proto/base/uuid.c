@@ -60,16 +60,17 @@ int64_t uuid_ms(const struct uuid *u)
 
 struct uuid_text uuid_format(const struct uuid *u)
 {
-	struct uuid_text t = { "" };
-	char *out = t.text;
+	char digits[2 * sizeof(u->bytes)];
+	struct uuid_text t;
 
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*out++ = '-';
-		hex_encode(&u->bytes[i], 1, out);
-		out += 2;
-	}
-	*out = '\0';
+	hex_encode(u->bytes, sizeof(u->bytes), digits);
+	memcpy(t.text, digits, 8);
+	memcpy(t.text + 9, digits + 8, 4);
+	memcpy(t.text + 14, digits + 12, 4);
+	memcpy(t.text + 19, digits + 16, 4);
+	memcpy(t.text + 24, digits + 20, 12);
+	t.text[8] = t.text[13] = t.text[18] = t.text[23] = '-';
+	t.text[UUID_TEXT_SIZE] = '\0';
 	return t;
 }
 

@@ -22,6 +22,7 @@ struct grant {
 	struct uuid id;
 	struct job job;
 	int64_t hooks; /* that wait for it */
+	bool has_checkpoint;
 };
 
 /* What the answer points to, besides the map. */
@@ -144,6 +145,7 @@ static int first_entry(struct engine *e, const struct queue *q, struct entry *re
 struct probe {
 	int64_t timeout_ms;
 	int64_t bytes; /* that the job adds to an answer */
+	bool has_checkpoint;
 };
 
 /* ERR_CORRUPT where the job's input or checkpoint is damaged or gone. */
@@ -162,6 +164,7 @@ static int probe(struct engine *e, const struct uuid *id, const struct queue *q,
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	ret->timeout_ms = terms_attempt_timeout_ms(&input, &q->record);
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
+	ret->has_checkpoint = rc == 0;
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	ret->bytes += (int64_t)bytes.size;
@@ -272,6 +275,7 @@ static int take_from(struct engine *e, struct command *cmd, struct queue *q, siz
 	rc = grant_one(e, cmd, g, *count, found.timeout_ms);
 	if (rc < 0)
 		return rc;
+	g->has_checkpoint = found.has_checkpoint;
 	*bytes += found.bytes;
 	(*count)++;
 	*ret_taken = true;
@@ -349,6 +353,7 @@ static struct slice hook_url(struct engine *e, const struct grant *g, struct gra
 	return slice_str(texts->hook_url);
 }
 
+/* Reads again what probe() has proved in this transaction. */
 static int describe(struct engine *e, const struct grant *g, struct grant_texts *texts, struct msg_leased_job *ret)
 {
 	const struct queue *q = queues_get(e->queues, g->job.queue);
@@ -359,7 +364,7 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 
 	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
 	if (rc == 0)
-		rc = record_read_input(bytes, &in);
+		rc = record_read_input_again(bytes, &in);
 	if (rc < 0)
 		return rc;
 	*ret = (struct msg_leased_job){
@@ -393,11 +398,11 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 		.hooks = g->hooks,
 	};
 	ret->metadata_count = input_metadata(&in, texts->metadata, MAX_METADATA);
+	ret->has_checkpoint = g->has_checkpoint;
+	if (!g->has_checkpoint)
+		return 0;
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
-	if (rc == 0)
-		rc = record_read_checkpoint(key_slice(&key), bytes, &ret->checkpoint);
-	ret->has_checkpoint = rc == 0;
-	return rc == ERR_NOT_FOUND ? 0 : rc;
+	return rc < 0 ? rc : record_read_checkpoint(key_slice(&key), bytes, &ret->checkpoint);
 }
 
 static int answer(struct engine *e, struct command *cmd, size_t count)

@@ -1,5 +1,5 @@
 /* job.put and job.put_many: each job checked, then written with its payload, its place in line and its preview. */
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
@@ -12,11 +12,13 @@
 #define DEFAULT_PRIORITY     5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 #define PREVIEW		     "preview"
+#define LINK_PATH	     "/r/"
+#define LINK_ROOM	     512
 
 /* The answer to one item, with the room that its link needs. */
 struct put_answer {
 	struct msg_job_put_result result;
-	char link[512];
+	char link[LINK_ROOM];
 };
 
 static int refuse_item(struct put_item *item, int code, const char *field, const char *text)
@@ -80,23 +82,36 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 	};
 }
 
+/* Without printf, which takes longer than the rest of an answer. */
+static struct slice write_link(struct engine *e, const struct uuid *id, const struct job *job, char ret[LINK_ROOM])
+{
+	struct link_token token = link_sign(e->links, id, job->link_generation);
+	size_t size = strlen(e->settings->public_url);
+
+	assert(size + strlen(LINK_PATH) + LINK_TOKEN_SIZE <= LINK_ROOM);
+	memcpy(ret, e->settings->public_url, size);
+	memcpy(ret + size, LINK_PATH, strlen(LINK_PATH));
+	size += strlen(LINK_PATH);
+	memcpy(ret + size, token.text, LINK_TOKEN_SIZE);
+	return slice_of(ret, size + LINK_TOKEN_SIZE);
+}
+
 static int describe(struct engine *e, const struct uuid *id, const struct job *job, bool created,
 		    struct put_answer *ret)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
-	struct link_token token = link_sign(e->links, id, job->link_generation);
 	struct msg_job_put_result *r = &ret->result;
 	struct estimate eta = { 0 };
 	struct place place;
 	int rc = 0;
 
-	snprintf(ret->link, sizeof(ret->link), "%s/r/%s", e->settings->public_url, token.text);
 	r->has_id = r->has_created = r->has_state = true;
 	r->id = *id;
 	r->created = created;
 	r->state = job->state;
 	r->has_link = !job->link_revoked;
-	r->link = slice_str(ret->link);
+	if (r->has_link)
+		r->link = write_link(e, id, job, ret->link);
 	if (job->state != JOB_READY)
 		return 0;
 	if (created)

@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <assert.h>
 #include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@
 #include "proto/error.h"
 
 #define CHECKSUM_SIZE 8
+#define NUMBERS_SIZE  256
 
 static inline void put_number(struct buf *out, uint64_t n, unsigned bytes)
 {
@@ -46,7 +48,33 @@ static inline void put_double(struct buf *out, double d)
 static inline void put_bytes(struct buf *out, struct slice s)
 {
 	put_number(out, s.size, 4);
-	buf_append(out, s.data, s.size);
+	if (s.size > 0)
+		buf_append(out, s.data, s.size);
+}
+
+/* Numbers one after the other, to be appended at once: a job's record has thirty. */
+struct numbers {
+	uint8_t bytes[NUMBERS_SIZE];
+	size_t size;
+};
+
+static inline void add_number(struct numbers *to, uint64_t n, unsigned bytes)
+{
+	uint64_t little = htole64(n);
+
+	assert(bytes <= sizeof(to->bytes) - to->size);
+	memcpy(to->bytes + to->size, &little, bytes);
+	to->size += bytes;
+}
+
+static inline void add_i64(struct numbers *to, int64_t n)
+{
+	add_number(to, (uint64_t)n, 8);
+}
+
+static inline void put_numbers(struct buf *out, const struct numbers *numbers)
+{
+	buf_append(out, numbers->bytes, numbers->size);
 }
 
 static inline void begin_record(struct buf *out)

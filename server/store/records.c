@@ -46,43 +46,52 @@ int record_read_own_key(struct slice bytes, struct slice *ret_key)
 #define JOB_HAS_CALLBACK   0x08u
 #define JOB_HOOKED	   0x10u
 
-int record_write_job(struct buf *out, const struct job *j)
+static void add_job(struct numbers *to, const struct job *j)
 {
-	size_t start = out->size;
 	uint32_t progress;
 
 	memcpy(&progress, &j->progress, sizeof(progress));
-	begin_record(out);
-	put_number(out, j->queue, 4);
-	put_number(out, j->state, 1);
-	put_number(out, j->priority, 1);
-	put_number(out, j->error_kind, 1);
-	put_number(out,
+	add_number(to, j->queue, 4);
+	add_number(to, j->state, 1);
+	add_number(to, j->priority, 1);
+	add_number(to, j->error_kind, 1);
+	add_number(to,
 		   (j->has_progress ? JOB_HAS_PROGRESS : 0) | (j->link_revoked ? JOB_LINK_REVOKED : 0) |
 			   (j->artifacts_gone ? JOB_ARTIFACTS_GONE : 0) | (j->has_callback ? JOB_HAS_CALLBACK : 0) |
 			   (j->hooked ? JOB_HOOKED : 0),
 		   1);
-	put_number(out, j->link_generation, 2);
-	put_number(out, j->attempt, 4);
-	put_number(out, j->max_attempts, 4);
-	put_i64(out, j->created_at_ms);
-	put_i64(out, j->run_at_ms);
-	put_i64(out, j->start_deadline_at_ms);
-	put_i64(out, j->deadline_at_ms);
-	put_i64(out, j->started_at_ms);
-	put_i64(out, j->finished_at_ms);
-	put_i64(out, j->lease_expires_at_ms);
-	put_i64(out, j->attempt_deadline_at_ms);
-	put_i64(out, j->expires_at_ms);
-	put_i64(out, j->due_at_ms);
-	put_number(out, j->tag, 8);
-	put_i64(out, j->error_at_ms);
-	put_i64(out, j->call_ms);
-	put_i64(out, j->result_ttl_ms);
-	put_i64(out, j->bytes);
-	put_number(out, j->holder, 8);
-	put_number(out, j->artifacts, 4);
-	put_number(out, progress, 4);
+	add_number(to, j->link_generation, 2);
+	add_number(to, j->attempt, 4);
+	add_number(to, j->max_attempts, 4);
+	add_i64(to, j->created_at_ms);
+	add_i64(to, j->run_at_ms);
+	add_i64(to, j->start_deadline_at_ms);
+	add_i64(to, j->deadline_at_ms);
+	add_i64(to, j->started_at_ms);
+	add_i64(to, j->finished_at_ms);
+	add_i64(to, j->lease_expires_at_ms);
+	add_i64(to, j->attempt_deadline_at_ms);
+	add_i64(to, j->expires_at_ms);
+	add_i64(to, j->due_at_ms);
+	add_number(to, j->tag, 8);
+	add_i64(to, j->error_at_ms);
+	add_i64(to, j->call_ms);
+	add_i64(to, j->result_ttl_ms);
+	add_i64(to, j->bytes);
+	add_number(to, j->holder, 8);
+	add_number(to, j->artifacts, 4);
+	add_number(to, progress, 4);
+}
+
+int record_write_job(struct buf *out, const struct job *j)
+{
+	size_t start = out->size;
+	struct numbers numbers;
+
+	numbers.size = 0;
+	add_job(&numbers, j);
+	begin_record(out);
+	put_numbers(out, &numbers);
 	buf_append(out, j->lease.bytes, sizeof(j->lease.bytes));
 	put_bytes(out, j->note);
 	put_bytes(out, j->error_message);
@@ -181,13 +190,10 @@ int record_write_input(struct buf *out, const struct job_input *in)
 	return end_record(out, start);
 }
 
-int record_read_input(struct slice bytes, struct job_input *ret)
+static int read_input(struct reader r, struct job_input *ret)
 {
 	const uint8_t *pairs;
-	struct reader r;
 
-	if (begin_read(bytes, &r) < 0)
-		return ERR_CORRUPT;
 	memset(ret, 0, sizeof(*ret));
 	ret->content_type = get_bytes(&r);
 	ret->group = get_bytes(&r);
@@ -206,6 +212,21 @@ int record_read_input(struct slice bytes, struct job_input *ret)
 	ret->metadata_bytes = slice_of(pairs, (size_t)(r.at - pairs));
 	ret->payload = get_bytes(&r);
 	return end_read(&r);
+}
+
+int record_read_input(struct slice bytes, struct job_input *ret)
+{
+	struct reader r;
+
+	return begin_read(bytes, &r) < 0 ? ERR_CORRUPT : read_input(r, ret);
+}
+
+int record_read_input_again(struct slice bytes, struct job_input *ret)
+{
+	struct reader r = { bytes.data, bytes.size, false };
+
+	get_number(&r, CHECKSUM_SIZE);
+	return read_input(r, ret);
 }
 
 size_t input_metadata(const struct job_input *in, struct pair *ret, size_t cap)

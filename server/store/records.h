@@ -159,6 +159,8 @@ bool record_is_whole(struct slice bytes);
 /* Each ERR_CORRUPT where the checksum or the shape is wrong. */
 int record_read_job(struct slice bytes, struct job *ret);
 int record_read_input(struct slice bytes, struct job_input *ret);
+/* The same without the checksum: of bytes that the transaction has read before, and not written since. */
+int record_read_input_again(struct slice bytes, struct job_input *ret);
 int record_read_queue(struct slice bytes, struct queue_record *ret);
 int record_read_moment(struct slice bytes, int64_t *ret_at_ms);
 int record_read_tombstone(struct slice bytes, struct tombstone *ret);

@@ -40,6 +40,15 @@ static void name(gnutls_x509_crt_t crt, const struct certificate_spec *spec)
 			 0);
 }
 
+/* RFC 7633: status_request among what the server is to support. */
+static void demand_staple(gnutls_x509_crt_t crt)
+{
+	static const unsigned char features[] = { 0x30, 0x03, 0x02, 0x01, 0x05 };
+
+	assert_int_equal(gnutls_x509_crt_set_extension_by_oid(crt, "1.3.6.1.5.5.7.1.24", features, sizeof(features), 0),
+			 0);
+}
+
 void certificate_make(const struct certificate_spec *spec, const char *cert_path, const char *key_path)
 {
 	gnutls_x509_privkey_t key;
@@ -59,6 +68,8 @@ void certificate_make(const struct certificate_spec *spec, const char *cert_path
 	gnutls_x509_crt_set_key(crt, key);
 	gnutls_x509_crt_set_basic_constraints(crt, 1, -1);
 	name(crt, spec);
+	if (spec->must_staple)
+		demand_staple(crt);
 	assert_int_equal(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0), 0);
 	assert_int_equal(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem), 0);
 	save(cert_path, &pem);

@@ -24,6 +24,7 @@ static struct calls calls;
 static struct process api;
 static unsigned port;
 static char cert[256], key[256];
+static const char *scheme; /* as the URL has it */
 
 static const char video[] = "\0\0\0\030ftypisom\0\0\2\0isomiso2";
 
@@ -31,6 +32,7 @@ static int setup(void **state)
 {
 	(void)state;
 	memset(&calls, 0, sizeof(calls));
+	scheme = "https";
 	tempdir_make(&calls.stack.dir);
 	snprintf(cert, sizeof(cert), "%s", tempdir_file(&calls.stack.dir, "cert.pem"));
 	snprintf(key, sizeof(key), "%s", tempdir_file(&calls.stack.dir, "key.pem"));
@@ -104,7 +106,7 @@ static void start_worker(const char *host, const char *ca_file)
 	lines[0] = '\0';
 	if (ca_file)
 		snprintf(lines, sizeof(lines), "    ca_file: %s\n", ca_file);
-	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "https://%s:%u", host, port);
+	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "%s://%s:%u", scheme, host, port);
 	if (calls.stack.worker.pid)
 		calls_configure_worker(&calls, &shape);
 	else
@@ -151,21 +153,27 @@ static int64_t number(json_t *line, const char *name)
 	return text ? strtoll(text, NULL, 10) : 0;
 }
 
-/* Of CALLS lines of the log. */
+static int64_t connections_of_next_call(void)
+{
+	json_t *line;
+	int64_t made;
+
+	calls_wait_for_log(&calls, "call ended");
+	line = json_loads(calls.stack.worker.line, 0, NULL);
+	assert_non_null(line);
+	made = number(line, "connections");
+	if (number(line, "status") > 0)
+		assert_string_equal(json_string_value(json_object_get(line, "http")), "2");
+	json_decref(line);
+	return made;
+}
+
 static int64_t connections_made(void)
 {
 	int64_t made = 0;
 
-	for (int i = 0; i < CALLS; i++) {
-		json_t *line;
-
-		calls_wait_for_log(&calls, "call ended");
-		line = json_loads(calls.stack.worker.line, 0, NULL);
-		assert_non_null(line);
-		assert_string_equal(json_string_value(json_object_get(line, "http")), "2");
-		made += number(line, "connections");
-		json_decref(line);
-	}
+	for (int i = 0; i < CALLS; i++)
+		made += connections_of_next_call();
 	return made;
 }
 
@@ -254,6 +262,49 @@ static void a_reload_judges_anew(void **state)
 	expect_success();
 }
 
+/* The certificate asks for a proof that it is not revoked, and the server has none. */
+static void a_certificate_without_the_proof_it_asks_for_is_not_trusted(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1", .must_staple = true });
+	start_worker("127.0.0.1", cert);
+	expect_distrust("OCSP");
+}
+
+/* A connection over HTTP/2 outlives a request that is not sent: call after call would find the one that the file before
+ * has found good, though the server may show another certificate by now. */
+static void a_stranger_is_not_kept(void **state)
+{
+	static const int64_t made[] = { 0, 1 };
+	char other[256], other_key[256];
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	snprintf(other, sizeof(other), "%s", tempdir_file(&calls.stack.dir, "other.pem"));
+	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
+	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, other, other_key);
+	start_worker("127.0.0.1", cert);
+	expect_success();
+	assert_int_equal(connections_of_next_call(), 1);
+	start_worker("127.0.0.1", other);
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+	for (int i = 0; i < 2; i++) {
+		expect_distrust("TLS: ");
+		assert_int_equal(connections_of_next_call(), made[i]);
+	}
+}
+
+/* However the URL spells it, the file's certificates are what counts. */
+static void a_scheme_in_capitals_is_judged_alike(void **state)
+{
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	scheme = "HTTPS";
+	start_worker("127.0.0.1", cert);
+	expect_success();
+}
+
 static void expect_refused(const char *ca_file, const char *words)
 {
 	char program[512], output[4096];
@@ -288,6 +339,9 @@ int main(void)
 		T(a_name_is_trusted_by_name),
 		T(a_certificate_of_the_past_or_the_future_is_not_trusted),
 		T(a_reload_judges_anew),
+		T(a_certificate_without_the_proof_it_asks_for_is_not_trusted),
+		T(a_stranger_is_not_kept),
+		T(a_scheme_in_capitals_is_judged_alike),
 		T(a_ca_file_that_is_none_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

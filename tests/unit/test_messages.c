@@ -90,6 +90,37 @@ static void each_row(each_row_cb *cb)
 
 /* ---- there and back ---- */
 
+static int append_cb(void *data, const char *bytes, size_t size)
+{
+	return buf_append(data, bytes, size);
+}
+
+/* The encoder writes short ones itself: every head is to be the one that msgpack-c writes, the shortest there is. */
+static void test_text_of_any_size_is_as_msgpack_writes_it(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 31, 32, 33, 254, 255, 256, 257, 65535, 65536 };
+	static char text[65536];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct msg_link_result result = { .has_link = true, .link = slice_of(text, sizes[i]) };
+		_cleanup_(buf_done) struct buf expected;
+		_cleanup_(buf_done) struct buf out;
+		msgpack_packer pk;
+
+		buf_init(&expected, 1 << 17);
+		buf_init(&out, 1 << 17);
+		msgpack_packer_init(&pk, &expected, append_cb);
+		msgpack_pack_map(&pk, 1);
+		msgpack_pack_str_with_body(&pk, "link", 4);
+		msgpack_pack_str_with_body(&pk, text, sizes[i]);
+		assert_int_equal(message_encode(&MSG_link_result, &result, &out), 0);
+		assert_int_equal(out.size, expected.size);
+		assert_memory_equal(out.data, expected.data, out.size);
+	}
+}
+
 static void round_trip(const struct rows *rows, enum fill fill)
 {
 	_cleanup_(trial_done) struct trial t;
@@ -511,6 +542,7 @@ static void test_sizes_of_a_pair(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text_of_any_size_is_as_msgpack_writes_it),
 		cmocka_unit_test(test_every_message_round_trips),
 		cmocka_unit_test(test_sizes_are_those_of_the_structs),
 		cmocka_unit_test(test_encoding_into_too_little_room),

@@ -25,6 +25,23 @@ static void test_hex_round_trip(void **state)
 	assert_memory_equal(back, all, sizeof(all));
 }
 
+/* Four bytes are written at once: of no size is more written than belongs to it. */
+static void test_hex_of_any_size(void **state)
+{
+	static const uint8_t bytes[] = { 0x09, 0x9a, 0xa0, 0xf9, 0x10, 0x2b, 0xc3, 0x4d, 0xe5 };
+	static const char whole[] = "099aa0f9102bc34de5";
+
+	(void)state;
+	for (size_t size = 0; size <= sizeof(bytes); size++) {
+		char text[sizeof(whole)];
+
+		memset(text, '#', sizeof(text));
+		hex_encode(bytes, size, text);
+		assert_memory_equal(text, whole, 2 * size);
+		assert_int_equal(text[2 * size], '#');
+	}
+}
+
 static void test_hex_takes_either_case_and_nothing_else(void **state)
 {
 	static const char *const bad[] = {
@@ -239,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hex_round_trip),
+		cmocka_unit_test(test_hex_of_any_size),
 		cmocka_unit_test(test_hex_takes_either_case_and_nothing_else),
 		cmocka_unit_test(test_base64url_of_known_texts),
 		cmocka_unit_test(test_base64url_round_trip_of_every_length),
