@@ -199,14 +199,15 @@ test: deps
 	+@tests/all
 
 # What comes from npm, as its lock file says, where every build finds it.
-OPENAPI_CHECK := build/npm/openapi/node_modules/.package-lock.json
-$(OPENAPI_CHECK): $(wildcard tests/openapi/*)
-	@mkdir -p build/npm/openapi
+FROM_NPM := $(patsubst %,build/npm/%/node_modules/.package-lock.json,openapi webhooks)
+.SECONDEXPANSION:
+$(FROM_NPM): build/npm/%/node_modules/.package-lock.json: $$(wildcard tests/$$*/*)
+	@mkdir -p build/npm/$*
 	$(call say,NPM)
-	$(Q)cp $^ build/npm/openapi/ && cd build/npm/openapi && npm ci --silent --no-audit --no-fund --ignore-scripts && \
+	$(Q)cp $^ build/npm/$*/ && cd build/npm/$* && npm ci --silent --no-audit --no-fund --ignore-scripts && \
 		touch ../../../$@
 
-test-programs: $(OPENAPI_CHECK)
+test-programs: $(FROM_NPM)
 test-programs: all $(B)/render-api $(B)/slow-api $(B)/custom-worker $(UNIT) $(INTEGRATION) $(CRASH) $(SIM)
 
 check: test-programs

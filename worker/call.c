@@ -320,7 +320,10 @@ static void timed_out(struct call *c)
 		return;
 	}
 	if (c->state == CALL_SUBMITTING) {
-		call__submit_timed_out(c);
+		if (c->upstream->deliver)
+			call__deliver_timed_out(c);
+		else
+			call__submit_timed_out(c);
 		return;
 	}
 	verdict_set(&v, RAINCHECK_FAIL_TIMEOUT,
@@ -494,6 +497,8 @@ static void begin_cb(uv_timer_t *timer)
 		call__wait(c, call__resume_pause(c));
 	} else if (c->checkpoint.media_url) {
 		call__fetch_all(c, c->checkpoint.media_url, c->checkpoint.outputs);
+	} else if (c->upstream->deliver) {
+		call__deliver(c);
 	} else {
 		call__submit(c);
 	}

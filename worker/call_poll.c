@@ -29,7 +29,7 @@
 static const char what[] = "the poll";
 
 /* From 0 to 1. */
-static double draw(void)
+double call__draw(void)
 {
 	uint32_t bits = 0;
 
@@ -48,7 +48,7 @@ void call__wait(struct call *c, int64_t pause_ms)
 
 int64_t call__first_pause(struct call *c)
 {
-	return pause_before_poll(&c->upstream->poll, 0, draw());
+	return pause_before_poll(&c->upstream->poll, 0, call__draw());
 }
 
 int64_t call__resume_pause(struct call *c)
@@ -56,12 +56,12 @@ int64_t call__resume_pause(struct call *c)
 	int64_t spread = c->upstream->poll.interval_ms;
 
 	/* Soon, but not all calls of a worker that starts in the same moment. */
-	return (int64_t)(draw() * (double)(spread < RESUME_SPREAD_MS ? spread : RESUME_SPREAD_MS));
+	return (int64_t)(call__draw() * (double)(spread < RESUME_SPREAD_MS ? spread : RESUME_SPREAD_MS));
 }
 
 static void wait_for_next(struct call *c, int64_t least_ms)
 {
-	int64_t pause = pause_before_poll(&c->upstream->poll, ++c->polls, draw());
+	int64_t pause = pause_before_poll(&c->upstream->poll, ++c->polls, call__draw());
 
 	call__wait(c, pause > least_ms ? pause : least_ms);
 }

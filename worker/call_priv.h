@@ -201,6 +201,13 @@ void call__reported(struct call *c, json_t *body, const struct verdict *v);
 /* The API reported by itself what a poll would have been answered. True where the call waits on. */
 bool call__poll_report(struct call *c, json_t *body);
 
+/* From 0 to 1, to be moved within a jitter by. */
+double call__draw(void);
+
+/* call_deliver.c: the whole of a webhook's delivery; its time is over. */
+void call__deliver(struct call *c);
+void call__deliver_timed_out(struct call *c);
+
 /* call_hook.c: what is there before the first hook, and what goes after the last. */
 void call__hooks_begin(struct call *c);
 void call__hooks_end(struct call *c);

@@ -184,6 +184,13 @@ static const cyaml_schema_field_t warm_fields[] = {
 	WORD(raw_warm, ahead),
 	CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t webhooks_fields[] = {
+	CHOICE(raw_webhooks, serve, bool_words),
+	LIST(raw_webhooks, secrets, string_entry),
+	CHOICE(raw_webhooks, allow_private, bool_words),
+	WORD(raw_webhooks, timeout),
+	CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t log_fields[] = {
 	WORD(raw_log, level),
 	WORD(raw_log, format),
@@ -231,6 +238,7 @@ static const cyaml_schema_field_t config_fields[] = {
 	WORD(raw_config, lease),
 	WORD(raw_config, grace),
 	NESTED(raw_config, log, log_fields),
+	NESTED(raw_config, webhooks, webhooks_fields),
 	CYAML_FIELD_END,
 };
 

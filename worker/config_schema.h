@@ -184,6 +184,14 @@ struct raw_log {
 	char *format;
 };
 
+struct raw_webhooks {
+	int serve;
+	char **secrets;
+	uint32_t secrets_count;
+	int allow_private;
+	char *timeout;
+};
+
 struct raw_config {
 	char *server;
 	char *token;
@@ -192,6 +200,7 @@ struct raw_config {
 	char *lease;
 	char *grace;
 	struct raw_log log;
+	struct raw_webhooks webhooks;
 	char **queues;			 /* upstream names, in the order of the queues in the index */
 	struct raw_upstream **upstreams; /* in the order of their names in the index */
 };

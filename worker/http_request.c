@@ -323,6 +323,28 @@ int http_request_plain(const struct upstream *u, const char *url, struct http_re
 	return 0;
 }
 
+int http_request_post(const char *url, struct slice body, struct http_request **ret_request)
+{
+	_cleanup_(http_request_freep) struct http_request *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return ERR_NO_MEMORY;
+	r->method = "POST";
+	r->has_body = true;
+	r->url = strdup(url);
+	rc = r->url ? copy_payload(r, body) : ERR_NO_MEMORY;
+	if (rc < 0)
+		return rc;
+	*ret_request = TAKE_PTR(r);
+	return 0;
+}
+
+int http_request_add_header(struct http_request *r, const char *name, char *value)
+{
+	return add_header(r, name, value);
+}
+
 void http_request_print(const struct http_request *r, FILE *out)
 {
 	fprintf(out, "%s %s\n", r->method, r->url);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "proto/base/clean.h"
+#include "proto/base/slice.h"
 
 #define REQUEST_HEADERS_MAX 40
 
@@ -54,6 +55,12 @@ int http_request_get(const struct upstream *u, const struct template_values *val
 
 /* A GET of whatever URL, with nothing that is ours. ERR_NO_MEMORY. */
 int http_request_plain(const struct upstream *u, const char *url, struct http_request **ret_request);
+
+/* A POST of whatever URL, with nothing that is ours but the body, which is copied. ERR_NO_MEMORY. */
+int http_request_post(const char *url, struct slice body, struct http_request **ret_request);
+/* One more header. name lives as long as the request; value becomes the request's in any case, NULL is ERR_NO_MEMORY.
+ * ERR_TOO_LARGE where there are too many. */
+int http_request_add_header(struct http_request *r, const char *name, char *value);
 
 void http_request_free(struct http_request *r);
 DEFINE_CLEANUP(struct http_request *, http_request_free)

@@ -168,6 +168,16 @@ static void closed_cb(enum pool_status status, void *user)
 
 /* ---- working ---- */
 
+/* Whoever wonders why none comes finds why. */
+static void tell_webhooks(const struct worker_config *config)
+{
+	if (config->serves_webhooks)
+		log_info("webhooks are delivered, signed with %zu secret%s", config->webhooks.key_count,
+			 config->webhooks.key_count == 1 ? "" : "s");
+	else if (config->is_silent_on_webhooks)
+		log_info("webhooks are left to other workers: webhooks.secrets names no secret to sign them with");
+}
+
 static int work(const struct worker_options *o, struct worker_config *config)
 {
 	struct program program = { .options = o, .config = worker_config_ref(config), .status = EXIT_REFUSED };
@@ -188,6 +198,7 @@ static int work(const struct worker_options *o, struct worker_config *config)
 		log_error("cannot start: %s", error_text(rc));
 	} else {
 		watch_signals(&program);
+		tell_webhooks(config);
 		log_info("%s %s: %lld slots for %zu queues", options.work.name, RAINCHECK_VERSION,
 			 (long long)options.work.slots, config->route_count);
 	}

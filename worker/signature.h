@@ -1,4 +1,5 @@
-/* signature.h: whether a hook comes from whom it says: the three ways in which APIs sign what they report.
+/* signature.h: whether a hook comes from whom it says: the three ways in which APIs sign what they report; and how what
+ * this program reports is signed.
  *
  *   standard     Standard Webhooks 1.0.0: HMAC-SHA256 over "id.timestamp.body", base64, several in one header
  *   fal_ed25519  Ed25519 over "request id \n user id \n timestamp \n SHA-256 of the body in hexadecimal"
@@ -17,8 +18,9 @@
 
 struct pair;
 
-#define SIGNATURE_TOLERANCE_S  300
-#define SIGNATURE_ED25519_SIZE 32 /* of a public key */
+#define SIGNATURE_TOLERANCE_S	300
+#define SIGNATURE_ED25519_SIZE	32 /* of a public key */
+#define SIGNATURE_STANDARD_SIZE 48 /* with the NUL */
 
 enum signature_kind { SIGNATURE_NONE, SIGNATURE_STANDARD, SIGNATURE_FAL_ED25519, SIGNATURE_HMAC_T_V1 };
 
@@ -51,5 +53,9 @@ const char *signature_check_standard(const struct signed_hook *hook, const struc
 const char *signature_check_t_v1(const struct signed_hook *hook, const char *header, const struct signature_key *keys,
 				 size_t count);
 const char *signature_check_fal(const struct signed_hook *hook, const struct ed25519_key *keys, size_t count);
+
+/* "v1,BASE64", the signature of Standard Webhooks by one key; timestamp: seconds. ERR_INTERNAL. */
+int signature_sign_standard(const struct signature_key *key, struct slice id, int64_t timestamp, struct slice body,
+			    char ret[SIGNATURE_STANDARD_SIZE]);
 
 #endif

@@ -16,6 +16,7 @@
 #include "url.h"
 
 struct issue;
+struct webhooks;
 struct jwt;
 struct raw_upstream;
 struct secrets;
@@ -205,6 +206,8 @@ struct upstream {
 	char *proxy;	 /* a URL; NULL: none */
 	char *interface; /* to go out by: a name or an address; NULL: as the system chooses */
 	const struct secrets *secrets;
+	const struct webhooks *deliver; /* the broker's queue of webhooks: its jobs are delivered, see webhook.h; NULL:
+					 * an API */
 };
 
 /* Checks raw, which the file has under upstreams.NAME, and fills *ret; loads what secrets it names. raw, index, name

@@ -15,6 +15,7 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "secrets.h"
+#include "webhook_config.h"
 #include "yaml_index.h"
 
 #define FILE_MAX_BYTES (4 << 20)
@@ -95,6 +96,8 @@ static int init_route(struct check *c, struct route *route, const char *queue, c
 	char key[200];
 
 	snprintf(key, sizeof(key), "queues.%s", queue);
+	if (queue[0] == '_')
+		return check_fail(c, key, "it is the broker's own: for webhooks see the key webhooks");
 	if (!name_valid(slice_str(queue)))
 		return check_fail(c, key, "a queue is called 1 to 128 of A-Z a-z 0-9 . _ : -");
 	route->queue = queue;
@@ -111,11 +114,11 @@ static int init_routes(struct check *c, const struct raw_config *raw, struct wor
 
 	while (yaml_index_child(config->index, "queues", n))
 		n++;
-	if (n == 0)
+	if (n == 0 && !config->serves_webhooks)
 		return check_fail(c, "queues", "there are none: which queue goes to which upstream");
-	if (n > QUEUES_MAX)
-		return check_fail(c, "queues", "there are more than %d", QUEUES_MAX);
-	config->routes = calloc(n, sizeof(*config->routes));
+	if (n + config->serves_webhooks > QUEUES_MAX)
+		return check_fail(c, "queues", "there are more than %d", QUEUES_MAX - config->serves_webhooks);
+	config->routes = calloc(n + 1, sizeof(*config->routes));
 	if (!config->routes)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < n; i++) {
@@ -125,6 +128,8 @@ static int init_routes(struct check *c, const struct raw_config *raw, struct wor
 			return rc;
 		config->route_count++;
 	}
+	if (config->serves_webhooks)
+		config->routes[config->route_count++] = (struct route){ WEBHOOK_QUEUE, &config->delivery };
 	return 0;
 }
 
@@ -140,6 +145,10 @@ static int init(const struct raw_config *raw, struct worker_config *config, stru
 		rc = init_words(&c, raw, config);
 	if (rc == 0)
 		rc = init_upstreams(raw, config, issue);
+	if (rc == 0)
+		rc = webhook_config_init(&c, &raw->webhooks, &config->webhooks, &config->delivery,
+					 &config->serves_webhooks);
+	config->is_silent_on_webhooks = !config->serves_webhooks && raw->webhooks.serve == 0;
 	if (rc == 0)
 		rc = init_routes(&c, raw, config);
 	return rc;
@@ -217,6 +226,7 @@ void worker_config_free(struct worker_config *c)
 		return;
 	for (size_t i = 0; i < c->upstream_count; i++)
 		upstream_done(&c->upstreams[i]);
+	webhook_config_done(&c->webhooks);
 	free(c->upstreams);
 	free(c->routes);
 	free(c->server);

@@ -10,6 +10,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "upstream.h"
+#include "webhook.h"
 
 struct issue;
 struct raw_file;
@@ -31,10 +32,14 @@ struct worker_config {
 	int64_t grace_ms;
 	enum log_level log_level;
 	enum log_format log_format;
-	struct route *routes;
+	struct route *routes; /* the broker's own queue of webhooks too, where they are served: the last */
 	size_t route_count;
 	struct upstream *upstreams;
 	size_t upstream_count;
+	struct webhooks webhooks;
+	struct upstream delivery; /* of webhooks */
+	bool serves_webhooks;
+	bool is_silent_on_webhooks; /* the file says neither that they are to be served nor not */
 	struct secrets *secrets;
 
 	/* what the words above point into */

@@ -193,6 +193,15 @@ static const struct {
 	{ HOOK("verify: fal_ed25519, keys_url: \"ftp://a\""), 9, ".webhook_in.keys_url", "http or https" },
 	{ HOOK("confirm: never"), 9, ".webhook_in.confirm", "never" },
 	{ HOOK("confirm: none"), 9, ".webhook_in.confirm", "needs a verify" },
+	{ SYNC "webhooks: { serve: true }\n", 7, "webhooks.secrets", "there are none" },
+	{ SYNC "webhooks: { serve: maybe }\n", 7, "webhooks.serve", "maybe" },
+	{ SYNC "webhooks: { secrets: [\"whsec_%\"] }\n", 7, "webhooks.secrets", "base64" },
+	{ SYNC "webhooks: { secrets: [\"{env.CONFIG_NONE}\"] }\n", 7, "webhooks.secrets", "is not there" },
+	{ SYNC "webhooks: { allow_private: 3 }\n", 7, "webhooks.allow_private", "3" },
+	{ SYNC "webhooks: { timeout: 0s }\n", 7, "webhooks.timeout", "at least" },
+	{ SYNC "webhooks: { timeout: 11m }\n", 7, "webhooks.timeout", "at most" },
+	{ "queues: { _webhooks: up }\nupstreams: { up: { base_url: http://a, mode: sync, submit: { path: /x } } }\n", 1,
+	  "queues._webhooks", "the broker's own" },
 	{ HOOK("id: /id"), 9, ".webhook_in.id", "confirm: none only" },
 };
 

@@ -86,6 +86,18 @@ static void test_standard_webhooks(void **state)
 	assert_non_null(check_standard(ID, TIME, SIGNATURE, REPORTED, 1614265330, "whsec_AAAA"));
 }
 
+static void test_what_is_signed_here_is_as_published(void **state)
+{
+	char text[SIGNATURE_STANDARD_SIZE];
+	struct signature_key key;
+
+	(void)state;
+	assert_int_equal(signature_key_standard(SECRET, &key), 0);
+	assert_int_equal(signature_sign_standard(&key, slice_str(ID), 1614265330, slice_str(REPORTED), text), 0);
+	signature_key_done(&key);
+	assert_string_equal(text, SIGNATURE);
+}
+
 static void test_the_names_before_it_was_a_standard(void **state)
 {
 	struct pair headers[] = { { slice_str("svix-id"), slice_str(ID) },
@@ -244,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_standard_webhooks),
+		cmocka_unit_test(test_what_is_signed_here_is_as_published),
 		cmocka_unit_test(test_the_names_before_it_was_a_standard),
 		cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_t_v1),

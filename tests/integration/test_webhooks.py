@@ -1,0 +1,383 @@
+#!/usr/bin/python3
+"""Webhooks, end to end: a job ends, and whoever put it is told: by the broker's outbox and the worker's delivery, to a
+receiver that proves each request with the npm package standardwebhooks (tests/webhooks).
+
+Attempts that fail are hours apart by the schedule: job.redeliver makes the next one now. Prints TAP. B names the build.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import msgpack
+
+BUILD = os.environ.get("B", "build")
+PATIENCE = int(os.environ.get("PATIENCE", "60"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+NODE = os.path.join(HERE, "../../build/npm/webhooks")
+SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2Vjb25kIHNlY3JldCBmb3Igcm90YXRpb24="]
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+FINAL = ("succeeded", "dead", "canceled", "expired")
+
+
+def equal(got, wanted):
+    assert got == wanted, "%r instead of %r" % (got, wanted)
+
+
+class Receiver:
+    def __init__(self):
+        self.process = subprocess.Popen(["node", os.path.join(NODE, "receiver.js"), *SECRETS],
+                                        stdout=subprocess.PIPE, text=True)
+        self.url = "http://127.0.0.1:%d" % int(self.process.stdout.readline())
+        self.changed = threading.Condition()
+        self.requests = []
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.requests.append(json.loads(line))
+                self.changed.notify_all()
+
+    def of(self, path):
+        return [r for r in self.requests if r["path"] == path]
+
+    def wait(self, path, count=1):
+        """So many requests to the path, once they are there: no more have come."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.of(path)) >= count, PATIENCE), "no webhook came to " + path
+            equal(len(self.of(path)), count)
+            return self.of(path)
+
+
+class Side:
+    def __init__(self, folder):
+        self.folder = folder
+        self.receiver = Receiver()
+        self.numbers = 0
+        self.http = "127.0.0.1:0"
+        self.worker = None
+        self.start_broker()
+        self.start_worker()
+
+    # ---- the programs ----
+
+    def start_broker(self):
+        self.broker = subprocess.Popen(
+            [os.path.join(BUILD, "raincheckd"), "--data", os.path.join(self.folder, "data"), "--listen",
+             "unix:" + os.path.join(self.folder, "s"), "--http", self.http], stdout=subprocess.PIPE, text=True)
+        line = self.broker.stdout.readline()
+        ready = re.fullmatch(r"ready rpc=(\S+) http=(\S+)\n", line)
+        assert ready, "instead of the ready line: %r" % line
+        self.rpc, self.http = ready.groups()
+
+    def kill_broker(self):
+        self.broker.kill()
+        self.broker.wait()
+        self.broker.stdout.close()
+
+    def write_config(self, webhooks):
+        config = os.path.join(self.folder, "worker.yaml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write("server: %s\nlease: 1s\nlog: { level: info }\nwebhooks: { %s }\n" % (self.rpc, webhooks))
+            file.write("queues: { unused: up }\n")
+            file.write("upstreams: { up: { base_url: 'http://127.0.0.1:1', mode: sync, submit: { path: /x } } }\n")
+        return config
+
+    def start_worker(self, webhooks="secrets: ['{env.WHSEC}'], allow_private: true"):
+        self.kill_worker()  # one that a story left behind when it failed
+        self.log = open(os.path.join(self.folder, "worker.log"), "a", encoding="utf-8")
+        self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
+                                        self.write_config(webhooks)], stderr=self.log,
+                                       env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
+                                       stdout=subprocess.DEVNULL)
+
+    def kill_worker(self, how=signal.SIGKILL):
+        if self.worker:
+            self.worker.send_signal(how)
+            equal(self.worker.wait(timeout=PATIENCE), 0 if how == signal.SIGTERM else -how)
+            self.log.close()
+        self.worker = None
+
+    def close(self):
+        for process in (self.worker, self.broker, self.receiver.process):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+
+    # ---- what is asked of them ----
+
+    def cli(self, *args):
+        done = subprocess.run([os.path.join(BUILD, "raincheck"), "--server", self.rpc, "--json", *args],
+                              capture_output=True, text=True, timeout=PATIENCE)
+        equal((done.returncode, done.stderr), (0, ""))
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def call(self, method, **params):
+        """As a worker does that was written in an afternoon."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(PATIENCE)
+            s.connect(self.rpc[len("unix:"):])
+            s.sendall(msgpack.packb([0, 0, "session.hello", [{}]]) + msgpack.packb([0, 1, method, [params]]))
+            unpacker = msgpack.Unpacker(raw=False)
+            while True:
+                unpacker.feed(s.recv(65536))
+                for answer in unpacker:
+                    assert answer[2] is None, answer[2]
+                    if answer[1] == 1:
+                        return answer[3]
+
+    def put(self, answers, **settings):
+        """A job, and the path that is told of it, where answers are given one after the other."""
+        self.numbers += 1
+        path = "/%d/%s" % (self.numbers, answers)
+        settings = {"callback_url": self.receiver.url + path, "traceparent": TRACE, **settings}
+        sets = [part for key, value in settings.items() for part in ("--set", "%s=%s" % (key, value))]
+        return self.cli("put", "-q", "films", "--data", "{}", *sets)["id"], path
+
+    def canceled(self, answers):
+        id, path = self.put(answers)
+        self.cli("cancel", id)
+        return id, path
+
+    def delivery(self, id, state):
+        """The delivery's record, once it has come to that state."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            callback = self.cli("get", id)["callback"]
+            if callback["state"] == state:
+                return self.cli("get", callback["id"])
+            assert time.monotonic() < end and callback["state"] not in FINAL, callback
+            time.sleep(0.02)
+
+    def proved(self, request, by=(True, False)):
+        equal(request["by"], list(by))
+        return json.loads(request["body"])
+
+    # ---- stories ----
+
+    def every_end_is_told(self):
+        for state in FINAL:
+            id, path = self.put("204", **({"deadline_ms": 1} if state == "expired" else {}))
+            if state in ("succeeded", "dead"):
+                job = self.call("job.lease", queues=["films"], wait_ms=20000)["jobs"][0]
+                equal(job["id"], id)
+                held = {"id": id, "lease": job["lease"]}
+                if state == "dead":
+                    self.call("job.fail", kind="rejected", message="no such face", **held)
+                else:
+                    self.call("job.complete", **held)
+            elif state == "canceled":
+                self.cli("cancel", id)
+            request, = self.receiver.wait(path)
+            body = self.proved(request)
+            equal((body["type"], body["data"]["id"], body["data"]["state"]), ("job." + state, id, state))
+            equal(request["method"], "POST")
+            told = self.delivery(id, "succeeded")
+            equal((request["id"], told["attempt"]), (told["id"], 1))
+            headers = request["headers"]
+            equal((headers["content-type"], headers["traceparent"]), ("application/json", TRACE))
+            assert headers["user-agent"].lower().startswith("raincheck"), headers
+            assert "authorization" not in headers and "cookie" not in headers, headers
+
+    def a_failure_is_tried_again_with_the_same_id(self):
+        id, path = self.canceled("503,500,204")
+        told = self.delivery(id, "scheduled")
+        assert 5000 <= told["run_at_ms"] - told["error"]["at_ms"] <= 5500, told
+        equal((told["error"]["kind"], "503" in told["error"]["message"]), ("unavailable", True))
+        self.cli("redeliver", id)
+        self.receiver.wait(path, 2)
+        told = self.delivery(id, "scheduled")
+        assert 300000 <= told["run_at_ms"] - told["error"]["at_ms"] <= 330000, told
+        self.cli("redeliver", id)
+        requests = self.receiver.wait(path, 3)
+        equal(self.delivery(id, "succeeded")["attempt"], 3)
+        equal(len({r["id"] for r in requests}), 1)
+        equal(len({r["body"] for r in requests}), 1)
+        for request in requests:
+            self.proved(request)
+
+    def it_comes_back_by_itself(self):
+        id, path = self.canceled("500,204")
+        self.receiver.wait(path, 2)
+        equal(self.delivery(id, "succeeded")["attempt"], 2)
+
+    def the_receiver_may_ask_for_more_time(self):
+        for answer, least, most in (("429;retry-after:3600", 3600, 3600), ("503;retry-after:1", 5, 5.5),
+                                    ("503;retry-after:999999", 86400, 86400)):
+            id, path = self.canceled(answer)
+            self.receiver.wait(path)
+            told = self.delivery(id, "scheduled")
+            pause = told["run_at_ms"] - told["error"]["at_ms"]
+            assert least * 1000 - 1000 <= pause <= most * 1000, (answer, pause)
+
+    def one_that_is_gone_is_left_alone(self):
+        id, path = self.canceled("410")
+        told = self.delivery(id, "dead")
+        equal((told["attempt"], told["error"]["kind"]), (1, "rejected"))
+        equal(told["error"]["message"], "the receiver is gone (410)")
+        self.receiver.wait(path)
+
+    def a_redirect_is_no_delivery(self):
+        for status in (301, 302, 307, 308, 304):
+            id, path = self.canceled("%d;location:204" % status)
+            told = self.delivery(id, "scheduled")
+            equal(told["error"]["kind"], "unavailable")
+            assert "redirects are not followed" in told["error"]["message"], told
+            self.receiver.wait(path)
+            equal(self.receiver.of("/%d/204" % self.numbers), [])
+
+    def a_long_answer_is_one(self):
+        id, path = self.canceled("200")
+        self.receiver.wait(path)
+        equal(self.delivery(id, "succeeded")["attempt"], 1)
+
+    def it_can_be_told_again(self):
+        id, path = self.canceled("204")
+        self.receiver.wait(path)
+        self.delivery(id, "succeeded")
+        self.cli("redeliver", id)
+        first, second = self.receiver.wait(path, 2)
+        equal((first["id"], first["body"]), (second["id"], second["body"]))
+        self.delivery(id, "succeeded")
+
+    def a_worker_that_dies_leaves_it_to_the_next(self):
+        id, path = self.canceled("hold,204")
+        self.receiver.wait(path)
+        self.kill_worker()
+        self.start_worker()
+        first, second = self.receiver.wait(path, 2)
+        equal(first["id"], second["id"])
+        self.proved(second)
+        equal(self.delivery(id, "succeeded")["attempt"], 2)
+
+    def a_broker_that_dies_has_not_forgotten(self):
+        self.kill_worker(signal.SIGTERM)
+        id, path = self.canceled("204")
+        self.kill_broker()
+        self.start_broker()
+        self.start_worker()
+        request, = self.receiver.wait(path)
+        equal(self.proved(request)["type"], "job.canceled")
+        equal(self.delivery(id, "succeeded")["attempt"], 1)
+
+    def of_an_erased_job_nobody_is_told(self):
+        self.kill_worker(signal.SIGTERM)
+        id, path = self.canceled("204")
+        equal([j["state"] for j in self.cli("ls", "-q", "_webhooks", "--state", "ready")], ["ready"])
+        self.cli("erase", id, "--yes")
+        other, after = self.canceled("204")
+        self.start_worker()
+        self.receiver.wait(after)
+        self.delivery(other, "succeeded")
+        equal(self.receiver.of(path), [])
+
+    # ---- other files ----
+
+    def both_secrets_sign_while_one_is_replaced(self):
+        self.write_config("secrets: ['{env.WHSEC}', '{env.WHSEC2}'], allow_private: true")
+        self.worker.send_signal(signal.SIGHUP)
+        self.logged("was read again")
+        id, path = self.canceled("204")
+        request, = self.receiver.wait(path)
+        self.proved(request, (True, True))
+        equal(len(request["headers"]["webhook-signature"].split(" ")), 2)
+        self.delivery(id, "succeeded")
+        self.kill_worker(signal.SIGTERM)
+
+    def logged(self, words):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with open(self.log.name, encoding="utf-8") as log:
+                if words in log.read():
+                    return
+            time.sleep(0.02)
+        raise AssertionError("the worker has not logged %r" % words)
+
+    def what_is_not_answered_in_time_is_tried_again(self):
+        self.start_worker("secrets: ['{env.WHSEC}'], allow_private: true, timeout: 300ms")
+        id, path = self.canceled("hold")
+        told = self.delivery(id, "scheduled")
+        equal((told["error"]["kind"], told["error"]["message"]), ("timeout", "the webhook was not answered in time"))
+        assert told["run_at_ms"] - told["error"]["at_ms"] >= 5000, told
+        self.receiver.wait(path)
+        self.kill_worker(signal.SIGTERM)
+
+    def addresses_that_are_not_public_are_refused(self):
+        self.start_worker("secrets: ['{env.WHSEC}']")
+        ids = [self.canceled("204")]
+        self.numbers += 1
+        path = "/%d/204" % self.numbers
+        port = self.receiver.url.rsplit(":", 1)[1]
+        for host in ("localhost", "[::ffff:127.0.0.1]", "2130706433"):
+            id, _ = self.put("204", callback_url="http://%s:%s%s" % (host, port, path))
+            self.cli("cancel", id)
+            ids.append((id, path))
+        for id, _ in ids:
+            told = self.delivery(id, "dead")
+            equal(told["error"]["kind"], "rejected")
+            assert "webhooks.allow_private" in told["error"]["message"], told
+        for _, path in ids:
+            equal(self.receiver.of(path), [])
+        self.kill_worker(signal.SIGTERM)
+
+    def nobody_serves_them_unasked(self):
+        for webhooks, words in (("allow_private: true", "webhooks are left to other workers"),
+                                ("serve: false, secrets: ['{env.WHSEC}']", None)):
+            open(self.log.name, "w", encoding="utf-8").close()
+            self.start_worker(webhooks)
+            if words:
+                self.logged(words)
+            self.logged("connected to the broker")
+            workers = self.cli("worker", "ls")
+            equal([w["queues"] for w in workers], [["unused"]])
+            self.kill_worker(signal.SIGTERM)
+
+    def it_ends_in_order(self):
+        self.broker.send_signal(signal.SIGTERM)
+        equal(self.broker.wait(timeout=PATIENCE), 0)
+        check = subprocess.run([os.path.join(BUILD, "raincheckd"), "--check", "--data",
+                                os.path.join(self.folder, "data")], capture_output=True, text=True, timeout=PATIENCE)
+        equal((check.returncode, check.stderr if check.returncode else ""), (0, ""))
+
+
+STORIES = ["every_end_is_told", "a_failure_is_tried_again_with_the_same_id", "it_comes_back_by_itself",
+           "the_receiver_may_ask_for_more_time", "one_that_is_gone_is_left_alone", "a_redirect_is_no_delivery",
+           "a_long_answer_is_one", "it_can_be_told_again", "a_worker_that_dies_leaves_it_to_the_next",
+           "a_broker_that_dies_has_not_forgotten", "of_an_erased_job_nobody_is_told",
+           "both_secrets_sign_while_one_is_replaced", "what_is_not_answered_in_time_is_tried_again",
+           "addresses_that_are_not_public_are_refused", "nobody_serves_them_unasked", "it_ends_in_order"]
+
+
+def main():
+    folder = tempfile.mkdtemp()
+    side = Side(folder)
+    failed = 0
+    print("1..%d" % len(STORIES))
+    try:
+        for number, name in enumerate(STORIES, 1):
+            try:
+                getattr(side, name)()
+                print("ok %d - %s" % (number, name.replace("_", " ")), flush=True)
+            except Exception:
+                failed += 1
+                print("not ok %d - %s" % (number, name.replace("_", " ")))
+                print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
+        if failed:
+            with open(os.path.join(folder, "worker.log"), encoding="utf-8") as log:
+                sys.stdout.write(log.read())
+    finally:
+        side.close()
+        shutil.rmtree(folder)
+    return 1 if failed else 0
+
+
+sys.exit(main())

@@ -1,0 +1,18 @@
+/* webhook_config.h: the file's key webhooks. Main thread, at the start and at a reload. */
+#ifndef RAINCHECK_WORKER_WEBHOOK_CONFIG_H
+#define RAINCHECK_WORKER_WEBHOOK_CONFIG_H
+
+#include <stdbool.h>
+
+struct check;
+struct raw_webhooks;
+struct upstream;
+struct webhooks;
+
+/* Fills *w, and *u with what carries deliveries out, which points to w. *ret_serve: whether this worker delivers; where
+ * it does not, there is nothing in u that needs upstream_done(). As the functions of check.h. */
+int webhook_config_init(struct check *c, const struct raw_webhooks *raw, struct webhooks *w, struct upstream *u,
+			bool *ret_serve);
+void webhook_config_done(struct webhooks *w);
+
+#endif
