@@ -154,17 +154,6 @@ void call_abort(struct call *c, enum call_outcome outcome)
 		call__over(c, outcome);
 }
 
-/* A write for this lease was answered, other than by success. */
-static void write_refused(struct call *c, const struct raincheck_reply *reply, const char *what)
-{
-	if (reply->code == RAINCHECK_ELEASE_LOST || reply->code == RAINCHECK_ENOT_FOUND) {
-		call_abort(c, CALL_LOST);
-		return;
-	}
-	log_warning("job %s: %s was refused: %s", c->job->id, what, reply->error->message);
-	call__over(c, CALL_UNTOLD);
-}
-
 static void start_op(struct call *c, int (*send)(struct broker_op *, struct raincheck *, raincheck_cb, void *),
 		     void (*done)(struct broker_op *, const struct raincheck_reply *))
 {
@@ -174,6 +163,46 @@ static void start_op(struct call *c, int (*send)(struct broker_op *, struct rain
 		.give_up_at_ms = clock_mono_ms() + TELL_FOR_MS,
 	};
 	broker_op_start(c->spec.means->link, &c->op);
+}
+
+/* ---- a lease that has ended ---- */
+
+static int send_question(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	struct raincheck_extend_item lease = { .id = c->job->id, .lease = c->job->lease };
+	struct raincheck_extend extend = { .leases = &lease, .lease_count = 1, .lease_ms = c->spec.config->lease_ms };
+
+	return raincheck_extend_async(rc, &extend, cb, user);
+}
+
+static void question_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct call *c = CONTAINER_OF(op, struct call, op);
+	bool canceled = reply->code == 0 && reply->extend->lease_count == 1 &&
+			reply->extend->leases[0].status == RAINCHECK_EXTEND_CANCEL;
+
+	call_abort(c, canceled ? CALL_CANCELED : CALL_LOST);
+}
+
+/* A write may learn of the end before the word comes that it was a cancel, and then the API has to be told. */
+static void lease_ended(struct call *c)
+{
+	if (!c->upstream->cancel.given || c->result_stored || call__is(c, CALL_COMPLETING))
+		call_abort(c, CALL_LOST);
+	else
+		start_op(c, send_question, question_cb);
+}
+
+/* A write for this lease was answered, other than by success. */
+static void write_refused(struct call *c, const struct raincheck_reply *reply, const char *what)
+{
+	if (reply->code == RAINCHECK_ELEASE_LOST || reply->code == RAINCHECK_ENOT_FOUND) {
+		lease_ended(c);
+		return;
+	}
+	log_warning("job %s: %s was refused: %s", c->job->id, what, reply->error->message);
+	call__over(c, CALL_UNTOLD);
 }
 
 /* ---- checkpoints ---- */
