@@ -16,7 +16,7 @@
 
 /* A body that is refused is thrown away up to here, so that its sender, who reads nothing before it has sent all, gets
  * to see why; beyond, the connection ends. */
-#define THROWN_AWAY_MAX (INT64_C(1) << 20)
+#define THROWN_AWAY_MAX (INT64_C(2) << 20)
 /* Each so many bytes of a body have the time that a head has. */
 #define PIECE_BYTES 65536
 /* What each body may take without being counted. Of what all take beyond that there is a bound, but one is always let
