@@ -17,7 +17,9 @@
 #include "server/store/store.h"
 #include "tests/harness/tempdir.h"
 
-#define KEYS 500
+#define KEYS	     500
+#define LINE_COMMITS 500
+#define LINE_STEP    400
 
 static const struct uuid checkpoint = { .bytes = { 7 } };
 static struct tempdir dir;
@@ -270,6 +272,41 @@ static void what_ends_the_process_is_logged(void **state)
 	assert_non_null(strstr(line, "raincheckd --check"));
 }
 
+/* ---- the end of the file ---- */
+
+static void change_due(struct store_txn *t, uint32_t n, bool put)
+{
+	struct key key = key_due(1 + n, &checkpoint);
+	int rc = put ? store_put(t, TABLE_DUE, key_slice(&key), slice_of(NULL, 0))
+		     : store_delete(t, TABLE_DUE, key_slice(&key));
+
+	if (rc < 0)
+		fail_msg("entry %u is refused: %s", n, store_error_detail());
+}
+
+/* An entry without a value whose key ends with its page: nothing follows it, and where that page is the file's last
+ * there is none that could. Which page that is LMDB decides, so a line of entries comes and goes until each kind has
+ * been. */
+static void an_entry_without_a_value_may_end_the_file(void **state)
+{
+	uint32_t drawn = 1, first = 0, next = 0;
+
+	(void)state;
+	for (int i = 0; i < LINE_COMMITS; i++) {
+		struct store_txn *t = begin();
+		uint32_t come, go;
+
+		drawn = drawn * 1664525 + 1013904223; /* W. Press et al., Numerical Recipes, 1992, section 7.1 */
+		come = (drawn >> 8) % LINE_STEP;
+		for (uint32_t n = 0; n < come; n++)
+			change_due(t, next++, true);
+		go = (drawn >> 20) % LINE_STEP;
+		for (uint32_t n = 0; n < go && first < next; n++)
+			change_due(t, first++, false);
+		assert_int_equal(store_commit(t), 0);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -277,6 +314,7 @@ int main(void)
 		T(a_damaged_branch_is_refused),
 		T(an_arm_that_leads_elsewhere_is_refused),
 		T(what_ends_the_process_is_logged),
+		T(an_entry_without_a_value_may_end_the_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
