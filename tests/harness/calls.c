@@ -165,8 +165,7 @@ void calls_expect_counts(struct calls *c, int64_t submits, int64_t paid)
 
 void calls_wait_until_counted(struct calls *c, const char *what, int64_t n)
 {
-	while (calls_counted(c, what) < n)
-		;
+	stack_wait_for_api(&c->stack, NULL, what, n);
 }
 
 const char *calls_authorization(struct calls *c, const char *door)

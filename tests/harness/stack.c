@@ -230,3 +230,15 @@ const char *http_header(const struct http_answer *a, const char *name)
 	}
 	return "";
 }
+
+void stack_wait_for_api(const struct stack *s, const char *name, const char *what, int64_t least)
+{
+	struct http_answer answer;
+	char url[384];
+
+	snprintf(url, sizeof(url), "%s/stats?until=%s&least=%lld%s%s", s->api_url, what, (long long)least,
+		 name ? "&name=" : "&names=0", name ? name : "");
+	http_request(NULL, url, NULL, &answer);
+	assert_int_equal(answer.status, 200);
+	http_answer_done(&answer);
+}

@@ -43,8 +43,11 @@ struct http_answer {
 
 /* method NULL: GET. request_header may be NULL. Fails the test when there is no answer at all. */
 void http_request(const char *method, const char *url, const char *request_header, struct http_answer *ret);
-/* The same with a body and any number of headers, NULL at their end. A header "Name:" leaves out the one that curl
- * would add by itself. */
+/* Until the render API has counted at least so many of what its /stats tells, in all or (name not NULL) for a name: it
+ * holds its answer until then. Fails the test when that takes a minute. */
+void stack_wait_for_api(const struct stack *s, const char *name, const char *what, int64_t least);
+/* The same as http_request() with a body and any number of headers, NULL at their end. A header "Name:" leaves out the
+ * one that curl would add by itself. */
 struct http_sent {
 	const char *method; /* NULL: POST */
 	const char *url;

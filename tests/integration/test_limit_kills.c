@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -152,19 +151,12 @@ static void reset_counts(void)
 	http_answer_done(&answer);
 }
 
-static void pass_a_moment(int64_t until_ms)
-{
-	assert_true(clock_mono_ms() < until_ms);
-	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-}
-
+/* With a look at each one that comes. */
 static void await_submits(long wanted)
 {
-	int64_t until = clock_mono_ms() + PATIENCE_MS;
-
-	while (counted("submits") < wanted) {
+	for (long n = counted("submits"); n < wanted; n = counted("submits")) {
 		look();
-		pass_a_moment(until);
+		stack_wait_for_api(&stack, NULL, "submits", n + 1);
 	}
 }
 
@@ -175,7 +167,7 @@ static void await_limit(int64_t in_flight, int64_t waiting)
 	struct raincheck_limit_now now;
 
 	for (now = look(); now.in_flight != in_flight || now.waiting != waiting; now = look())
-		pass_a_moment(until);
+		assert_true(clock_mono_ms() < until);
 }
 
 /* ---- jobs ---- */

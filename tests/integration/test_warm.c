@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -116,14 +115,7 @@ static long counted(const char *what)
 
 static void await_count(const char *what, long wanted)
 {
-	int64_t until = clock_mono_ms() + PATIENCE_MS;
-	long n;
-
-	while ((n = counted(what)) < wanted) {
-		if (clock_mono_ms() > until)
-			fail_msg("%s are %ld, not %ld", what, n, wanted);
-		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	}
+	stack_wait_for_api(&stack, NULL, what, wanted);
 	assert_int_equal(counted(what), wanted);
 }
 

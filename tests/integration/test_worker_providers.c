@@ -318,8 +318,7 @@ static void an_expired_result_is_asked_for_again(void **state)
 
 static void wait_until(const char *name, const char *what)
 {
-	while (counted(name, what) < 1)
-		;
+	stack_wait_for_api(&calls.stack, name, what, 1);
 }
 
 static void a_canceled_jobs_call_is_ended_at_the_api(void **state)

@@ -175,9 +175,31 @@ static enum MHD_Result handle_output(struct request *req, const char *id)
 
 /* --- the tests' doors --------------------------------------------------------------------------------------------- */
 
+static const char *argument(const struct request *req, const char *key)
+{
+	return MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, key);
+}
+
+/* Whether the count that "until" names, in all or of "name", is at "least" so much already. */
+static bool has_come(const struct request *req, json_t *stats)
+{
+	const char *until = argument(req, "until"), *least = argument(req, "least"), *name = argument(req, "name");
+	json_t *counts = name != NULL ? json_object_get(json_object_get(stats, "by_name"), name) : stats;
+
+	return until == NULL || least == NULL ||
+	       json_integer_value(json_object_get(counts, until)) >= strtoll(least, NULL, 10);
+}
+
+static enum MHD_Result handle_stats(struct request *req, const char *rest);
+
+static enum MHD_Result stats_again_cb(struct request *req)
+{
+	return handle_stats(req, "");
+}
+
 static enum MHD_Result handle_stats(struct request *req, const char *rest)
 {
-	const char *names = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, "names");
+	const char *names = argument(req, "names");
 	json_t *stats = stats_json(req->api->stats, names == NULL || strcmp(names, "0") != 0);
 	size_t in_flight, max_in_flight;
 
@@ -186,6 +208,12 @@ static enum MHD_Result handle_stats(struct request *req, const char *rest)
 	json_object_set_new(stats, "held", json_integer((json_int_t)park_held(req->api->park)));
 	json_object_set_new(stats, "in_flight", json_integer((json_int_t)in_flight));
 	json_object_set_new(stats, "max_in_flight", json_integer((json_int_t)max_in_flight));
+	if (!has_come(req, stats)) {
+		json_decref(stats);
+		/* The park looks at it again every few milliseconds. */
+		req->resume_cb = stats_again_cb;
+		return park_add(req->api->park, &req->parked, req->connection, now_ms()) < 0 ? MHD_NO : MHD_YES;
+	}
 	return reply_json(req->connection, MHD_HTTP_OK, stats);
 }
 
