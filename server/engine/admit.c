@@ -73,12 +73,14 @@ static void by_bounds(struct engine *e, const struct queue *q, struct put_item *
 static void by_deadline(struct engine *e, const struct queue *q, struct put_item *item)
 {
 	const struct job job = { .priority = put_priority(&item->put) };
-	const struct place place = place_of_scheduled(&q->record, &job);
-	int64_t until_ms = limits_held_until(q, e->now_ms);
+	struct place place;
+	int64_t until_ms;
 	struct estimate eta;
 
 	if (q->record.admit != ADMIT_DEADLINE || !item->put.has_deadline_ms)
 		return;
+	place = place_of_scheduled(&q->record, &job);
+	until_ms = limits_held_until(q, e->now_ms);
 	if (until_ms < put_run_at_ms(e, &item->put))
 		until_ms = put_run_at_ms(e, &item->put);
 	if (!place_eta(&q->record, e->now_ms, &place, until_ms, &eta) || eta.low_ms <= item->put.deadline_ms)

@@ -353,10 +353,10 @@ void limits_ended(struct queue *q, const struct uuid *job, struct call_report *r
 	if (r) {
 		/* Leases are given anew at the end of a batch only: what counts is how full it was when the batch
 		 * began. */
-		struct limit_view v = limit_look(&l->record, l->in_flight_before, now_ms);
+		int32_t concurrency = limit_concurrency(&l->record, now_ms);
 
 		r->in_flight = l->in_flight;
-		r->held_back = v.concurrency >= 0 && l->in_flight_before >= v.concurrency;
+		r->held_back = concurrency >= 0 && l->in_flight_before >= concurrency;
 	}
 	limit_ended(&l->record, job, r, now_ms);
 	l->in_flight--;
@@ -365,5 +365,5 @@ void limits_ended(struct queue *q, const struct uuid *job, struct call_report *r
 
 int64_t limits_held_until(const struct queue *q, int64_t now_ms)
 {
-	return q->limit ? limit_look(&q->limit->record, q->limit->in_flight, now_ms).held_until_ms : 0;
+	return q->limit ? limit_held_until(&q->limit->record, now_ms) : 0;
 }

@@ -68,6 +68,8 @@ static struct bucket_state bucket_now(const struct limit_record *l, int64_t now_
 	if (b.at_ms == 0)
 		return b;
 	bucket_clock(&b, now_ms);
+	if (l->settings.schedule_count == 0)
+		return b;
 	caps = schedule_caps(&l->settings, b.at_ms, &until_ms);
 	while (until_ms <= now_ms) {
 		bucket_refill(&b, &caps, until_ms);
@@ -171,11 +173,25 @@ struct limit_view limit_look(const struct limit_record *l, int64_t in_flight, in
 	};
 
 	room_of(&g, now_ms, &v.again_ms);
-	if (v.state == LIMIT_HELD)
-		v.held_until_ms = l->held_until_ms;
-	else if (v.state == LIMIT_BROKEN)
-		v.held_until_ms = l->breaker.open_until_ms;
+	v.held_until_ms = limit_held_until(l, now_ms);
 	return v;
+}
+
+int64_t limit_held_until(const struct limit_record *l, int64_t now_ms)
+{
+	if (l->held_until_ms > now_ms)
+		return l->held_until_ms;
+	if (l->settings.has_breaker && breaker_phase(&l->breaker, now_ms) == BREAKER_OPEN)
+		return l->breaker.open_until_ms;
+	return 0;
+}
+
+int32_t limit_concurrency(const struct limit_record *l, int64_t now_ms)
+{
+	int64_t until_ms;
+	struct limit_caps caps = schedule_caps(&l->settings, now_ms, &until_ms);
+
+	return concurrency_of(l, &caps, now_ms);
 }
 
 /* ---- what happens ---- */

@@ -37,6 +37,9 @@ struct limit_view {
  * call changes it. */
 int64_t limit_room(const struct limit_record *l, int64_t in_flight, int64_t now_ms, int64_t *ret_again_ms);
 struct limit_view limit_look(const struct limit_record *l, int64_t in_flight, int64_t now_ms);
+/* The view's held_until_ms and its concurrency alone, for whoever asks for each job: neither looks at all the rest. */
+int64_t limit_held_until(const struct limit_record *l, int64_t now_ms);
+int32_t limit_concurrency(const struct limit_record *l, int64_t now_ms);
 
 /* The job's call begins; there was room for it. */
 void limit_started(struct limit_record *l, const struct uuid *job, int64_t now_ms);

@@ -110,7 +110,7 @@ static struct limit_settings draw_settings(int64_t now_ms)
 	return set;
 }
 
-/* limit_room() and limit_look() are of one mind, and neither changes anything. */
+/* All that look at a limit are of one mind, and none changes anything. */
 static int64_t look(const struct life *l)
 {
 	struct limit_record before = l->l;
@@ -132,6 +132,8 @@ static int64_t look(const struct life *l)
 		assert_true(v.held_until_ms > l->now_ms);
 	else
 		assert_int_equal(v.held_until_ms, 0);
+	assert_int_equal(limit_held_until(&l->l, l->now_ms), v.held_until_ms);
+	assert_int_equal(limit_concurrency(&l->l, l->now_ms), v.concurrency);
 	assert_int_equal(v.state == LIMIT_BROKEN || v.breaker != BREAKER_OPEN || v.state == LIMIT_HELD, true);
 	return room;
 }
