@@ -54,7 +54,7 @@ struct store_way {
 	int64_t beside_until; /* so are the pages that a change there might draw in, up to so many of the tree's */
 };
 
-#define STORE_WAYS 2 /* of a table: an index is often worked on at two places in turn */
+#define STORE_WAYS 4 /* of a table: an index is often worked on at two places in turn, among groups at more */
 
 /* A table as of a commit. */
 struct store_tree {
