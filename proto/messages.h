@@ -192,6 +192,10 @@ int message_decode(const struct message *m, const struct msgpack_object *object,
  * The error of out (ERR_TOO_LARGE, ERR_NO_MEMORY). */
 int message_encode(const struct message *m, const void *in, struct buf *out);
 
+/* *ret: the struct at in with all that it points to, taken from arena; it lives as long as that. Only a RAW field goes
+ * on pointing to where it did. ERR_NO_MEMORY. */
+int message_copy(const struct message *m, const void *in, struct msgpack_zone *arena, void **ret);
+
 /* Whether the field whose value or pointer stands at offset was there, as nil; and makes an optional field that has no
  * value go out as nil instead of being left out. */
 bool message_was_nil(const struct message *m, const void *in, size_t offset);
