@@ -87,6 +87,14 @@ static void keep_jobs(struct broker_order *o, const struct msg_job_lease_result 
 	}
 }
 
+static void keep_promise(struct broker_order *o, const struct put_rest *rest)
+{
+	struct estimate eta = { 0 };
+
+	o->has_eta = rest->has_outlook && estimate_outlook(&rest->outlook, &eta);
+	o->eta = (struct msg_eta){ .low = eta.low_ms, .high = eta.high_ms };
+}
+
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	struct broker_order *o = (struct broker_order *)cmd;
@@ -94,8 +102,7 @@ static void answer_cb(struct command *cmd, const struct message *m, const void *
 
 	if (m == &MSG_job_put_result) {
 		o->id = put->id;
-		o->has_eta = put->has_eta_ms;
-		o->eta = put->eta_ms;
+		keep_promise(o, &o->params.put.item.rest);
 	} else if (m == &MSG_job_lease_result) {
 		keep_jobs(o, result);
 	} else if (m == &MSG_job_fail_result) {

@@ -7,7 +7,8 @@
  *
  * Two stages, so that no promise leaves before the sync:
  *   answer or refuse   exactly once, on the writer thread, inside the transaction: what they are given points into the
- *                      map, so they encode or copy at once, and show nobody
+ *                      map, so they copy it at once, and show nobody. Everybody waits for that thread: the rest of the
+ *                      work (answer.h, encoding) is the maker's own
  *   release            exactly once, on the writer thread, after the commit: rc 0, or the error that took the whole
  *                      batch back, and then the answer must be thrown away and the error told instead
  */
@@ -20,6 +21,7 @@
 
 #include "proto/error.h"
 #include "proto/messages.h"
+#include "server/flow/estimate.h"
 
 enum command_kind {
 	COMMAND_PUT,	    /* struct command_put → MSG_job_put_result, or MSG_job_put_many_result */
@@ -55,10 +57,19 @@ struct staged {
 		       */
 };
 
+/* What answer_finish() makes of the job's link and range of time: set by the engine where it answers for the job. */
+struct put_rest {
+	bool has_link;
+	bool has_outlook; /* it has a place in line */
+	uint16_t link_generation;
+	struct outlook outlook;
+};
+
 struct put_item {
 	struct msg_job_put put;
 	struct staged preview;	 /* where put.has_preview */
 	struct error_info error; /* code < 0: refused at the edge already; nothing else of the item is looked at */
+	struct put_rest rest;
 };
 
 struct command_put {

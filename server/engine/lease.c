@@ -3,17 +3,14 @@
  * Two passes, since reading payloads gives pointers that the next write takes away: all jobs are moved first, then all
  * are read and the command answered.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/limits.h"
-#include "server/engine/link.h"
 #include "server/engine/terms.h"
 #include "server/flow/fair.h"
 
-#define HOOK_URL     512
 #define AGED_TURN    16	  /* of so many jobs that a queue gives, one goes by age, not by priority */
 #define BESIDE_INPUT 1024 /* bytes of a leased job on the wire besides its input and checkpoint */
 
@@ -25,19 +22,13 @@ struct grant {
 	bool has_checkpoint;
 };
 
-/* What the answer points to, besides the map. */
-struct grant_texts {
-	struct pair metadata[MAX_METADATA];
-	char hook_url[HOOK_URL];
-};
-
 /* For the jobs of one answer, kept from lease to lease. */
 struct lease_room {
 	struct queue *queues[MAX_QUEUES]; /* that the lease names and that there are */
 	size_t queues_count;
 	struct grant *grants;
 	struct msg_leased_job *jobs;
-	struct grant_texts *texts;
+	struct pair *metadata; /* what the answer points to besides the map: MAX_METADATA for each job */
 	size_t capacity;
 };
 
@@ -47,7 +38,7 @@ void lease_room_free(struct lease_room *room)
 		return;
 	free(room->grants);
 	free(room->jobs);
-	free(room->texts);
+	free(room->metadata);
 	free(room);
 }
 
@@ -64,8 +55,8 @@ static int room_for(struct engine *e, size_t capacity)
 	room->capacity = capacity;
 	room->grants = calloc(capacity, sizeof(*room->grants));
 	room->jobs = calloc(capacity, sizeof(*room->jobs));
-	room->texts = calloc(capacity, sizeof(*room->texts));
-	if (!room->grants || !room->jobs || !room->texts) {
+	room->metadata = calloc(capacity, MAX_METADATA * sizeof(*room->metadata));
+	if (!room->grants || !room->jobs || !room->metadata) {
 		lease_room_free(room);
 		return ERR_NO_MEMORY;
 	}
@@ -344,17 +335,8 @@ static int take(struct engine *e, struct command *cmd, size_t max, size_t *ret_c
 	return 0;
 }
 
-/* Where the API may report of this attempt. */
-static struct slice hook_url(struct engine *e, const struct grant *g, struct grant_texts *texts)
-{
-	struct hook_token token = hook_sign(e->links, &g->id, g->job.attempt);
-
-	snprintf(texts->hook_url, sizeof(texts->hook_url), "%s/hooks/%s", e->settings->public_url, token.text);
-	return slice_str(texts->hook_url);
-}
-
-/* Reads again what probe() has proved in this transaction. */
-static int describe(struct engine *e, const struct grant *g, struct grant_texts *texts, struct msg_leased_job *ret)
+/* Reads again what probe() has proved in this transaction. Where the API may report is left to answer_finish(). */
+static int describe(struct engine *e, const struct grant *g, struct pair *metadata, struct msg_leased_job *ret)
 {
 	const struct queue *q = queues_get(e->queues, g->job.queue);
 	struct key key = key_job(&g->id);
@@ -389,15 +371,13 @@ static int describe(struct engine *e, const struct grant *g, struct grant_texts 
 		.has_deadline_at_ms = g->job.deadline_at_ms != 0,
 		.deadline_at_ms = g->job.deadline_at_ms,
 		.has_metadata = true,
-		.metadata = texts->metadata,
+		.metadata = metadata,
 		.has_traceparent = in.traceparent.size > 0,
 		.traceparent = in.traceparent,
-		.has_hook_url = true,
-		.hook_url = hook_url(e, g, texts),
 		.has_hooks = g->hooks > 0,
 		.hooks = g->hooks,
 	};
-	ret->metadata_count = input_metadata(&in, texts->metadata, MAX_METADATA);
+	ret->metadata_count = input_metadata(&in, metadata, MAX_METADATA);
 	ret->has_checkpoint = g->has_checkpoint;
 	if (!g->has_checkpoint)
 		return 0;
@@ -411,7 +391,7 @@ static int answer(struct engine *e, struct command *cmd, size_t count)
 	struct msg_job_lease_result result = { .has_jobs = true, .jobs = room->jobs, .jobs_count = count };
 
 	for (size_t i = 0; i < count; i++) {
-		int rc = describe(e, &room->grants[i], &room->texts[i], &room->jobs[i]);
+		int rc = describe(e, &room->grants[i], &room->metadata[i * MAX_METADATA], &room->jobs[i]);
 
 		if (rc < 0)
 			return rc;

@@ -131,10 +131,22 @@ int place_hindrance(struct store_txn *t, const struct queue_record *q, int64_t n
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+struct outlook place_outlook(const struct queue_record *q, int64_t now_ms, const struct place *place,
+			     int64_t held_until_ms)
+{
+	return (struct outlook){
+		.pace = q->pace,
+		.now_ms = now_ms,
+		.running = q->counts[JOB_RUNNING],
+		.line = { place->least, place->most, held_until_ms - now_ms },
+		.paused = q->paused,
+	};
+}
+
 bool place_eta(const struct queue_record *q, int64_t now_ms, const struct place *place, int64_t held_until_ms,
 	       struct estimate *ret)
 {
-	const struct in_line line = { place->least, place->most, held_until_ms - now_ms };
+	struct outlook o = place_outlook(q, now_ms, place, held_until_ms);
 
-	return !q->paused && estimate_waiting(&q->pace, now_ms, q->counts[JOB_RUNNING], &line, ret);
+	return estimate_outlook(&o, ret);
 }

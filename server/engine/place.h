@@ -37,7 +37,10 @@ struct hindrance {
 /* Of the queue at this moment: that it is paused, or that its limit is held or its breaker not closed. The store's
  * errors. */
 int place_hindrance(struct store_txn *t, const struct queue_record *q, int64_t now_ms, struct hindrance *ret);
-/* When a job in this place may be done. False while there is nothing to estimate from. */
+/* What the range of time in which a job in this place may be done hangs on. */
+struct outlook place_outlook(const struct queue_record *q, int64_t now_ms, const struct place *place,
+			     int64_t held_until_ms);
+/* That range itself. False while there is nothing to estimate from. */
 bool place_eta(const struct queue_record *q, int64_t now_ms, const struct place *place, int64_t held_until_ms,
 	       struct estimate *ret);
 

@@ -1,25 +1,14 @@
 /* job.put and job.put_many: each job checked, then written with its payload, its place in line and its preview. */
-#include <assert.h>
 #include <string.h>
 
 #include "server/engine/engine_priv.h"
 #include "server/engine/limits.h"
-#include "server/engine/link.h"
 #include "server/engine/place.h"
 #include "server/engine/view.h"
-#include "server/flow/estimate.h"
 
 #define DEFAULT_PRIORITY     5
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 #define PREVIEW		     "preview"
-#define LINK_PATH	     "/r/"
-#define LINK_ROOM	     512
-
-/* The answer to one item, with the room that its link needs. */
-struct put_answer {
-	struct msg_job_put_result result;
-	char link[LINK_ROOM];
-};
 
 static int refuse_item(struct put_item *item, int code, const char *field, const char *text)
 {
@@ -82,36 +71,21 @@ static void fill_job(struct engine *e, const struct msg_job_put *put, const stru
 	};
 }
 
-/* Without printf, which takes longer than the rest of an answer. */
-static struct slice write_link(struct engine *e, const struct uuid *id, const struct job *job, char ret[LINK_ROOM])
-{
-	struct link_token token = link_sign(e->links, id, job->link_generation);
-	size_t size = strlen(e->settings->public_url);
-
-	assert(size + strlen(LINK_PATH) + LINK_TOKEN_SIZE <= LINK_ROOM);
-	memcpy(ret, e->settings->public_url, size);
-	memcpy(ret + size, LINK_PATH, strlen(LINK_PATH));
-	size += strlen(LINK_PATH);
-	memcpy(ret + size, token.text, LINK_TOKEN_SIZE);
-	return slice_of(ret, size + LINK_TOKEN_SIZE);
-}
-
-static int describe(struct engine *e, const struct uuid *id, const struct job *job, bool created,
-		    struct put_answer *ret)
+/* What takes longer is left to answer_finish(). */
+static int describe(struct engine *e, const struct uuid *id, const struct job *job, bool created, struct put_item *item,
+		    struct msg_job_put_result *ret)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
-	struct msg_job_put_result *r = &ret->result;
-	struct estimate eta = { 0 };
 	struct place place;
 	int rc = 0;
 
-	r->has_id = r->has_created = r->has_state = true;
-	r->id = *id;
-	r->created = created;
-	r->state = job->state;
-	r->has_link = !job->link_revoked;
-	if (r->has_link)
-		r->link = write_link(e, id, job, ret->link);
+	ret->has_id = ret->has_created = ret->has_state = true;
+	ret->id = *id;
+	ret->created = created;
+	ret->state = job->state;
+	item->rest.has_link = !job->link_revoked;
+	item->rest.link_generation = job->link_generation;
+	item->rest.has_outlook = job->state == JOB_READY;
 	if (job->state != JOB_READY)
 		return 0;
 	if (created)
@@ -120,15 +94,14 @@ static int describe(struct engine *e, const struct uuid *id, const struct job *j
 		rc = place_of_job(e->txn, &q->record, id, job, &place);
 	if (rc < 0)
 		return rc;
-	r->has_position = true;
-	r->position = place.most;
-	r->has_eta_ms = place_eta(&q->record, e->now_ms, &place, limits_held_until(q, e->now_ms), &eta);
-	r->eta_ms = (struct msg_eta){ .has_low = true, .low = eta.low_ms, .has_high = true, .high = eta.high_ms };
+	ret->has_position = true;
+	ret->position = place.most;
+	item->rest.outlook = place_outlook(&q->record, e->now_ms, &place, limits_held_until(q, e->now_ms));
 	return 0;
 }
 
 /* A put whose idempotency key is known: the first job again, or a conflict. *ret_known is false for a new key. */
-static int find_known(struct engine *e, const struct queue *q, struct put_item *item, struct put_answer *answer,
+static int find_known(struct engine *e, const struct queue *q, struct put_item *item, struct msg_job_put_result *result,
 		      bool *ret_known)
 {
 	struct key key = key_idempotency(q->number, item->put.idempotency_key);
@@ -158,7 +131,7 @@ static int find_known(struct engine *e, const struct queue *q, struct put_item *
 	*ret_known = true;
 	if (!slice_equal(input.payload, item->put.payload))
 		return refuse_item(item, ERR_CONFLICT, "idempotency_key", "the key was used with another payload");
-	return describe(e, &id, &job, false, answer);
+	return describe(e, &id, &job, false, item, result);
 }
 
 /* ---- writing ---- */
@@ -178,7 +151,7 @@ static int write_input(struct engine *e, const struct uuid *id, const struct msg
 }
 
 static int write_new(struct engine *e, const struct uuid *id, struct queue *q, struct put_item *item,
-		     struct put_answer *answer)
+		     struct msg_job_put_result *result)
 {
 	struct msg_job_put *put = &item->put;
 	struct job job;
@@ -195,10 +168,10 @@ static int write_new(struct engine *e, const struct uuid *id, struct queue *q, s
 	}
 	if (rc == 0)
 		rc = job_create(e, id, &job, put->group, job.run_at_ms > e->now_ms ? JOB_SCHEDULED : JOB_READY);
-	return rc < 0 ? rc : describe(e, id, &job, true, answer);
+	return rc < 0 ? rc : describe(e, id, &job, true, item, result);
 }
 
-static int put_one(struct engine *e, const struct uuid *id, struct put_item *item, struct put_answer *answer)
+static int put_one(struct engine *e, const struct uuid *id, struct put_item *item, struct msg_job_put_result *result)
 {
 	struct slice name = item->put.queue;
 	struct queue *q;
@@ -211,7 +184,7 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 		return refuse_item(item, ERR_BAD_REQUEST, "queue", "names that begin with _ are the server's own");
 	q = queues_find(e->queues, name);
 	if (q && item->put.has_idempotency_key) {
-		rc = find_known(e, q, item, answer, &known);
+		rc = find_known(e, q, item, result, &known);
 		/* Damage behind one key refuses this put alone. */
 		if (rc == ERR_CORRUPT)
 			return refuse_item(item, rc, "idempotency_key", "the job behind this key is damaged");
@@ -231,16 +204,14 @@ static int put_one(struct engine *e, const struct uuid *id, struct put_item *ite
 		return refuse_item(item, rc, "queue", "there are too many queues already");
 	if (rc < 0)
 		return rc;
-	return write_new(e, id, q, item, answer);
+	return write_new(e, id, q, item, result);
 }
 
-static void answer_many(struct command *cmd, const struct command_put *put, struct put_answer *answers,
-			struct msg_job_put_result *results)
+static void answer_many(struct command *cmd, const struct command_put *put, struct msg_job_put_result *results)
 {
 	struct msg_job_put_many_result many = { .has_jobs = true, .jobs_count = put->count, .jobs = results };
 
 	for (size_t i = 0; i < put->count; i++) {
-		results[i] = answers[i].result;
 		if (put->items[i].error.code < 0) {
 			results[i] = (struct msg_job_put_result){ .has_error = true };
 			results[i].error = error_message(&put->items[i].error);
@@ -259,42 +230,39 @@ static void count_refusal(struct engine *e, const struct put_item *item)
 
 static int put_single(struct engine *e, struct command *cmd, const struct command_put *put)
 {
-	struct put_answer answer;
+	struct msg_job_put_result result = { 0 };
 	int rc;
 
-	memset(&answer.result, 0, sizeof(answer.result));
-	rc = put_one(e, &cmd->first_id, &put->items[0], &answer);
+	rc = put_one(e, &cmd->first_id, &put->items[0], &result);
 	if (rc < 0)
 		return rc;
 	count_refusal(e, &put->items[0]);
 	if (put->items[0].error.code < 0)
 		cmd->refuse(cmd, &put->items[0].error);
 	else
-		cmd->answer(cmd, &MSG_job_put_result, &answer.result);
+		cmd->answer(cmd, &MSG_job_put_result, &result);
 	return 0;
 }
 
 int command_put(struct engine *e, struct command *cmd)
 {
 	const struct command_put *put = cmd->params;
-	_cleanup_free_ struct put_answer *answers = NULL;
 	_cleanup_free_ struct msg_job_put_result *results = NULL;
 	struct uuid id = cmd->first_id;
 
 	if (!put->many)
 		return put_single(e, cmd, put);
-	answers = calloc(put->count + 1, sizeof(*answers));
 	results = calloc(put->count + 1, sizeof(*results));
-	if (!answers || !results)
+	if (!results)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < put->count; i++) {
-		int rc = put_one(e, &id, &put->items[i], &answers[i]);
+		int rc = put_one(e, &id, &put->items[i], &results[i]);
 
 		if (rc < 0)
 			return rc;
 		count_refusal(e, &put->items[i]);
 		uuid_next(&id, &id);
 	}
-	answer_many(cmd, put, answers, results);
+	answer_many(cmd, put, results);
 	return 0;
 }

@@ -189,6 +189,11 @@ bool estimate_waiting(const struct pace *p, int64_t now_ms, int64_t running, con
 	return true;
 }
 
+bool estimate_outlook(const struct outlook *o, struct estimate *ret)
+{
+	return !o->paused && estimate_waiting(&o->pace, o->now_ms, o->running, &o->line, ret);
+}
+
 bool estimate_running(const struct pace *p, int64_t now_ms, int64_t started_at_ms, struct estimate *ret)
 {
 	double passed = fmax((double)(now_ms - started_at_ms), 0);

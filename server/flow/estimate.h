@@ -54,6 +54,16 @@ struct in_line {
  * or nothing was done for a long time and no two are under way. */
 bool estimate_waiting(const struct pace *p, int64_t now_ms, int64_t running, const struct in_line *line,
 		      struct estimate *ret);
+/* All that the estimate of one in line hangs on, for whoever makes it later and elsewhere. */
+struct outlook {
+	struct pace pace;
+	int64_t now_ms;
+	int64_t running;
+	struct in_line line;
+	bool paused; /* none begins, and nobody knows until when */
+};
+
+bool estimate_outlook(const struct outlook *o, struct estimate *ret);
 /* Of one that runs since then. */
 bool estimate_running(const struct pace *p, int64_t now_ms, int64_t started_at_ms, struct estimate *ret);
 

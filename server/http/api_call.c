@@ -8,6 +8,8 @@
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/messages_json.h"
+#include "server/engine/answer.h"
+#include "server/engine/link.h"
 #include "server/engine/put_check.h"
 #include "server/http/api.h"
 #include "server/http/api_settings.h"
@@ -29,7 +31,7 @@ struct api_call {
 	enum call_stage stage;
 	bool suspended;
 	int wait_s;
-	struct msgpack_zone *arena; /* of a put's settings */
+	struct msgpack_zone *arena; /* of a put's settings, and of its answer */
 	struct command command;
 	struct put_item item;
 	struct command_put put;
@@ -38,9 +40,7 @@ struct api_call {
 	/* What the writer says. */
 	int released;		 /* negative: nothing of it came to be */
 	struct error_info error; /* code < 0: refused */
-	struct buf answer;	 /* of a put, as JSON */
-	bool final;
-	int retry_after;
+	void *result;		 /* of a put; NULL: there was no memory for it */
 
 	struct uuid id;
 	struct watcher watcher; /* of the job, while its end is waited for … */
@@ -54,7 +54,6 @@ static struct api_call *call_new(struct exchange *x)
 	if (!call)
 		return NULL;
 	call->exchange = x;
-	buf_init(&call->answer, JSON_MAX);
 	call->wait_s = api_settings_wait(x->request.connection, API_WAIT_MAX_S);
 	x->call = call;
 	return call;
@@ -77,7 +76,6 @@ void api_call_free(struct api_call *call)
 	watch_leave(&call->watcher);
 	if (call->arena)
 		msgpack_zone_free(call->arena);
-	buf_done(&call->answer);
 	free(call);
 }
 
@@ -269,32 +267,59 @@ int api_call_begin_put(struct exchange *x)
 	return rc < 0 ? exchange_refuse(x, 0, &info) : 0;
 }
 
-static void put_answer_cb(struct command *cmd, const struct message *m, const void *params)
+static void put_answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
-	const struct msg_job_put_result *result = params;
-	struct msg_job job = { .state = result->state, .has_eta_ms = result->has_eta_ms, .eta_ms = result->eta_ms };
 
-	call->id = result->id;
-	call->final = job_state_final(result->state);
-	call->retry_after = call->final ? 0 : words_retry_after(&job);
-	(void)message_to_json(m, result, &call->answer);
+	if (message_copy(m, result, call->arena, &call->result) < 0)
+		call->result = NULL;
 }
 
-/* The job is on the disk. */
+/* Whole, as JSON. ERR_NO_MEMORY. */
+static int write_put(struct api_call *call, struct buf *body)
+{
+	const struct settings *settings = call->exchange->request.site->settings;
+	struct link_signer *links;
+	int rc;
+
+	if (!call->result)
+		return ERR_NO_MEMORY;
+	rc = link_signer_new(settings->link_secret, &links);
+	if (rc < 0)
+		return rc;
+	rc = answer_finish(&call->command, call->result, settings, links, call->arena);
+	link_signer_free(links);
+	return rc < 0 ? rc : message_to_json(&MSG_job_put_result, call->result, body);
+}
+
+static enum MHD_Result send_put(const struct api_call *call, struct buf *body)
+{
+	const struct msg_job_put_result *result = call->result;
+	struct msg_job job = { .state = result->state, .has_eta_ms = result->has_eta_ms, .eta_ms = result->eta_ms };
+	struct MHD_Response *r = api_json(body, words_retry_after(&job));
+
+	location_header(r, &call->id);
+	return response_send(call->exchange->request.connection, MHD_HTTP_ACCEPTED, r);
+}
+
+/* The job is on the disk. Without memory for the answer it must not become an error, which would say that there is no
+ * job. */
 static enum MHD_Result answer_put(struct api_call *call)
 {
-	struct exchange *x = call->exchange;
-	struct MHD_Response *r;
+	const struct msg_job_put_result *result = call->result;
+	enum MHD_Result sent = MHD_NO;
+	struct buf body;
 
-	/* Without memory for the answer it must not become an error, which would say that there is no job. */
-	if (buf_error(&call->answer) < 0)
-		return MHD_NO;
-	if (call->final || call->wait_s > 0)
-		return answer_with_job(call);
-	r = api_json(&call->answer, call->retry_after);
-	location_header(r, &call->id);
-	return response_send(x->request.connection, MHD_HTTP_ACCEPTED, r);
+	buf_init(&body, JSON_MAX);
+	if (write_put(call, &body) == 0) {
+		call->id = result->id;
+		if (job_state_final(result->state) || call->wait_s > 0)
+			sent = answer_with_job(call);
+		else
+			sent = send_put(call, &body);
+	}
+	buf_done(&body);
+	return sent;
 }
 
 enum MHD_Result api_call_put(struct exchange *x)

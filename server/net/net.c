@@ -11,6 +11,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
+#include "server/engine/link.h"
+#include "server/engine/settings.h"
 #include "server/net/listener.h"
 #include "server/net/notices.h"
 #include "server/net/prescale.h"
@@ -112,6 +114,7 @@ void net_free(struct net *net)
 	if (!net)
 		return;
 	request_pool_done(&net->pool);
+	link_signer_free(net->links);
 	waits_free(net->waits);
 	wakes_free(net->wakes);
 	notices_free(net->notices);
@@ -195,6 +198,9 @@ static int create(uv_loop_t *loop, const struct net_options *options, struct net
 		return ERR_NO_MEMORY;
 	/* The store knows by its number which session holds a job: after a restart no new one may have that. */
 	rc = net__random(&net->last_session, sizeof(net->last_session));
+	if (rc < 0)
+		return rc;
+	rc = link_signer_new(options->settings->link_secret, &net->links);
 	if (rc < 0)
 		return rc;
 	rc = uploads_new(net, &net->uploads);

@@ -14,6 +14,7 @@
 #include "server/net/net.h"
 #include "server/net/request.h"
 
+struct link_signer;
 struct listener;
 struct notices;
 struct prescale;
@@ -46,6 +47,7 @@ struct net {
 	struct log_pause failures; /* of the store */
 
 	struct request_pool pool;
+	struct link_signer *links; /* of the answers */
 	struct uuid_gen blob_ids;
 	struct waits *waits;
 	struct notices *notices;

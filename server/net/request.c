@@ -9,6 +9,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "proto/rpc.h"
+#include "server/engine/answer.h"
 #include "server/net/net_priv.h"
 #include "server/net/session.h"
 #include "server/net/uploads.h"
@@ -229,43 +230,72 @@ void request_refuse(struct request *req, const struct error_info *info)
 
 /* ---- through the writer ---- */
 
-/* It is carried out already: an answer that cannot be written may not become an error, which would say that nothing was
- * changed. The reply stays empty, and the connection ends. */
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	struct request *req = CONTAINER_OF(cmd, struct request, command);
 
-	if (request_try_encode(req, m, result) < 0)
-		buf_reset(&req->reply);
+	req->refusal = NULL;
+	req->message = m;
+	if (message_copy(m, result, req->arena, &req->result) < 0)
+		req->result = NULL;
 }
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)
 {
-	struct error_info told = *info;
+	struct request *req = CONTAINER_OF(cmd, struct request, command);
 
-	/* The bytes fitted, or they would not have come to the engine: it is their number that does not. */
-	if (told.code == ERR_TOO_LARGE && cmd->kind == COMMAND_ATTACH)
-		uploads_too_many(&told, "name");
-	request_encode_error(CONTAINER_OF(cmd, struct request, command), &told);
+	req->result = NULL;
+	req->refusal = msgpack_zone_malloc(req->arena, sizeof(*info));
+	if (req->refusal)
+		*req->refusal = *info;
 }
 
-/* What was answered within a transaction that failed was never true. */
 static void release_cb(struct command *cmd, int rc)
 {
 	struct request *req = CONTAINER_OF(cmd, struct request, command);
 
 	req->released = rc;
+	/* Here, where the store tells what the system said. */
 	if (rc < 0)
 		request_encode_code(req, rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc);
 	mailbox_push(&req->net->mailbox, &req->back);
+}
+
+static void encode_refusal(struct request *req)
+{
+	struct error_info *told = req->refusal;
+
+	/* The bytes fitted, or they would not have come to the engine: it is their number that does not. */
+	if (told->code == ERR_TOO_LARGE && req->command.kind == COMMAND_ATTACH)
+		uploads_too_many(told, "name");
+	request_encode_error(req, told);
+}
+
+/* It is carried out already: an answer that cannot be written may not become an error, which would say that nothing was
+ * changed. The reply stays empty, and the connection ends. */
+static void encode_result(struct request *req)
+{
+	struct net *net = req->net;
+
+	if (answer_finish(&req->command, req->result, net->options.settings, net->links, req->arena) < 0 ||
+	    request_try_encode(req, req->message, req->result) < 0)
+		buf_reset(&req->reply);
 }
 
 static void back_cb(struct mail *mail)
 {
 	struct request *req = CONTAINER_OF(mail, struct request, back);
 
+	/* What was answered within a transaction that failed was never true. */
+	if (req->released == 0 && req->refusal)
+		encode_refusal(req);
+	else if (req->released == 0 && req->result)
+		encode_result(req);
 	if (req->settle)
 		req->settle(req);
+	/* Of the answer there are its bytes now, which may have to wait long for the peer. */
+	req->params = req->result = NULL;
+	msgpack_zone_clear(req->arena);
 	request_done(req);
 }
 

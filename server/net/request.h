@@ -6,7 +6,7 @@
  * back to a pool with its buffers, so that a busy connection allocates nothing.
  *
  *   request_new ─▶ dispatch ─▶ request_answer ───────────────────────────────▶ session sends ─▶ request_free
- *                     ├──▶ request_submit ─▶ writer: encode, release ─▶ settle ──▲
+ *                     ├──▶ request_submit ─▶ writer: keep, release ─▶ loop: encode, settle ──▲
  *                     ├──▶ request_work ─▶ pool: run ─▶ loop: after ─────────────┤
  *                     └──▶ upkeep.h: a thread of its own ────────────────────────┘
  */
@@ -47,6 +47,10 @@ struct request {
 	struct msgpack_zone *arena;
 
 	struct command command;
+	/* What the command was answered with, or refused for, kept for the loop to encode. At most one is there. */
+	const struct message *message;
+	void *result;
+	struct error_info *refusal;
 	struct mail back; /* from the writer */
 	int released;	  /* the writer's verdict; before that, what the pool found. Negative: it came to nothing */
 	/* Called on the loop after the writer's release and before the reply goes out. May be NULL. */
@@ -97,8 +101,9 @@ void request_done(struct request *req);
 void request_answer(struct request *req, const struct message *m, const void *result);
 void request_refuse(struct request *req, const struct error_info *info);
 
-/* Sends the command to the writer; its answer, or the error that its release tells, becomes the reply. params must
- * live as long as the request. Loop's thread. */
+/* Sends the command to the writer; its answer, or the error that its release tells, becomes the reply. The writer's
+ * thread has the request until it is back, its arena with it. params must live as long as the request. Loop's thread.
+ */
 void request_submit(struct request *req, enum command_kind kind, const void *params);
 
 /* Runs run on a thread of the pool, then after on the loop's. Loop's thread. */

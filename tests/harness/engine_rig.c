@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
+#include "server/engine/answer.h"
+#include "server/engine/link.h"
 #include "server/upkeep/check.h"
 
 static struct rig *current; /* callbacks carry no user pointer; a test has one rig */
@@ -48,8 +50,7 @@ static const struct message *result_of(enum command_kind kind, const void *param
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	assert_ptr_equal(m, result_of(cmd->kind, cmd->params));
-	buf_reset(&current->bytes);
-	assert_int_equal(message_encode(m, result, &current->bytes), 0);
+	assert_int_equal(message_copy(m, result, &current->zone, &current->kept), 0);
 	current->answered_by = cmd;
 	current->code = 0;
 	if (current->told)
@@ -63,6 +64,18 @@ static void refuse_cb(struct command *cmd, const struct error_info *info)
 	current->code = info->code;
 }
 
+/* As a front does it after the commit. */
+static void encode_kept(const struct command *cmd, const struct message *m)
+{
+	struct link_signer *links;
+
+	assert_int_equal(link_signer_new(current->settings.link_secret, &links), 0);
+	assert_int_equal(answer_finish(cmd, current->kept, &current->settings, links, &current->zone), 0);
+	link_signer_free(links);
+	buf_reset(&current->bytes);
+	assert_int_equal(message_encode(m, current->kept, &current->bytes), 0);
+}
+
 static void release_cb(struct command *cmd, int rc)
 {
 	current->released++;
@@ -74,6 +87,7 @@ static void release_cb(struct command *cmd, int rc)
 		msgpack_object object;
 		size_t at = 0;
 
+		encode_kept(cmd, m);
 		assert_int_equal(msgpack_unpack((const char *)current->bytes.data, current->bytes.size, &at,
 						&current->zone, &object),
 				 MSGPACK_UNPACK_SUCCESS);

@@ -30,7 +30,8 @@ struct rig {
 	int code;		/* 0, or why it was refused */
 	struct error_info info; /* then */
 	bool parked;
-	const struct command *answered_by; /* whose answer bytes holds */
+	const struct command *answered_by; /* whose answer bytes will hold */
+	void *kept;			   /* of it, until it is released */
 	int batches;			   /* of the last rig_change() */
 	int released;			   /* how often release was called for any command */
 	struct msgpack_zone zone;

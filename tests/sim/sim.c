@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "server/engine/link.h"
 #include "server/upkeep/check.h"
 #include "server/store/keys.h"
 #include "server/store/records.h"
@@ -562,6 +563,8 @@ static void set_up(struct sim *s)
 	msgpack_zone_init(&s->zone, 65536);
 	msgpack_zone_init(&s->bodies, 65536);
 	model_init(s->model, &s->settings, written_body, s);
+	if (link_signer_new(s->settings.link_secret, &s->links) < 0)
+		abort();
 	tempdir_make(&s->dir);
 	open_store(s);
 }
@@ -571,6 +574,7 @@ static void tear_down(struct sim *s)
 	lose_slots(s);
 	close_store(s);
 	tempdir_remove(&s->dir);
+	link_signer_free(s->links);
 	msgpack_zone_destroy(&s->zone);
 	msgpack_zone_destroy(&s->bodies);
 	buf_done(&s->expected);

@@ -128,6 +128,7 @@ struct sim {
 	struct store *store;
 	struct blob_store *blobs;
 	struct engine *engine;
+	struct link_signer *links; /* of the answers */
 	struct uuid_gen ids, blob_ids;
 	int64_t now_ms;
 

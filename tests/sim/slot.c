@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/base/clean.h"
+#include "server/engine/answer.h"
 #include "server/engine/cursor.h"
 #include "tests/sim/tell.h"
 
@@ -15,12 +16,16 @@ static uint64_t turns;
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
 	struct slot *slot = CONTAINER_OF(cmd, struct slot, cmd);
+	struct sim *s = slot->sim;
+	void *kept;
 
 	slot->reply.times++;
 	slot->reply.turn = ++turns;
 	slot->reply.message = m;
 	buf_reset(&slot->reply.bytes);
-	if (message_encode(m, result, &slot->reply.bytes) < 0)
+	if (message_copy(m, result, &s->zone, &kept) < 0 ||
+	    answer_finish(cmd, kept, &s->settings, s->links, &s->zone) < 0 ||
+	    message_encode(m, kept, &slot->reply.bytes) < 0)
 		sim_fail(slot->sim, "an answer cannot be encoded");
 }
 
