@@ -1,7 +1,7 @@
 /* job.lease: the first ready jobs of the named queues become running under a new lease each.
  *
- * Two passes, since reading payloads gives pointers that the next write takes away: all jobs are moved first, then all
- * are read and the command answered.
+ * Two passes, since reading payloads gives pointers that the next write takes away: all jobs are moved first, then the
+ * command is answered, from copies of the small inputs and by reading the large ones again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +13,26 @@
 
 #define AGED_TURN    16	  /* of so many jobs that a queue gives, one goes by age, not by priority */
 #define BESIDE_INPUT 1024 /* bytes of a leased job on the wire besides its input and checkpoint */
+#define SMALL_INPUT  4096 /* bytes: to copy so many is quicker than to look for them again */
+
+/* Of all jobs of an answer, and of one that did not fit it any more from each queue. */
+#define SMALL_INPUTS (LEASE_BYTES + (MAX_QUEUES + 1) * SMALL_INPUT)
+
+/* What the job's input and checkpoint have to say before it is taken. */
+struct probe {
+	int64_t timeout_ms;
+	int64_t bytes;	  /* that the job adds to an answer */
+	size_t copy_at;	  /* where the room's copies hold the input, … */
+	size_t copy_size; /* 0: it is to be read again */
+	bool has_checkpoint;
+};
 
 /* One job taken for this answer. */
 struct grant {
 	struct uuid id;
 	struct job job;
 	int64_t hooks; /* that wait for it */
-	bool has_checkpoint;
+	struct probe found;
 };
 
 /* For the jobs of one answer, kept from lease to lease. */
@@ -28,7 +41,9 @@ struct lease_room {
 	size_t queues_count;
 	struct grant *grants;
 	struct msg_leased_job *jobs;
-	struct pair *metadata; /* what the answer points to besides the map: MAX_METADATA for each job */
+	/* What the answer points to besides the map: */
+	struct pair *metadata; /* MAX_METADATA for each job */
+	struct buf copies;     /* of the small inputs */
 	size_t capacity;
 };
 
@@ -39,6 +54,7 @@ void lease_room_free(struct lease_room *room)
 	free(room->grants);
 	free(room->jobs);
 	free(room->metadata);
+	buf_done(&room->copies);
 	free(room);
 }
 
@@ -53,6 +69,7 @@ static int room_for(struct engine *e, size_t capacity)
 	if (!room)
 		return ERR_NO_MEMORY;
 	room->capacity = capacity;
+	buf_init(&room->copies, SMALL_INPUTS);
 	room->grants = calloc(capacity, sizeof(*room->grants));
 	room->jobs = calloc(capacity, sizeof(*room->jobs));
 	room->metadata = calloc(capacity, MAX_METADATA * sizeof(*room->metadata));
@@ -132,12 +149,12 @@ static int first_entry(struct engine *e, const struct queue *q, struct entry *re
 	return rc == ERR_NOT_FOUND ? seek_entry(e, q, &from, ret) : rc;
 }
 
-/* What the job's input and checkpoint have to say before it is taken. */
-struct probe {
-	int64_t timeout_ms;
-	int64_t bytes; /* that the job adds to an answer */
-	bool has_checkpoint;
-};
+/* Without memory for it, it is read again. */
+static void keep_copy(struct buf *copies, struct slice input, struct probe *ret)
+{
+	ret->copy_at = copies->size;
+	ret->copy_size = input.size <= SMALL_INPUT && buf_append(copies, input.data, input.size) == 0 ? input.size : 0;
+}
 
 /* ERR_CORRUPT where the job's input or checkpoint is damaged or gone. */
 static int probe(struct engine *e, const struct uuid *id, const struct queue *q, struct probe *ret)
@@ -154,6 +171,7 @@ static int probe(struct engine *e, const struct uuid *id, const struct queue *q,
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	ret->timeout_ms = terms_attempt_timeout_ms(&input, &q->record);
+	keep_copy(&e->lease_room->copies, bytes, ret);
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
 	ret->has_checkpoint = rc == 0;
 	if (rc < 0)
@@ -191,7 +209,7 @@ static bool stands_for(const struct entry *entry, const struct job *job)
 	return job->state == JOB_READY && slice_equal(key_slice(&key), key_slice(&entry->key));
 }
 
-static int grant_one(struct engine *e, struct command *cmd, struct grant *g, size_t n, int64_t timeout_ms)
+static int grant_one(struct engine *e, struct command *cmd, struct grant *g, size_t n)
 {
 	const struct msg_job_lease *lease = cmd->params;
 	int rc;
@@ -203,14 +221,14 @@ static int grant_one(struct engine *e, struct command *cmd, struct grant *g, siz
 	g->job.note.size = 0;
 	g->job.holder = cmd->session;
 	g->job.lease_expires_at_ms = e->now_ms + (lease->has_lease_ms ? lease->lease_ms : DEFAULT_LEASE_MS);
-	g->job.attempt_deadline_at_ms = timeout_ms ? e->now_ms + timeout_ms : 0;
+	g->job.attempt_deadline_at_ms = g->found.timeout_ms ? e->now_ms + g->found.timeout_ms : 0;
 	rc = job_move(e, &g->id, &g->job, JOB_RUNNING);
 	return rc < 0 ? rc : hooks_wake(e, &g->id, &g->job, &g->hooks);
 }
 
 /* The first job of one queue that can be worked on; what is damaged before it is taken out of the line.
  * ERR_NOT_FOUND where there is none. */
-static int next_sound(struct engine *e, struct queue *q, struct grant *g, struct probe *ret)
+static int next_sound(struct engine *e, struct queue *q, struct grant *g)
 {
 	for (;;) {
 		struct entry entry;
@@ -226,7 +244,7 @@ static int next_sound(struct engine *e, struct queue *q, struct grant *g, struct
 		} else if (rc == 0 && !(entry.whole && stands_for(&entry, &g->job))) {
 			rc = store_delete(e->txn, TABLE_READY, key_slice(&entry.key));
 		} else if (rc == 0) {
-			rc = probe(e, &g->id, q, ret);
+			rc = probe(e, &g->id, q, &g->found);
 			if (rc == 0)
 				return 0;
 			if (rc == ERR_CORRUPT)
@@ -251,23 +269,21 @@ static int take_from(struct engine *e, struct command *cmd, struct queue *q, siz
 		     bool *ret_taken)
 {
 	struct grant *g = &e->lease_room->grants[*count];
-	struct probe found = { 0 };
 	int64_t again;
 	int rc;
 
 	*ret_taken = false;
 	if (q->record.counts[JOB_READY] <= 0 || q->record.paused || limits_room(q, e->now_ms, &again) <= 0)
 		return 0;
-	rc = next_sound(e, q, g, &found);
+	rc = next_sound(e, q, g);
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : rc;
-	if (*count > 0 && *bytes + found.bytes > answer_bytes(e))
+	if (*count > 0 && *bytes + g->found.bytes > answer_bytes(e))
 		return 0;
-	rc = grant_one(e, cmd, g, *count, found.timeout_ms);
+	rc = grant_one(e, cmd, g, *count);
 	if (rc < 0)
 		return rc;
-	g->has_checkpoint = found.has_checkpoint;
-	*bytes += found.bytes;
+	*bytes += g->found.bytes;
 	(*count)++;
 	*ret_taken = true;
 	return 0;
@@ -335,7 +351,19 @@ static int take(struct engine *e, struct command *cmd, size_t max, size_t *ret_c
 	return 0;
 }
 
-/* Reads again what probe() has proved in this transaction. Where the API may report is left to answer_finish(). */
+/* What probe() has proved in this transaction, again. */
+static int read_input(struct engine *e, const struct grant *g, struct job_input *ret)
+{
+	struct key key = key_job(&g->id);
+	struct slice bytes = slice_of(e->lease_room->copies.data + g->found.copy_at, g->found.copy_size);
+	int rc = 0;
+
+	if (bytes.size == 0)
+		rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	return rc < 0 ? rc : record_read_input_again(bytes, ret);
+}
+
+/* Where the API may report is left to answer_finish(). */
 static int describe(struct engine *e, const struct grant *g, struct pair *metadata, struct msg_leased_job *ret)
 {
 	const struct queue *q = queues_get(e->queues, g->job.queue);
@@ -344,9 +372,7 @@ static int describe(struct engine *e, const struct grant *g, struct pair *metada
 	struct slice bytes;
 	int rc;
 
-	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
-	if (rc == 0)
-		rc = record_read_input_again(bytes, &in);
+	rc = read_input(e, g, &in);
 	if (rc < 0)
 		return rc;
 	*ret = (struct msg_leased_job){
@@ -378,8 +404,8 @@ static int describe(struct engine *e, const struct grant *g, struct pair *metada
 		.hooks = g->hooks,
 	};
 	ret->metadata_count = input_metadata(&in, metadata, MAX_METADATA);
-	ret->has_checkpoint = g->has_checkpoint;
-	if (!g->has_checkpoint)
+	ret->has_checkpoint = g->found.has_checkpoint;
+	if (!ret->has_checkpoint)
 		return 0;
 	rc = store_get(e->txn, TABLE_CHECKPOINTS, key_slice(&key), &bytes);
 	return rc < 0 ? rc : record_read_checkpoint(key_slice(&key), bytes, &ret->checkpoint);
@@ -446,6 +472,7 @@ int command_lease(struct engine *e, struct command *cmd, size_t *ret_granted)
 		return rc;
 	memcpy(e->lease_room->queues, queues, queues_count * sizeof(queues[0]));
 	e->lease_room->queues_count = queues_count;
+	buf_reset(&e->lease_room->copies);
 	rc = take(e, cmd, max, ret_granted);
 	if (rc == 0 && *ret_granted > 0)
 		rc = answer(e, cmd, *ret_granted);

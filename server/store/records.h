@@ -159,7 +159,7 @@ bool record_is_whole(struct slice bytes);
 /* Each ERR_CORRUPT where the checksum or the shape is wrong. */
 int record_read_job(struct slice bytes, struct job *ret);
 int record_read_input(struct slice bytes, struct job_input *ret);
-/* The same without the checksum: of bytes that the transaction has read before, and not written since. */
+/* The same without the checksum: of bytes that were proved before and not written since, or of a copy of them. */
 int record_read_input_again(struct slice bytes, struct job_input *ret);
 int record_read_queue(struct slice bytes, struct queue_record *ret);
 int record_read_moment(struct slice bytes, int64_t *ret_at_ms);

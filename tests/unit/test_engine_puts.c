@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "tests/harness/engine_rig.h"
 
 static struct rig rig;
@@ -40,6 +41,33 @@ static void put_answers_with_place_and_link(void **state)
 	rig_put(&rig, "q", "two");
 	assert_int_equal(rig.answer.put.position, 2);
 	assert_int_equal(rig_job(&rig, &first)->position, 1);
+}
+
+/* A lease copies the small inputs and reads the large ones again. */
+static void a_lease_of_many_gives_each_its_own_input(void **state)
+{
+	static const size_t sizes[] = { 1, 5000, 300, 4096, 0, 70000, 3000, 4000 };
+	static char payload[70000];
+	const struct msg_leased_job *jobs;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct msg_job_put put = rig_put_of("q", "");
+
+		memset(payload, 'a' + (int)i, sizeof(payload));
+		put.payload = slice_of(payload, sizes[i]);
+		rig_put_params(&rig, &put);
+	}
+	assert_int_equal(rig_lease_many(&rig, (const char *[]){ "q" }, 1, 100), ARRAY_SIZE(sizes));
+	jobs = rig.answer.lease.jobs;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const char *bytes = jobs[i].payload.data;
+
+		assert_int_equal(jobs[i].payload.size, sizes[i]);
+		for (size_t n = 0; n < sizes[i]; n++)
+			assert_int_equal(bytes[n], 'a' + (int)i);
+		assert_true(slice_is(jobs[i].content_type, "application/octet-stream"));
+	}
 }
 
 static void idempotency_keys_find_the_first_job(void **state)
@@ -198,10 +226,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(put_answers_with_place_and_link), T(idempotency_keys_find_the_first_job),
-		T(put_many_judges_each_on_its_own), T(a_put_keeps_all_it_was_given),
-		T(links_that_are_none_are_unknown), T(the_list_pages_from_the_newest),
-		T(an_aborted_batch_never_happened),
+		T(put_answers_with_place_and_link),	T(a_lease_of_many_gives_each_its_own_input),
+		T(idempotency_keys_find_the_first_job), T(put_many_judges_each_on_its_own),
+		T(a_put_keeps_all_it_was_given),	T(links_that_are_none_are_unknown),
+		T(the_list_pages_from_the_newest),	T(an_aborted_batch_never_happened),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
