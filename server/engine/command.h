@@ -9,7 +9,8 @@
  *   answer or refuse   exactly once, on the writer thread, inside the transaction: what they are given points into the
  *                      map, so they encode or copy at once, and show nobody
  *   release            exactly once, on the writer thread, after the commit: rc 0, or the error that took the whole
- *                      batch back, and then the answer must be thrown away and the error told instead
+ *                      batch back (ERR_DAMAGED where that was a damaged page), and then the answer must be thrown away
+ *                      and the error told instead
  */
 #ifndef RAINCHECK_ENGINE_COMMAND_H
 #define RAINCHECK_ENGINE_COMMAND_H

@@ -459,11 +459,32 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 	return store__translate(put_or_replace(t, table, key, &v, 0));
 }
 
+static void note_barred(struct store *s, enum store_table table, bool barred)
+{
+	uint32_t bit = UINT32_C(1) << table;
+
+	if (barred)
+		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
+	else if (store_is_barred(s))
+		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
+}
+
+bool store_is_barred(const struct store *s)
+{
+	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
+}
+
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
-	int rc = go(t, table, key, store__way_to);
+	int rc = go(t, table, key, store__way_to), renewed = 0;
 
+	/* All that is new goes there. */
+	if (rc == MDB_CORRUPTED)
+		renewed = store__renew_last(&t->ways, table);
+	if (rc == MDB_CORRUPTED && renewed == 0)
+		rc = go(t, table, key, store__way_to);
+	note_barred(t->store, table, rc == MDB_CORRUPTED && renewed != EBUSY);
 	if (rc == 0)
 		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);

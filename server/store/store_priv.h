@@ -31,6 +31,7 @@ struct store {
 	/* A bit for each page of the map: proved, see store_way.c, and told to be damaged. Any thread. */
 	_Atomic uint64_t *proved_pages, *told_pages;
 	_Atomic uint64_t file_pages; /* there were, when that was last looked at */
+	_Atomic uint32_t barred;     /* see store_is_barred(): a bit for each table */
 	uint32_t commits;	     /* since the bits of proved pages were cleared; the writer's */
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
@@ -140,6 +141,10 @@ int store__ways_begin(struct store *s, uint64_t txn, bool writes, struct store_w
 /* Puts the size of w->odd right. Of a transaction that writes; its cursors keep their places. MDB_CORRUPTED where it is
  * not known; LMDB's codes. */
 int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table);
+/* store_renew.c: where the last leaf of the table of jobs or of inputs is damaged, makes it anew, so that new jobs find
+ * their place. Of a transaction that writes; what it has done stays done. MDB_CORRUPTED where it cannot be done, EBUSY
+ * where not while somebody reads; errno's values. */
+int store__renew_last(struct store_ways *w, enum store_table table);
 /* Before anything is done with the key that does not look at its neighbours; before a search for it or the next one. */
 int store__way_to(struct store_ways *w, enum store_table table, struct slice key);
 int store__way_from(struct store_ways *w, enum store_table table, struct slice key);
@@ -162,8 +167,8 @@ bool store__has_next_beside(const struct store *s, MDB_val key);
 bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size);
 /* Whether the page is in the file. */
 bool store__is_in_file(struct store *s, uint64_t page);
-/* Once for each page, whoever finds it. */
-void store__tell_damaged(struct store *s, const char *tree, uint64_t page, const char *fault);
+/* Once for each page, whoever finds it. name: of the table, or of the tree that is none (STORE_TABLES). */
+void store__tell_damaged(struct store *s, enum store_table table, const char *name, uint64_t page, const char *fault);
 
 /* Pages that the last commit of env uses. */
 int store__info(MDB_env *env, struct store_info *ret);

@@ -19,6 +19,12 @@ void damage_pages(const struct tempdir *dir, const char *needle);
  * 15 its bounds. Fails the test where it is empty. */
 void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
 
+/* Flips bits of the last leaf of a table, as of the last commit: its head as above, from 16 on its list of nodes. What
+ * it counts of nodes is returned. */
+uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
+/* Makes what should lead to that leaf lead to another table's last one. Fails the test where there is no branch. */
+void damage_way_to_last_leaf(const struct tempdir *dir, const char *table, const char *to_table);
+
 /* Flips bits in the head of every node with this key: the byte of its eight, counted from the head's beginning. Of the
  * size of its data the first two bytes are the lower half, the next two the upper. Fails the test where there is none.
  */
