@@ -257,8 +257,10 @@ fuzz:
 coverage: deps
 	$(call install,gcovr)
 	+@$(AGAIN) B=build/coverage VARIANT=coverage check
+	+@$(AGAIN) B=build/coverage VARIANT=coverage SIM_STEPS=100000 sim
 	@gcovr --root . --object-directory build/coverage --filter 'server/' --filter 'worker/' --filter 'proto/' \
-		--filter 'client/' --print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
+		--filter 'client/' --exclude-unreachable-branches --exclude-branches-by-pattern '\s*assert\(' \
+		--print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
 
 # BENCH="p1 p4" asks these questions only; see bench/README.md.
 BENCH ?=

@@ -565,7 +565,7 @@ static void expect_told_apart(enum store_table table, const struct uuid *from, c
 {
 	struct good_spot spot = good_spot(table, key_job(from));
 	struct slice payload;
-	char text[8];
+	char text[24];
 
 	rig_pause(&good.rig);
 	good_save_file();
@@ -593,7 +593,7 @@ static void expect_told_apart(enum store_table table, const struct uuid *from, c
 static void put_numbered(struct uuid *ids, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		char text[8];
+		char text[24];
 
 		/* Of one size, so that nothing but the place tells them apart. */
 		good.rig.ids.last.bytes[15] = (uint8_t)(100 + i);
