@@ -569,7 +569,7 @@ static void expect_told_apart(enum store_table table, const struct uuid *from, c
 
 	rig_pause(&good.rig);
 	good_save_file();
-	good_flip_key(&spot, (size_t)(8 * 15 + bit));
+	good_flip_key(&spot, 8 * 15 + (size_t)bit);
 	assert_int_equal(mend(), 0);
 	assert_non_null(strstr(said, "two rows stand under it: one is put where it belongs"));
 	assert_int_equal(compacted.set_aside, 0);
