@@ -15,7 +15,8 @@
  * gets ERR_STORE_ERROR, and store_error_is_damage() says why: nothing was done, and what else there is can still be
  * read. A value that its page does not hold whole is not handed
  * out: ERR_CORRUPT, and whoever walks gets the key with an empty value, which is no record. Where only the size of a
- * value is damaged it is put right, in a write transaction, before anything of its page is changed.
+ * value is damaged it is put right, in a write transaction, before anything of its page is changed. A leaf of the jobs
+ * or the inputs that is in the way of a change is made anew where it can be (store_renew.c).
  */
 #ifndef RAINCHECK_STORE_H
 #define RAINCHECK_STORE_H
@@ -118,8 +119,7 @@ int store_get(struct store_txn *t, enum store_table table, struct slice key, str
 /* Sets or replaces. */
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
 /* The same for a key above every key of the table, as when a table is copied in order: the pages are filled.
- * ERR_CORRUPT where it is not above. Where the page that it belongs to is the damaged last one of the table of jobs or
- * of inputs, that is made anew if it can be (store_renew.c). */
+ * ERR_CORRUPT where it is not above. */
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
 /* Whether the last store_append() to any table was refused for a damaged page that cannot be made anew, so that no new
  * job can be put. Any thread. */

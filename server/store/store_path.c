@@ -76,6 +76,9 @@ static const char *advice_for(enum store_table table)
 {
 	if (table < STORE_TABLES && copy_is_derived(table))
 		return "stop raincheckd and run raincheckd --compact, which makes that table anew";
+	if (table == TABLE_JOBS || table == TABLE_INPUTS)
+		return "a leaf is made anew from what can be read when something there is changed, so by raincheck "
+		       "erase of a job that it hides";
 	return "raincheck check names all that is damaged; what stood on that page is in the last backup";
 }
 
@@ -184,8 +187,8 @@ static int enter_page(struct store_path *p, uint64_t number, int level)
 
 	if (!fault)
 		return 0;
-	p->fault_page = number;
-	p->fault_level = level;
+	p->ways->fault = (struct store_fault){ p->table, number, level == p->tree->depth - 1, p->steps[level].low,
+					       p->steps[level].high };
 	if (fault == to_be_mended)
 		return STORE_ODD;
 	store__tell_damaged(p->ways->store, p->table, p->name, number, fault);
@@ -244,7 +247,6 @@ void store__path_begin(struct store_path *p, struct store_ways *w, const struct 
 	p->plain = false;
 	p->table = STORE_TABLES;
 	p->name = "the list of tables";
-	p->fault_level = -1;
 	p->steps[0].low = p->steps[0].high = slice_of(NULL, 0);
 }
 

@@ -19,8 +19,6 @@ struct store_path {
 	const char *name;	/* of the tree, for lines */
 	bool plain;		/* its keys are not compared: the list of free pages has numbers */
 	struct store_step steps[PAGE_LEVELS];
-	uint64_t fault_page; /* that it could not go on to, and at which level, after MDB_CORRUPTED and STORE_ODD */
-	int fault_level;
 };
 
 enum store_direction { STORE_TO_KEY, STORE_TO_FIRST, STORE_TO_LAST };

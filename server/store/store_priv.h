@@ -74,6 +74,14 @@ struct store_odd {
 	struct slice key; /* in the map */
 };
 
+/* A page that a way could not go on to. */
+struct store_fault {
+	enum store_table table;
+	uint64_t page;
+	bool leaf;		/* where it stands, whatever it is */
+	struct slice low, high; /* of the keys that lead there, as of struct store_way */
+};
+
 #define STORE_MENDED 8 /* pages that are mended in one transaction, at most */
 #define STORE_ODD    MDB_BAD_VALSIZE
 
@@ -83,6 +91,7 @@ struct store_ways {
 	bool writes;
 	uint64_t last_page;
 	struct store_odd odd;	       /* to be put right first: what STORE_ODD is about */
+	struct store_fault fault;      /* what the last MDB_CORRUPTED or STORE_ODD was about */
 	uint64_t mended[STORE_MENDED]; /* pages of which the one odd entry was put right in this transaction */
 	int mended_count;
 	struct store_tree main;
@@ -141,10 +150,10 @@ int store__ways_begin(struct store *s, uint64_t txn, bool writes, struct store_w
 /* Puts the size of w->odd right. Of a transaction that writes; its cursors keep their places. MDB_CORRUPTED where it is
  * not known; LMDB's codes. */
 int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table);
-/* store_renew.c: where the last leaf of the table of jobs or of inputs is damaged, makes it anew, so that new jobs find
- * their place. Of a transaction that writes; what it has done stays done. MDB_CORRUPTED where it cannot be done, EBUSY
- * where not while somebody reads; errno's values. */
-int store__renew_last(struct store_ways *w, enum store_table table);
+/* store_renew.c: where w->fault is a leaf of the jobs or of the inputs, makes that anew. Of a transaction that writes;
+ * what it has done stays done. MDB_CORRUPTED where it cannot be done, EBUSY where not while somebody reads; errno's
+ * values. */
+int store__renew(struct store_ways *w, enum store_table table);
 /* Before anything is done with the key that does not look at its neighbours; before a search for it or the next one. */
 int store__way_to(struct store_ways *w, enum store_table table, struct slice key);
 int store__way_from(struct store_ways *w, enum store_table table, struct slice key);

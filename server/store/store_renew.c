@@ -1,16 +1,18 @@
-/* The last leaf of a table of jobs, made anew in its place.
+/* A leaf of the jobs or of the inputs, made anew in its place.
  *
- * Ids count up, so every new job goes to the last leaf of the jobs and to that of the inputs. Where one of these is
- * damaged, nothing could be put any more, for the sake of a few jobs. But what is to stand there is known: every job
- * has a record and an input, so the ids on the one leaf are those that the other table has from there on. The entries
- * that can still be read whole, by their checksums, are kept; each other id gets an entry without a value, which is no
- * record: its job counts as damaged from then on, and is set aside and named like any other of that kind.
+ * A damaged leaf hides some jobs, and holds up more: nothing beside it can be removed, nothing of it erased, and where
+ * it is the last one nothing new can be put, for ids count up. But what is to stand there is known: every job has a
+ * record and an input, so the ids on the one leaf are those that the other table has of the keys that lead to it. The
+ * entries that can still be read whole, by their checksums, are kept; each other id gets an entry without a value,
+ * which is no record: its job counts as damaged from then on, and is set aside and named like any other of that kind.
+ * It is done where a writer is to change something there or beside, not for who only reads.
  *
  * The page is written over as it lies in the file, not by a transaction: LMDB, which would free it by the number that
  * it says it has, is let near it only when it is whole. So it is done while nobody else has the file open for reading,
  * who might have come there before the damage; it is on the disk before anything relies on it; and a power cut in the
  * midst of it leaves a damaged page, as it was. What must not happen is that another table's page is written over, to
- * which a damaged branch leads: so a page of which not one entry can be read as this table's is left alone.
+ * which a damaged branch leads: so a page of which not one entry can be read as this table's is left alone, and so is
+ * one that is sound in itself.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -39,7 +41,7 @@ struct renewal {
 	enum store_table table;
 	uint64_t number;
 	const uint8_t *page;
-	struct slice low; /* the least key that the page is there for; without data: any */
+	struct slice low, high; /* of the keys that it is there for, as of struct store_way */
 	struct place places[IDS_MAX];
 	uint32_t count, kept;
 };
@@ -52,33 +54,27 @@ static enum store_table twin_of(enum store_table table)
 
 /* ---- the page ---- */
 
-/* 0: it was found and is damaged. */
+/* 0: it is damaged, and may be the one that it should be. */
 static int find_leaf(struct renewal *r)
 {
+	const struct store_fault *fault = &r->w->fault;
 	struct store *s = r->w->store;
-	struct store_tree *tree;
-	struct store_path p;
-	int rc, misfit;
+	int misfit;
 
-	rc = store__tree_of(r->w, r->table, &tree);
-	if (rc != 0 || !tree)
+	if (fault->table != r->table || !fault->leaf || fault->page < PAGE_METAS || fault->page > r->w->last_page ||
+	    !store__is_in_file(s, fault->page))
 		return MDB_CORRUPTED;
-	rc = store__path_begin_table(&p, r->w, r->table);
-	if (rc == 0)
-		rc = store__path_descend(&p, 0, STORE_TO_LAST, slice_of(NULL, 0));
-	if ((rc != MDB_CORRUPTED && rc != STORE_ODD) || p.fault_level != tree->depth - 1)
-		return MDB_CORRUPTED;
-	r->number = p.fault_page;
-	if (r->number < PAGE_METAS || r->number > r->w->last_page || !store__is_in_file(s, r->number))
-		return MDB_CORRUPTED;
+	r->number = fault->page;
 	r->page = s->map + r->number * s->page_size;
-	r->low = p.steps[p.fault_level].low;
+	r->low = fault->low;
+	r->high = fault->high;
 	/* Where nothing is wrong with it but its keys, it is the way there that is damaged. */
 	return page_harm(r->page, s->page_size, r->number, ID_BYTES, &misfit) || misfit >= 0 ? 0 : MDB_CORRUPTED;
 }
 
 /* ---- which ids ---- */
 
+/* MDB_NOTFOUND: the last is behind. */
 static int add_ids(struct renewal *r, const struct store_step *leaf)
 {
 	for (uint32_t i = 0; i < leaf->nodes; i++) {
@@ -86,6 +82,8 @@ static int add_ids(struct renewal *r, const struct store_step *leaf)
 
 		if (r->low.data && slice_compare(id, r->low) < 0)
 			continue;
+		if (r->high.data && slice_compare(id, r->high) >= 0)
+			return MDB_NOTFOUND;
 		if (r->count == IDS_MAX || id.size != ID_BYTES)
 			return MDB_CORRUPTED;
 		r->places[r->count++].id = id.data;
@@ -294,7 +292,7 @@ static int renew(struct renewal *r)
 	return rc;
 }
 
-int store__renew_last(struct store_ways *w, enum store_table table)
+int store__renew(struct store_ways *w, enum store_table table)
 {
 	_cleanup_free_ struct renewal *r = NULL;
 

@@ -189,6 +189,36 @@ uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t b
 	return page_nodes(&head);
 }
 
+void damage_leaf(const struct tempdir *dir, const char *table, const struct uuid *id, size_t byte, uint8_t bits)
+{
+	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");
+	struct flip flip = { byte, bits };
+	uint8_t page[PAGE];
+	struct page_head head;
+	uint64_t at;
+
+	assert_non_null(file);
+	at = root_of(file, table);
+	assert_true(at != PAGE_NONE);
+	for (;;) {
+		uint32_t i;
+
+		read_at(file, at * PAGE, page, sizeof(page));
+		head = page_head_of(page);
+		if (head.flags == PAGE_LEAF)
+			break;
+		for (i = page_nodes(&head) - 1; i > 0; i--) {
+			struct page_node n = page_node(page, i);
+
+			if (memcmp(n.key, id->bytes, sizeof(id->bytes)) <= 0)
+				break;
+		}
+		at = page_node(page, i).child;
+	}
+	flip_head(file, at * PAGE + NODE_HEAD, &flip);
+	assert_int_equal(fclose(file), 0);
+}
+
 void damage_way_to_last_leaf(const struct tempdir *dir, const char *table, const char *to_table)
 {
 	uint64_t leaf, other;

@@ -1,5 +1,6 @@
-/* The last leaf of the jobs and that of the inputs, where every new job goes: damaged, it is made anew and puts go on;
- * what can be read of it stays, what cannot is one job's damage; and no other page is ever written over. */
+/* Leaves of the jobs and of the inputs, above all the last, where every new job goes: damaged, it is made anew where
+ * something there is to be changed, so that puts go on and jobs can be erased; what can be read of it stays, what
+ * cannot is one job's damage; and no other page is ever written over. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,21 +42,25 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Their link and their payload are in the record and in the input. */
+/* Its link and its payload are in the record and in the input. */
+static bool is_hidden(const struct uuid *id)
+{
+	struct msg_job_payload_result payload;
+
+	rig_job(&rig, id);
+	if (rig.code == 0)
+		rig.code = view_payload(rig.view_txn, id, &payload);
+	assert_true(rig.code == 0 || rig.code == ERR_CORRUPT);
+	return rig.code < 0;
+}
+
 static int damaged_jobs(struct uuid *ret)
 {
 	int damaged = 0;
 
-	for (int i = 0; i < count; i++) {
-		struct msg_job_payload_result payload;
-
-		rig_job(&rig, &ids[i]);
-		if (rig.code == 0)
-			rig.code = view_payload(rig.view_txn, &ids[i], &payload);
-		assert_true(rig.code == 0 || rig.code == ERR_CORRUPT);
-		if (rig.code < 0)
+	for (int i = 0; i < count; i++)
+		if (is_hidden(&ids[i]))
 			ret[damaged++] = ids[i];
-	}
 	return damaged;
 }
 
@@ -146,6 +151,64 @@ static void a_lost_job_is_like_any_damaged_one(void **state)
 	}
 	assert_int_equal(leased, count - 1);
 	rig_erase(&rig, &damaged[0]);
+	rig_check(&rig);
+}
+
+/* So that a leaf of either table is in the midst. */
+static void put_more(void)
+{
+	for (int i = 0; i < 2 * JOBS; i++)
+		put_one();
+}
+
+/* A leaf in the midst: its jobs are hidden, for whoever only reads changes nothing. One of them is erased, and by that
+ * the others can be read. */
+static void a_leaf_in_the_midst_is_made_anew_by_an_erasure(void **state)
+{
+	const char *table = *state;
+	struct uuid damaged[JOBS_MAX], first;
+	int hidden;
+
+	put_more();
+	first = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, table, &first, 12, 0x40);
+	rig_resume(&rig);
+	put_one();
+	hidden = damaged_jobs(damaged);
+	assert_in_range(hidden, 2, JOBS);
+	rig_erase(&rig, &first);
+	assert_int_equal(rig.code, 0);
+	forget(&first);
+	assert_int_equal(damaged_jobs(damaged), 0);
+	rig_check(&rig);
+}
+
+/* Where a leaf is taken away the one beside it is drawn in. */
+static void a_leaf_beside_is_made_anew_by_a_removal(void **state)
+{
+	const char *table = *state;
+	struct uuid damaged[JOBS_MAX], middle;
+	int last = JOBS;
+
+	put_more();
+	middle = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, table, &middle, 12, 0x40);
+	rig_resume(&rig);
+	while (last > 0 && is_hidden(&ids[last - 1]))
+		last--;
+	assert_true(is_hidden(&middle));
+	assert_in_range(last, 1, JOBS);
+	for (int i = 0; i < last; i++) {
+		struct uuid id = ids[i];
+
+		rig_erase(&rig, &id);
+		assert_int_equal(rig.code, 0);
+	}
+	memmove(ids, ids + last, sizeof(ids[0]) * (size_t)(count - last));
+	count -= last;
+	assert_int_equal(damaged_jobs(damaged), 0);
 	rig_check(&rig);
 }
 
@@ -260,6 +323,10 @@ int main(void)
 		OF(whichever_bit_of_a_place_it_costs_one_job, 0),
 		OF(whichever_bit_of_a_place_it_costs_one_job, 1),
 		T(a_lost_job_is_like_any_damaged_one),
+		OF(a_leaf_in_the_midst_is_made_anew_by_an_erasure, 0),
+		OF(a_leaf_in_the_midst_is_made_anew_by_an_erasure, 1),
+		OF(a_leaf_beside_is_made_anew_by_a_removal, 0),
+		OF(a_leaf_beside_is_made_anew_by_a_removal, 1),
 		T(large_payloads_are_kept),
 		T(a_way_that_leads_elsewhere_is_not_followed),
 		T(a_page_of_which_nothing_is_left_stays_as_it_is),
