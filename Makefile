@@ -239,9 +239,12 @@ check-tsan:
 # What runs threads: the broker with all that talks to it, and the units that start threads.
 check-threads: test-programs
 	@B=$(B) tests/run $(filter $(addprefix $(B)/tests/unit/test_,writer% net% http% client% cli%),$(UNIT)) $(INTEGRATION)
+# Some thirty times as slow. Valgrind puts its own allocator there, too.
+check-valgrind: TEST_SECONDS ?= 3600
 check-valgrind: test-programs
 	$(call install,valgrind)
-	@B=$(B) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' tests/run $(UNIT)
+	@B=$(B) TEST_SECONDS=$(TEST_SECONDS) VALGRIND='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+		tests/run $(filter-out $(PLAIN_ONLY),$(UNIT))
 
 FUZZ_SECONDS ?= 30
 .PHONY: fuzz fuzz-programs
@@ -254,8 +257,10 @@ fuzz:
 coverage: deps
 	$(call install,gcovr)
 	+@$(AGAIN) B=build/coverage VARIANT=coverage check
+	+@$(AGAIN) B=build/coverage VARIANT=coverage SIM_STEPS=100000 sim
 	@gcovr --root . --object-directory build/coverage --filter 'server/' --filter 'worker/' --filter 'proto/' \
-		--filter 'client/' --print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
+		--filter 'client/' --exclude-unreachable-branches --exclude-branches-by-pattern '\s*assert\(' \
+		--print-summary --txt build/coverage/summary.txt --html-details build/coverage/index.html
 
 # BENCH="p1 p4" asks these questions only; see bench/README.md.
 BENCH ?=

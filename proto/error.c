@@ -51,7 +51,7 @@ int error_on_wire(int code)
 {
 	if (code >= ERR_INTERNAL)
 		return code;
-	return code == ERR_CORRUPT || code == ERR_IO ? ERR_STORE_ERROR : ERR_INTERNAL;
+	return code == ERR_CORRUPT || code == ERR_IO || code == ERR_DAMAGED ? ERR_STORE_ERROR : ERR_INTERNAL;
 }
 
 /* What goes on the wire is UTF-8, whatever a peer's bytes put into it; a character that its room cut in two is

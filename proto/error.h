@@ -36,10 +36,11 @@
 	X(NO_CONNECTION, -33, "no_connection", "no connection to the broker")              \
 	X(TIMED_OUT, -34, "timed_out", "it took too long")                                 \
 	X(PROTOCOL, -35, "protocol", "the peer does not speak the protocol")               \
-	X(CORRUPT, -36, "corrupt", "a stored record is damaged")                           \
+	X(CORRUPT, -36, "corrupt", "what is stored of it is damaged")                      \
 	X(IO, -37, "io", "an input or output operation failed")                            \
 	X(CONFIG, -38, "config", "the configuration is not valid")                         \
-	X(CANCELED, -39, "canceled", "it was canceled")
+	X(CANCELED, -39, "canceled", "it was canceled")                                    \
+	X(DAMAGED, -40, "damaged", "a page of the store that this needs is damaged; the broker's log says which")
 
 #define ERROR_ENUM(symbol, number, name, text) ERR_##symbol = (number),
 enum error_code { ERROR_TABLE(ERROR_ENUM) };

@@ -43,6 +43,23 @@ static void print_all(FILE *out)
 	      out);
 }
 
+/* The commands that begin with this word: "queue" for "queue ls" and the others. False where there are none. */
+static bool print_family(FILE *out, const char *word)
+{
+	size_t size = strlen(word);
+	bool any = false;
+
+	for (const struct cli_command *k = cli_commands; k->name; k++) {
+		if (strncmp(k->name, word, size) != 0 || k->name[size] != ' ')
+			continue;
+		fprintf(out, "  %-12s  %s\n", k->name, k->summary);
+		any = true;
+	}
+	if (any)
+		fprintf(out, "\nMore about one: raincheck help %s ...\n", word);
+	return any;
+}
+
 int cli_help(struct cli *c)
 {
 	char name[64];
@@ -66,6 +83,8 @@ int cli_help(struct cli *c)
 		}
 		suggest_offer(&s, k->name);
 	}
+	if (print_family(c->out, name))
+		return CLI_DONE;
 	if (s.best)
 		return cli_usage(c, "unknown command \"%s\"; did you mean \"%s\"?", name, s.best);
 	return cli_usage(c, "unknown command \"%s\"", name);

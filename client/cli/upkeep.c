@@ -16,7 +16,8 @@
 #include "show.h"
 #include "text.h"
 
-#define DAEMON "raincheckd"
+#define CANNOT_RUN 127 /* as POSIX has it, of a child that found nothing to run */
+#define DAEMON	   "raincheckd"
 
 /* "1 job and 2 artifacts" */
 static void print_amount(FILE *out, int64_t jobs, int64_t artifacts)
@@ -173,6 +174,9 @@ static int run_daemon(struct cli *c, char **argv)
 			return cli_failed(c, "cannot wait for %s: %s", argv[0], strerror(errno));
 	if (WIFSIGNALED(status))
 		return cli_failed(c, "%s was ended by signal %d", argv[0], WTERMSIG(status));
+	/* Not every system's posix_spawnp() knows it at once. */
+	if (WEXITSTATUS(status) == CANNOT_RUN)
+		return cli_failed(c, "cannot run %s", argv[0]);
 	return WEXITSTATUS(status) > CLI_USAGE ? CLI_FAILED : WEXITSTATUS(status);
 }
 

@@ -10,7 +10,8 @@
  *                      map, so they copy it at once, and show nobody. Everybody waits for that thread: the rest of the
  *                      work (answer.h, encoding) is the maker's own
  *   release            exactly once, on the writer thread, after the commit: rc 0, or the error that took the whole
- *                      batch back, and then the answer must be thrown away and the error told instead
+ *                      batch back (ERR_DAMAGED where that was a damaged page), and then the answer must be thrown away
+ *                      and the error told instead
  */
 #ifndef RAINCHECK_ENGINE_COMMAND_H
 #define RAINCHECK_ENGINE_COMMAND_H

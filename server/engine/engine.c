@@ -59,6 +59,9 @@ static int save_repaired(struct engine *e)
 	rc = store_begin_write(e->store, &t);
 	if (rc == 0)
 		rc = queues_recount(e->queues, t);
+	/* Of a damaged index: the counts stay as they are, and the next start tries again. */
+	if (rc == ERR_STORE_ERROR && store_error_is_damage())
+		rc = load_caches(e, t);
 	/* What runs was counted by the records as they were. */
 	for (size_t i = 0; rc == 0 && limits_get(e->limits, i); i++)
 		limits_recount(limits_get(e->limits, i));

@@ -279,7 +279,9 @@ int refuse(struct command *cmd, int code, const char *field, const char *fmt, ..
 	__attribute__((format(printf, 4, 5)));
 /* True for the errors that concern this job alone, not the store: the command is refused and the batch goes on. */
 bool is_refusal(int rc);
-/* For the end of a command function: a refusal is told, a failure of the store goes up. */
+/* What one of these says of a job. */
+const char *refusal_text(int rc);
+/* For the end of a command function about a job: a refusal is told, a failure of the store goes up. */
 int settle(struct command *cmd, int rc);
 
 #endif

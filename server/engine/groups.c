@@ -31,6 +31,7 @@ struct groups {
 	size_t dirty_count;
 	struct key tidied; /* entries up to here were looked at */
 	size_t fresh;	   /* entries that this batch adds to the table */
+	bool none;	   /* the table is empty */
 };
 
 int groups_new(struct queues *qs, struct groups **ret)
@@ -52,6 +53,7 @@ void groups_reset(struct groups *g)
 	memset(g->slots, 0, sizeof(g->slots));
 	g->count = g->dirty_count = g->fresh = 0;
 	g->tidied.size = 0;
+	g->none = false;
 }
 
 /* The slot that holds the key, or the free one where it would go. FNV-1a. */
@@ -229,6 +231,7 @@ static int tidy_one(struct groups *g, struct store_txn *t)
 
 	rc = store_seek(t, TABLE_GROUPS, g->tidied.size ? key_slice(&above) : slice_of(NULL, 0), &key, &value);
 	if (rc < 0) {
+		g->none = rc == ERR_NOT_FOUND && g->tidied.size == 0;
 		g->tidied.size = 0;
 		return rc == ERR_NOT_FOUND ? 0 : rc;
 	}
@@ -240,9 +243,15 @@ static int tidy_one(struct groups *g, struct store_txn *t)
 
 int groups_save(struct groups *g, struct store_txn *t, struct buf *scratch)
 {
-	size_t looks = g->dirty_count > 0 ? LOOKS * (g->fresh + 1) : 0;
-	int rc = write_all(g, t, scratch);
+	size_t looks = LOOKS * (g->fresh + 1);
+	int rc;
 
+	/* Also where nobody with a group comes any more: what is left of those who came names them. */
+	if (g->dirty_count > 0)
+		g->none = false;
+	else if (g->none)
+		return 0;
+	rc = write_all(g, t, scratch);
 	for (; rc == 0 && looks > 0; looks--)
 		rc = tidy_one(g, t);
 	g->fresh = 0;

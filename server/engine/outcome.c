@@ -87,7 +87,7 @@ static int complete_many(struct engine *e, struct command *cmd, const struct com
 		items[i].state = JOB_SUCCEEDED;
 		items[i].has_error = rc < 0;
 		if (rc < 0) {
-			error_set(&errors[i], rc, NULL, "%s", error_text(rc));
+			error_set(&errors[i], rc, NULL, "%s", refusal_text(rc));
 			items[i].error = error_message(&errors[i]);
 		}
 	}

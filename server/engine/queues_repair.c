@@ -87,25 +87,56 @@ static void count_job(struct queues *qs, const struct job *job)
 		fair_recover(&q->lines[job->priority], job->tag);
 }
 
+/* *ret_unknown: it is damaged, and tells nothing of its queue. */
+static void count_record(struct queues *qs, struct store_txn *t, struct slice id, struct slice value, bool *ret_unknown)
+{
+	struct slice aside;
+	struct job job;
+
+	if (store_get(t, TABLE_SET_ASIDE, id, &aside) == 0)
+		return;
+	if (record_read_job(value, &job) == 0)
+		count_job(qs, &job);
+	else
+		*ret_unknown = true;
+}
+
+/* Those behind last, where a damaged page is in the way of whoever goes from one to the next: each has an input. */
+static int count_by_inputs(struct queues *qs, struct store_txn *t, const struct key *last, bool *ret_unknown)
+{
+	struct slice input, value;
+	int rc;
+
+	for (rc = store_seek(t, TABLE_INPUTS, key_slice(last), &input, &value); rc == 0;
+	     rc = store_next(t, TABLE_INPUTS, &input, &value)) {
+		struct key id = key_copy(input);
+
+		if (last->size > 0 && slice_compare(key_slice(&id), key_slice(last)) == 0)
+			continue;
+		rc = store_get(t, TABLE_JOBS, key_slice(&id), &value);
+		if (rc == 0 || rc == ERR_CORRUPT)
+			count_record(qs, t, key_slice(&id), rc == 0 ? value : slice_of(NULL, 0), ret_unknown);
+		else if (rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return rc;
+}
+
 /* *ret_unknown: there are damaged records among them, which tell nothing of their queue. */
 static int count_jobs(struct queues *qs, struct store_txn *t, bool *ret_unknown)
 {
+	struct key last = { .size = 0 };
 	struct slice key, value;
 	int rc;
 
 	*ret_unknown = false;
 	for (rc = store_seek(t, TABLE_JOBS, slice_of(NULL, 0), &key, &value); rc == 0;
 	     rc = store_next(t, TABLE_JOBS, &key, &value)) {
-		struct slice aside;
-		struct job job;
-
-		if (store_get(t, TABLE_SET_ASIDE, key, &aside) == 0)
-			continue;
-		if (record_read_job(value, &job) == 0)
-			count_job(qs, &job);
-		else
-			*ret_unknown = true;
+		last = key_copy(key);
+		count_record(qs, t, key, value, ret_unknown);
 	}
+	if (rc == ERR_STORE_ERROR && store_error_is_damage())
+		rc = count_by_inputs(qs, t, &last, ret_unknown);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
@@ -116,9 +147,11 @@ static bool counts_unseen(struct store_txn *t, const struct uuid *id, int64_t *r
 	struct job_input input;
 	struct slice value;
 	struct job job;
+	int rc = store_get(t, TABLE_JOBS, key_slice(&key), &value);
 
 	*ret_bytes = 0;
-	if (store_get(t, TABLE_JOBS, key_slice(&key), &value) < 0 || record_read_job(value, &job) == 0 ||
+	/* A damaged page hides it, else. */
+	if ((rc < 0 && rc != ERR_CORRUPT) || (rc == 0 && record_read_job(value, &job) == 0) ||
 	    store_get(t, TABLE_SET_ASIDE, key_slice(&key), &value) == 0)
 		return false;
 	if (store_get(t, TABLE_INPUTS, key_slice(&key), &value) == 0 && record_read_input(value, &input) == 0)

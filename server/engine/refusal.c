@@ -23,7 +23,12 @@ bool is_refusal(int rc)
 	       rc == ERR_CORRUPT || rc == ERR_GONE;
 }
 
+const char *refusal_text(int rc)
+{
+	return rc == ERR_NOT_FOUND ? "there is no such job" : error_text(rc);
+}
+
 int settle(struct command *cmd, int rc)
 {
-	return is_refusal(rc) ? refuse(cmd, rc, NULL, "%s", error_text(rc)) : rc;
+	return is_refusal(rc) ? refuse(cmd, rc, NULL, "%s", refusal_text(rc)) : rc;
 }

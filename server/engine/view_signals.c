@@ -15,6 +15,7 @@
 struct demand {
 	int64_t running;
 	int64_t ready;
+	double free;   /* slots that its queues would ask for if they had no limit */
 	double run_ms; /* the longest of its queues; 0: unknown */
 };
 
@@ -65,6 +66,7 @@ static double free_wanted(const struct queue_record *q)
 static void add_demand(struct demand *d, const struct queue_record *q)
 {
 	d->running += q->counts[JOB_RUNNING];
+	d->free += free_wanted(q);
 	d->run_ms = fmax(d->run_ms, q->pace.run_ms);
 	if (!q->paused && q->counts[JOB_READY] > 0)
 		d->ready += q->counts[JOB_READY];
@@ -118,6 +120,9 @@ static int64_t wanted_of(const struct demand *d, const struct msg_limit_now *now
 
 	if (now->has_concurrency && wanted > now->concurrency)
 		wanted = now->concurrency;
+	/* Where it does not say how many at once, it is no reason to want one for each job. */
+	if (!now->has_concurrency && (double)wanted > d->free)
+		wanted = (int64_t)d->free;
 	/* Little's law: so many are under way at once where so many begin a second and take so long. */
 	if (now->has_rate && d->run_ms > 0) {
 		double busy = fmax(ceil(now->rate * d->run_ms / 1000), fmax((double)d->running, 1));

@@ -100,7 +100,7 @@ static int check_overlaps(const struct limit_settings *set, struct error_info *i
 			    spells[n].from_at_ms >= spells[i].until_at_ms)
 				continue;
 			snprintf(field, sizeof(field), "schedule[%zu]", i);
-			return error_set(info, ERR_BAD_REQUEST, field, "schedule[%zu] overlaps schedule[%zu]", i, n);
+			return error_set(info, ERR_BAD_REQUEST, field, "overlaps schedule[%zu]", n);
 		}
 	}
 	return 0;

@@ -62,5 +62,8 @@ enum MHD_Result health_serve_ready(const struct request *r)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store cannot be read\n");
 	if (full)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the store is full\n");
+	if (store_is_barred(r->site->store))
+		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE,
+			   "no new job can be put: a page of the store is damaged, the log says which\n");
 	return say(r, MHD_HTTP_OK, "ready\n");
 }

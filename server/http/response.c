@@ -137,6 +137,7 @@ unsigned response_status_of(int rc)
 	case ERR_GONE:
 		return MHD_HTTP_GONE;
 	case ERR_STORE_ERROR:
+	case ERR_DAMAGED:
 	case ERR_STORE_FULL:
 	case ERR_NO_MEMORY:
 	case ERR_SHUTTING_DOWN:

@@ -6,6 +6,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
+#include "server/store/copy_twice.h"
 #include "server/store/hook_record.h"
 #include "server/store/keys.h"
 #include "server/store/limit_record.h"
@@ -26,6 +27,7 @@ struct copier {
 	int64_t total;	       /* entries there are */
 	int64_t batch_bytes, batch_entries;
 	int64_t unasked_bytes;
+	struct copy_twice twice;
 	struct slice last, before_last; /* keys of the table under way, in the source's map */
 	struct copy_result *result;
 };
@@ -180,9 +182,11 @@ static int give_way(struct copier *c, enum store_table table, struct slice key, 
 static int choose(struct copier *c, enum store_table table, struct slice key, struct slice there, struct slice value)
 {
 	bool there_sound = is_sound(table, key, there), value_sound = is_sound(table, key, value);
-	_cleanup_(buf_done) struct buf away;
+	_cleanup_(buf_done) struct buf away = { .size = 0 };
 	int rc;
 
+	if (there_sound && value_sound && copy_twice_knows(table))
+		return copy_twice_add(&c->twice, table, key, value);
 	buf_init(&away, there.size + 1);
 	if (there_sound == value_sound && !copy_is_derived(table)) {
 		note_where(c, table, key, "two rows stand under it, and which is the right one cannot be told");
@@ -310,6 +314,26 @@ static int count_entries(struct copier *c)
 	return rc;
 }
 
+/* Those of which only the other tables tell which is which. */
+static int settle_twice(struct copier *c)
+{
+	int rc = 0;
+
+	if (c->twice.count > 0 && !c->txn)
+		rc = store_begin_write(c->to, &c->txn);
+	for (size_t i = 0; rc == 0 && i < c->twice.count; i++) {
+		const struct copy_twice_row *row = &c->twice.rows[i];
+		struct key key = key_job(&row->id);
+		const char *what = "";
+
+		rc = copy_twice_settle(row, c->txn, &what);
+		note_where(c, row->table, key_slice(&key), what);
+		if (rc == 0)
+			c->options->misplaced(c->options->user, c->result->where);
+	}
+	return rc;
+}
+
 int store_copy(struct store_txn *from, struct store *to, const struct copy_options *options, struct copy_result *ret)
 {
 	struct copier c = { .options = options, .from = from, .to = to, .result = ret };
@@ -320,10 +344,13 @@ int store_copy(struct store_txn *from, struct store *to, const struct copy_optio
 	for (int table = 0; rc == 0 && table < STORE_TABLES; table++)
 		rc = copy_table(&c, (enum store_table)table);
 	if (rc == 0)
+		rc = settle_twice(&c);
+	if (rc == 0)
 		rc = end_batch(&c);
 	if (rc == 0)
 		rc = tell(&c);
 	store_abort(c.txn);
+	copy_twice_done(&c.twice);
 	return rc;
 }
 

@@ -283,7 +283,6 @@ static bool owns_pages(struct store *s, enum store_table table, MDB_val key, MDB
 	struct page_head head;
 	const uint8_t *page;
 	uint64_t number;
-	char tree[64];
 
 	page = is_beside(key, value) ? NULL : page_of(s, value.mv_data, &number);
 	if (!page)
@@ -294,8 +293,8 @@ static bool owns_pages(struct store *s, enum store_table table, MDB_val key, MDB
 	if (head.number == number && head.flags == PAGE_OVERFLOW &&
 	    head.pages == page_overflow_pages((uint32_t)value.mv_size, s->page_size))
 		return true;
-	snprintf(tree, sizeof(tree), "table %s", store__table_name(table));
-	store__tell_damaged(s, tree, number, "is not as many pages of a value, of that number, as its entry says");
+	store__tell_damaged(s, table, store__table_name(table), number,
+			    "is not as many pages of a value, of that number, as its entry says");
 	return false;
 }
 
@@ -452,7 +451,6 @@ static int mend_at(struct store_ways *w, enum store_table table, MDB_cursor *c)
 int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table)
 {
 	MDB_cursor *c = NULL;
-	char tree[64];
 	int rc;
 
 	if (w->mended_count == STORE_MENDED)
@@ -462,11 +460,9 @@ int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table)
 		return rc;
 	rc = mend_at(w, table, c);
 	mdb_cursor_close(c);
-	if (rc == MDB_CORRUPTED) {
-		snprintf(tree, sizeof(tree), "table %s", store__table_name(table));
-		store__tell_damaged(w->store, tree, w->odd.page,
+	if (rc == MDB_CORRUPTED)
+		store__tell_damaged(w->store, table, store__table_name(table), w->odd.page,
 				    "an entry says a wrong size, and the right one is not known");
-	}
 	return rc;
 }
 

@@ -367,6 +367,24 @@ static int go(struct store_txn *t, enum store_table table, struct slice key,
 	return rc;
 }
 
+#define RENEWED_MOST 8 /* leaves, for one change: a disk that gives back what it likes is given up */
+
+/* The same before a change. *ret_busy: only somebody who reads is in the way of making a damaged leaf anew. */
+static int go_to_change(struct store_txn *t, enum store_table table, struct slice key,
+			int (*way)(struct store_ways *w, enum store_table table, struct slice key), bool *ret_busy)
+{
+	int rc = go(t, table, key, way), renewed = 0;
+
+	for (int i = 0; rc == MDB_CORRUPTED && i < RENEWED_MOST; i++) {
+		renewed = store__renew(&t->ways, table);
+		if (renewed != 0)
+			break;
+		rc = go(t, table, key, way);
+	}
+	*ret_busy = rc == MDB_CORRUPTED && renewed == EBUSY;
+	return rc;
+}
+
 /* A read transaction looks for too few keys to open a cursor for them. This and put() with the way to the key proved.
  */
 static int find(struct store_txn *t, enum store_table table, MDB_val *k, MDB_val *v)
@@ -393,9 +411,10 @@ static int put(struct store_txn *t, enum store_table table, struct slice key, MD
 static int remove_current(struct store_txn *t, enum store_table table, MDB_val k, MDB_val v)
 {
 	int rc = store__may_change(t->store, table, k, v);
+	bool busy;
 
 	if (rc == 0 && !store__stands_apart(t->store, k))
-		rc = go(t, table, to_slice(k), store__way_beside);
+		rc = go_to_change(t, table, to_slice(k), store__way_beside, &busy);
 	return rc == 0 ? mdb_cursor_del(t->points[table], 0) : rc;
 }
 
@@ -422,7 +441,8 @@ static int replace(struct store_txn *t, enum store_table table, struct slice key
 static int put_or_replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
 {
 	MDB_val there = *v;
-	int rc = go(t, table, key, store__way_to);
+	bool busy;
+	int rc = go_to_change(t, table, key, store__way_to, &busy);
 
 	if (rc == 0)
 		rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
@@ -459,11 +479,28 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 	return store__translate(put_or_replace(t, table, key, &v, 0));
 }
 
+static void note_barred(struct store *s, enum store_table table, bool barred)
+{
+	uint32_t bit = UINT32_C(1) << table;
+
+	if (barred)
+		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
+	else if (store_is_barred(s))
+		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
+}
+
+bool store_is_barred(const struct store *s)
+{
+	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
+}
+
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
-	int rc = go(t, table, key, store__way_to);
+	bool busy;
+	int rc = go_to_change(t, table, key, store__way_to, &busy);
 
+	note_barred(t->store, table, rc == MDB_CORRUPTED && !busy);
 	if (rc == 0)
 		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);
@@ -483,7 +520,8 @@ int store_reserve(struct store_txn *t, enum store_table table, struct slice key,
 int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 {
 	MDB_val k = to_val(key), v;
-	int rc = go(t, table, key, store__way_to);
+	bool busy;
+	int rc = go_to_change(t, table, key, store__way_to, &busy);
 
 	if (rc == 0)
 		rc = find(t, table, &k, &v);

@@ -5,11 +5,11 @@
 #include "server/store/store_path.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "proto/base/log.h"
+#include "server/store/copy.h"
 
 #define WORD_BITS 64u
 
@@ -71,13 +71,23 @@ bool store__is_in_file(struct store *s, uint64_t page)
 	return page < (uint64_t)st.st_size / s->page_size;
 }
 
-void store__tell_damaged(struct store *s, const char *tree, uint64_t page, const char *fault)
+/* What an operator can do about it. */
+static const char *advice_for(enum store_table table)
+{
+	if (table < STORE_TABLES && copy_is_derived(table))
+		return "stop raincheckd and run raincheckd --compact, which makes that table anew";
+	if (table == TABLE_JOBS || table == TABLE_INPUTS)
+		return "a leaf is made anew from what can be read when something there is changed, so by raincheck "
+		       "erase of a job that it hides";
+	return "raincheck check names all that is damaged; what stood on that page is in the last backup";
+}
+
+void store__tell_damaged(struct store *s, enum store_table table, const char *name, uint64_t page, const char *fault)
 {
 	if (page < s->map_bytes / s->page_size && !set_bit(s->told_pages, page))
 		return;
-	log_error("%s/raincheck.mdb is damaged: %s, page %" PRIu64 ": %s; whoever needs that page is refused; stop "
-		  "raincheckd and look at the data directory with raincheckd --check",
-		  s->dir, tree, page, fault);
+	log_error("%s/raincheck.mdb is damaged: %s%s, page %" PRIu64 ": %s; whoever needs that page is refused; %s",
+		  s->dir, table < STORE_TABLES ? "table " : "", name, page, fault, advice_for(table));
 }
 
 struct slice store__key_at(const uint8_t *page, uint32_t i)
@@ -174,15 +184,14 @@ static const char *page_fault_of(struct store_path *p, uint64_t number, int leve
 static int enter_page(struct store_path *p, uint64_t number, int level)
 {
 	const char *fault = page_fault_of(p, number, level, &p->steps[level]);
-	struct store_ways *w = p->ways;
-	char tree[64];
 
 	if (!fault)
 		return 0;
+	p->ways->fault = (struct store_fault){ p->table, number, level == p->tree->depth - 1, p->steps[level].low,
+					       p->steps[level].high };
 	if (fault == to_be_mended)
 		return STORE_ODD;
-	snprintf(tree, sizeof(tree), "%s%s", p->table < STORE_TABLES ? "table " : "", p->name);
-	store__tell_damaged(w->store, tree, number, fault);
+	store__tell_damaged(p->ways->store, p->table, p->name, number, fault);
 	return MDB_CORRUPTED;
 }
 
@@ -245,7 +254,8 @@ int store__path_enter(struct store_path *p)
 {
 	if (p->tree->depth > 0 && p->tree->depth <= PAGE_LEVELS)
 		return enter_page(p, p->tree->root, 0);
-	store__tell_damaged(p->ways->store, p->name, p->tree->root, "is the root of a tree of no possible depth");
+	store__tell_damaged(p->ways->store, p->table, p->name, p->tree->root,
+			    "is the root of a tree of no possible depth");
 	return MDB_CORRUPTED;
 }
 

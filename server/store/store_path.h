@@ -1,5 +1,5 @@
 /* store_path.h: a way from a table's root down to a page, each page of it proved: what store_path.c (single pages, and
- * steps from one to the next) gives store_way.c. Included by them alone; of one transaction. */
+ * steps from one to the next) gives store_way.c and store_renew.c. Included by them alone; of one transaction. */
 #ifndef RAINCHECK_STORE_PATH_H
 #define RAINCHECK_STORE_PATH_H
 
@@ -38,6 +38,9 @@ int store__path_go_beside(struct store_path *p, int level, enum store_direction 
 struct slice store__key_at(const uint8_t *page, uint32_t i);
 /* A key whose size is damaged may be read too far: it says nothing then. */
 bool store__key_is_readable(const struct store *s, const uint8_t *page, struct slice key);
+
+/* The table's tree as of the transaction's commit; *ret is NULL where nothing stands in it. MDB_CORRUPTED. */
+int store__tree_of(struct store_ways *w, enum store_table table, struct store_tree **ret);
 
 /* Every page is to be looked at again. The writer's thread. */
 void store__forget_proofs(struct store *s);

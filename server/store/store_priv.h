@@ -31,6 +31,7 @@ struct store {
 	/* A bit for each page of the map: proved, see store_way.c, and told to be damaged. Any thread. */
 	_Atomic uint64_t *proved_pages, *told_pages;
 	_Atomic uint64_t file_pages; /* there were, when that was last looked at */
+	_Atomic uint32_t barred;     /* see store_is_barred(): a bit for each table */
 	uint32_t commits;	     /* since the bits of proved pages were cleared; the writer's */
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
@@ -73,6 +74,14 @@ struct store_odd {
 	struct slice key; /* in the map */
 };
 
+/* A page that a way could not go on to. */
+struct store_fault {
+	enum store_table table;
+	uint64_t page;
+	bool leaf;		/* where it stands, whatever it is */
+	struct slice low, high; /* of the keys that lead there, as of struct store_way */
+};
+
 #define STORE_MENDED 8 /* pages that are mended in one transaction, at most */
 #define STORE_ODD    MDB_BAD_VALSIZE
 
@@ -82,6 +91,7 @@ struct store_ways {
 	bool writes;
 	uint64_t last_page;
 	struct store_odd odd;	       /* to be put right first: what STORE_ODD is about */
+	struct store_fault fault;      /* what the last MDB_CORRUPTED or STORE_ODD was about */
 	uint64_t mended[STORE_MENDED]; /* pages of which the one odd entry was put right in this transaction */
 	int mended_count;
 	struct store_tree main;
@@ -140,6 +150,10 @@ int store__ways_begin(struct store *s, uint64_t txn, bool writes, struct store_w
 /* Puts the size of w->odd right. Of a transaction that writes; its cursors keep their places. MDB_CORRUPTED where it is
  * not known; LMDB's codes. */
 int store__mend_odd(struct store_ways *w, MDB_txn *txn, enum store_table table);
+/* store_renew.c: where w->fault is a leaf of the jobs or of the inputs, makes that anew. Of a transaction that writes;
+ * what it has done stays done. MDB_CORRUPTED where it cannot be done, EBUSY where not while somebody reads; errno's
+ * values. */
+int store__renew(struct store_ways *w, enum store_table table);
 /* Before anything is done with the key that does not look at its neighbours; before a search for it or the next one. */
 int store__way_to(struct store_ways *w, enum store_table table, struct slice key);
 int store__way_from(struct store_ways *w, enum store_table table, struct slice key);
@@ -162,8 +176,8 @@ bool store__has_next_beside(const struct store *s, MDB_val key);
 bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size);
 /* Whether the page is in the file. */
 bool store__is_in_file(struct store *s, uint64_t page);
-/* Once for each page, whoever finds it. */
-void store__tell_damaged(struct store *s, const char *tree, uint64_t page, const char *fault);
+/* Once for each page, whoever finds it. name: of the table, or of the tree that is none (STORE_TABLES). */
+void store__tell_damaged(struct store *s, enum store_table table, const char *name, uint64_t page, const char *fault);
 
 /* Pages that the last commit of env uses. */
 int store__info(MDB_env *env, struct store_info *ret);

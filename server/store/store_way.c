@@ -56,8 +56,8 @@ static int find_tree(struct store_ways *w, const char *name, struct store_tree *
 	return MDB_NOTFOUND;
 }
 
-/* *ret is NULL for a table in which nothing stands, or that the commit does not have. */
-static int tree_of(struct store_ways *w, enum store_table table, struct store_tree **ret)
+/* NULL also for one that the commit does not have. */
+int store__tree_of(struct store_ways *w, enum store_table table, struct store_tree **ret)
 {
 	struct store_tree *tree = &w->tables[table];
 	int rc = 0;
@@ -153,7 +153,7 @@ static int find_way(struct store_ways *w, enum store_table table, struct slice k
 	struct store_path p;
 	int rc;
 
-	rc = tree_of(w, table, &tree);
+	rc = store__tree_of(w, table, &tree);
 	if (rc != 0 || !tree)
 		return rc;
 	rc = store__path_begin_table(&p, w, table);
@@ -183,7 +183,7 @@ static int way_to_end(struct store_ways *w, enum store_table table, bool last)
 
 	if (!w->store)
 		return 0;
-	rc = tree_of(w, table, &tree);
+	rc = store__tree_of(w, table, &tree);
 	if (rc != 0 || !tree || knows_end(tree, last))
 		return rc;
 	rc = store__path_begin_table(&p, w, table);

@@ -2,11 +2,12 @@
  *
  * It is also the way out of what flipped bits in keys do to a store, which keeps backups from being made: rows that
  * stand out of order are put where their keys belong, and where the check finds breaches the copy is mended as mend.h
- * says. Where pages are damaged that hold only what can be made anew (the list of free pages; the indexes, idempotency
- * keys, names of queues and the list of blobs), that is left out of the copy and made anew; a page that only has
- * another number than its own is read as it is. Damaged pages of anything else are refused: the first is named. A
- * fingerprint of the links' secret that differs from link.key's in a single bit is made anew. Damaged parts of single
- * jobs stay as they are, for the operator to look at and to erase.
+ * says; of two rows under one key that one stays which proves to be in its place (server/store/copy_twice.h tells how
+ * of jobs and inputs). Where pages are damaged that hold only what can be made anew (the list of free pages; the
+ * indexes, idempotency keys, names of queues and the list of blobs), that is left out of the copy and made anew; a page
+ * that only has another number than its own is read as it is. Damaged pages of anything else are refused: the first is
+ * named. A fingerprint of the links' secret that differs from link.key's in a single bit is made anew. Damaged parts of
+ * single jobs stay as they are, for the operator to look at and to erase.
  *
  * Nobody may use the directory: it is locked meanwhile. The records are copied into a file beside, proved with check.h
  * together with the artifacts' files, synced, and renamed over the old file: whenever the machine dies the directory is

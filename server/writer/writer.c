@@ -54,7 +54,8 @@ struct writer {
 	struct log_pause leftovers;
 	char why[64];  /* what the last batch that was taken back ran into */
 	bool damage;   /* that was a damaged page */
-	int failure;   /* of the last batch, where it was taken back; not for a damaged page */
+	bool shared;   /* which no command of the batch asked for: each batch needs it */
+	int failure;   /* of the last batch, where it was taken back; not for a damaged page that few need */
 	bool reloaded; /* the engine has read the queues again, or is to, since the last look at the damaged ones */
 	/* Damaged queues and limits that were told since the last commit. */
 	size_t repaired;
@@ -309,6 +310,7 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 	rc = draw(w, random, sizeof(random));
 	if (rc == 0)
 		rc = engine_begin(w->engine, t, now_ms, random);
+	w->shared = rc < 0;
 	for (size_t i = 0; i < b->count; i++) {
 		struct command *cmd = b->items[i];
 		bool parked = false;
@@ -323,7 +325,11 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 			b->items[kept++] = cmd;
 	}
 	b->count = kept;
-	return rc < 0 ? rc : engine_finish(w->engine);
+	if (rc < 0)
+		return rc;
+	rc = engine_finish(w->engine);
+	w->shared = rc < 0;
+	return rc;
 }
 
 /* Each is told once in its life; where a disk gives thousands back wrong, the check names them all. */
@@ -388,7 +394,7 @@ static void release(struct batch *b, struct command *answered, int rc)
 /* A damaged page is in the way of whoever needs it, and of nobody else. */
 static void note_failure(struct writer *w, int rc)
 {
-	if (rc == ERR_STORE_ERROR && w->damage)
+	if (rc == ERR_STORE_ERROR && w->damage && !w->shared)
 		return;
 	w->failure = rc;
 	if (rc == 0)
@@ -513,7 +519,7 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 		log_failure(w, commands, rc);
 	}
 	count_batch(w, commands, rc);
-	release(b, answered, rc);
+	release(b, answered, rc == ERR_STORE_ERROR && w->damage ? ERR_DAMAGED : rc);
 	/* Nobody waits for it. */
 	if (rc == 0) {
 		tell_events(w, &w->after);

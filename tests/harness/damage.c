@@ -140,3 +140,98 @@ void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint
 	flip_head(file, root * PAGE + NODE_HEAD, &flip);
 	assert_int_equal(fclose(file), 0);
 }
+
+/* The last leaf of the tree, and where in the file its number stands in the branch above it; 0 where there is none. */
+static uint64_t last_leaf_of(FILE *file, uint64_t root, size_t *ret_arm)
+{
+	uint8_t page[PAGE];
+	struct page_head head;
+
+	*ret_arm = 0;
+	for (;;) {
+		struct page_node n;
+
+		read_at(file, root * PAGE, page, sizeof(page));
+		head = page_head_of(page);
+		if (head.flags == PAGE_LEAF)
+			return root;
+		n = page_node(page, page_nodes(&head) - 1);
+		*ret_arm = root * PAGE + (size_t)(n.key - NODE_HEAD - page);
+		root = n.child;
+	}
+}
+
+static FILE *open_last_leaf(const struct tempdir *dir, const char *table, uint64_t *ret_leaf, size_t *ret_arm)
+{
+	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");
+	uint64_t root;
+
+	assert_non_null(file);
+	root = root_of(file, table);
+	assert_true(root != PAGE_NONE);
+	*ret_leaf = last_leaf_of(file, root, ret_arm);
+	return file;
+}
+
+uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits)
+{
+	struct flip flip = { byte, bits };
+	struct page_head head;
+	uint8_t bytes[PAGE_HEAD];
+	uint64_t leaf;
+	size_t arm;
+	FILE *file = open_last_leaf(dir, table, &leaf, &arm);
+
+	read_at(file, leaf * PAGE, bytes, sizeof(bytes));
+	head = page_head_of(bytes);
+	flip_head(file, leaf * PAGE + NODE_HEAD, &flip);
+	assert_int_equal(fclose(file), 0);
+	return page_nodes(&head);
+}
+
+void damage_leaf(const struct tempdir *dir, const char *table, const struct uuid *id, size_t byte, uint8_t bits)
+{
+	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");
+	struct flip flip = { byte, bits };
+	uint8_t page[PAGE];
+	struct page_head head;
+	uint64_t at;
+
+	assert_non_null(file);
+	at = root_of(file, table);
+	assert_true(at != PAGE_NONE);
+	for (;;) {
+		uint32_t i;
+
+		read_at(file, at * PAGE, page, sizeof(page));
+		head = page_head_of(page);
+		if (head.flags == PAGE_LEAF)
+			break;
+		for (i = page_nodes(&head) - 1; i > 0; i--) {
+			struct page_node n = page_node(page, i);
+
+			if (memcmp(n.key, id->bytes, sizeof(id->bytes)) <= 0)
+				break;
+		}
+		at = page_node(page, i).child;
+	}
+	flip_head(file, at * PAGE + NODE_HEAD, &flip);
+	assert_int_equal(fclose(file), 0);
+}
+
+void damage_way_to_last_leaf(const struct tempdir *dir, const char *table, const char *to_table)
+{
+	uint64_t leaf, other;
+	size_t arm, ignored;
+	uint16_t words[2];
+	FILE *file;
+
+	fclose(open_last_leaf(dir, to_table, &other, &ignored));
+	file = open_last_leaf(dir, table, &leaf, &arm);
+	assert_true(arm > 0 && other <= UINT32_MAX);
+	words[0] = (uint16_t)(other & 0xffff);
+	words[1] = (uint16_t)(other >> 16);
+	assert_int_equal(fseek(file, (long)arm, SEEK_SET), 0);
+	assert_int_equal(fwrite(words, sizeof(words), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+}

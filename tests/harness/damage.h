@@ -9,6 +9,7 @@
 #include "server/store/store.h"
 
 struct tempdir;
+struct uuid;
 
 /* Takes the kind from every page of the records file that holds the needle, so that it is a page of nothing. Fails the
  * test where there is none. */
@@ -18,6 +19,14 @@ void damage_pages(const struct tempdir *dir, const char *needle);
  * free pages. Of a small one the root is its only leaf. byte: 0 to 7 are the page's number, 10 and 11 its kind, 12 to
  * 15 its bounds. Fails the test where it is empty. */
 void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
+
+/* Flips bits of the last leaf of a table, as of the last commit: its head as above, from 16 on its list of nodes. What
+ * it counts of nodes is returned. */
+uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
+/* The same of the leaf that a job belongs to. */
+void damage_leaf(const struct tempdir *dir, const char *table, const struct uuid *id, size_t byte, uint8_t bits);
+/* Makes what should lead to that leaf lead to another table's last one. Fails the test where there is no branch. */
+void damage_way_to_last_leaf(const struct tempdir *dir, const char *table, const char *to_table);
 
 /* Flips bits in the head of every node with this key: the byte of its eight, counted from the head's beginning. Of the
  * size of its data the first two bytes are the lower half, the next two the upper. Fails the test where there is none.

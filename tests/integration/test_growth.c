@@ -1,5 +1,6 @@
 /* A client that reads slowly costs itself: while one sits on a large artifact and takes nothing more of it, over HTTP
- * and over RPC, jobs come and go and the store's file does not grow with them. JOBS makes it longer.
+ * and over RPC, jobs come and go and the store's file does not grow with them. GROWTH_JOBS makes it
+ * longer.
  */
 #include <arpa/inet.h>
 #include <msgpack.h>
@@ -30,7 +31,7 @@ static char large_id[RAINCHECK_ID_SIZE], large_link[512];
 
 static int jobs_wanted(void)
 {
-	const char *value = getenv("JOBS");
+	const char *value = getenv("GROWTH_JOBS");
 
 	return value && *value ? atoi(value) : 600;
 }

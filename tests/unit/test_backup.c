@@ -356,11 +356,15 @@ static int backup_in_child(void)
 	const struct store_options look = { .dir = good.rig.dir.path, .max_bytes = 1 << 28, .read_only = true };
 	struct backup_options options = { .path = good_target(), .progress = good_step_cb };
 	struct error_info info;
+	int rc;
 
 	if (store_open(&look, &options.store, &info) < 0 ||
 	    blob_store_look(good.rig.dir.path, &options.blobs, &info) < 0)
 		return -1;
-	return backup_run(&options, &result, &info);
+	rc = backup_run(&options, &result, &info);
+	blob_store_close(options.blobs);
+	store_close(options.store);
+	return rc;
 }
 
 static void a_killed_one_stands_under_another_name(void **state)

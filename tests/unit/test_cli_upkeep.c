@@ -256,7 +256,7 @@ static void test_restore_without_a_daemon(void **state)
 	r = RUN("restore", "backup", "--data", "there");
 	setenv("PATH", path, 1);
 	assert_int_equal(r.exit, CLI_FAILED);
-	assert_string_equal(r.err, "raincheck: cannot run raincheckd: No such file or directory\n");
+	assert_ptr_equal(strstr(r.err, "raincheck: cannot run raincheckd"), r.err);
 	ran_done(&r);
 }
 

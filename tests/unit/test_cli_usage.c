@@ -57,6 +57,7 @@ static void test_help(void **state)
 	right(RUN("put", "-h"), "--batch FILE");
 	right(RUN("queue", "ls", "--help"), "raincheck queue ls");
 	right(RUN("help", "queue", "ls"), "raincheck queue ls");
+	right(RUN("help", "queue"), "  queue purge");
 	right(RUN("version"), "raincheck ");
 	right(RUN("version", "--json"), "{\"version\": ");
 	right(RUN("--version"), "raincheck ");
@@ -77,6 +78,7 @@ static void test_help_fits_a_terminal(void **state)
 {
 	(void)state;
 	fits_80_columns(RUN("help"));
+	fits_80_columns(RUN("help", "queue"));
 	for (const struct cli_command *k = cli_commands; k->name; k++) {
 		char name[64];
 		char *second;

@@ -468,8 +468,8 @@ static void a_damaged_page_holds_up_no_time(void **state)
 static void a_page_that_cannot_be_changed_holds_up_no_time(void **state)
 {
 	static const char needle[] = "on the page to damage";
-	struct msg_job_put put = put_marked(needle);
-	struct uuid id = rig_put_params(&rig, &put);
+	struct uuid id = rig_put(&rig, "q", "x");
+	struct msg_job_checkpoint checkpoint = { .id = id, .data = slice_str(needle) };
 	struct msg_leased_job job;
 	struct command *answered;
 	struct store_txn *t;
@@ -477,6 +477,8 @@ static void a_page_that_cannot_be_changed_holds_up_no_time(void **state)
 
 	(void)state;
 	assert_true(rig_lease(&rig, "q", &job));
+	checkpoint.lease = job.lease;
+	rig_run(&rig, COMMAND_CHECKPOINT, &checkpoint);
 	rig_complete(&rig, &id, &job.lease, "done");
 	rig_pass(&rig, rig.settings.result_ttl_ms);
 	damage_page(needle);

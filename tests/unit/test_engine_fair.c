@@ -296,6 +296,25 @@ static void groups_that_are_gone_are_forgotten(void **state)
 	assert_in_range(most, 1, 10);
 }
 
+/* Also where whoever comes after has no group: a name is not kept for want of others. */
+static void the_last_groups_are_forgotten_too(void **state)
+{
+	static const char *const groups[] = { "a", "b", "c", "d" };
+	struct msg_leased_job job;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		put_one(groups[i], 5, 0, groups[i]);
+	assert_int_equal(count_groups(), 4);
+	while (rig_lease(&rig, "q", &job))
+		rig_complete(&rig, &job.id, &job.lease, "done");
+	for (int i = 0; i < 8; i++) {
+		rig_put(&rig, "q", "of nobody");
+		assert_true(rig_lease(&rig, "q", &job));
+	}
+	assert_int_equal(count_groups(), 0);
+}
+
 /* One job for each of so many groups, a thousand in a batch. */
 static void put_groups(int count)
 {
@@ -560,6 +579,7 @@ int main(void)
 		T(within_a_group_the_first_comes_first),
 		T(without_groups_the_line_is_plain),
 		T(groups_that_are_gone_are_forgotten),
+		T(the_last_groups_are_forgotten_too),
 		T(a_crowd_of_groups_takes_turns_and_is_forgotten),
 		T(a_delayed_job_enters_the_line_when_it_is_due),
 		T(neither_restart_nor_failed_commit_changes_the_order),

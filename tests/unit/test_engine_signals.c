@@ -182,16 +182,30 @@ static void a_rate_keeps_only_so_many_busy(void **state)
 	(void)state;
 	rig_limit_set(&rig, "api", (struct msg_limit_set){ .has_rate = true, .rate = 2 });
 	learn("q", 3000);
-	rig_put_many(&rig, "q", NULL, 100);
+	rig_put_many(&rig, "q", NULL, 200);
 	rig_queue_limit(&rig, "q", "api");
 	assert_int_equal(look().wanted_concurrency, 6);
 	rig_limit_set(&rig, "api", (struct msg_limit_set){ .has_rate = true, .rate = 0.01 });
 	assert_int_equal(look().wanted_concurrency, 1);
-	/* While it is not known how long they take, it bounds nothing. */
+	/* While it is not known how long they take, it bounds nothing: the wish doubles. */
 	rig_put_many(&rig, "new", NULL, 5);
 	rig_limit_set(&rig, "other", (struct msg_limit_set){ .has_rate = true, .rate = 0.01 });
 	rig_queue_limit(&rig, "new", "other");
-	assert_int_equal(look().wanted_concurrency, 1 + 5);
+	assert_int_equal(look().wanted_concurrency, 1 + 1);
+}
+
+/* A breaker alone, or a rate that is far away, bounds nothing: then it is as without a limit. */
+static void a_limit_without_a_number_is_as_none(void **state)
+{
+	(void)state;
+	rig_limit_set(&rig, "api", (struct msg_limit_set){ .has_rate = true, .rate = 1000000 });
+	learn("q", 2000);
+	rig_put_many(&rig, "q", NULL, 90);
+	assert_int_equal(look().wanted_concurrency, 3);
+	rig_queue_limit(&rig, "q", "api");
+	assert_int_equal(look().wanted_concurrency, 3);
+	rig_limit_set(&rig, "api", (struct msg_limit_set){ .has_concurrency = true, .concurrency = 50 });
+	assert_int_equal(look().wanted_concurrency, 50);
 }
 
 static void a_hold_does_not_lower_it(void **state)
@@ -220,6 +234,7 @@ int main(void)
 		T(how_long_attempts_take_is_told_over_all),
 		T(a_limit_bounds_what_is_wanted_over_its_queues),
 		T(a_rate_keeps_only_so_many_busy),
+		T(a_limit_without_a_number_is_as_none),
 		T(a_hold_does_not_lower_it),
 	};
 

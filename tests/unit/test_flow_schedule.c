@@ -212,7 +212,7 @@ static void spells_that_overlap_are_refused_with_both_their_names(void **state)
 		add(&set, spell(100, 200, 5, -1, -1));
 		add(&set, spell(500, 600, 5, -1, -1));
 		add(&set, spell(bad[i][0], bad[i][1], 5, -1, -1));
-		expect_refused(&set, "schedule[3]", "schedule[3] overlaps schedule[1]");
+		expect_refused(&set, "schedule[3]", "overlaps schedule[1]");
 		set.schedule[3] = spell(good[i % 2][0], good[i % 2][1], 5, -1, -1);
 		expect_taken(&set);
 	}

@@ -274,7 +274,7 @@ static void more_spells_than_may_be_are_not_read(void **state)
 static void whatever_the_bytes_are(void **state)
 {
 	struct limit_record l = sample(), back;
-	uint8_t body[4096];
+	uint8_t body[4096] = { 0 };
 	size_t taken = 0;
 	struct buf b, sealed, again;
 

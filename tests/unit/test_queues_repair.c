@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "server/store/keys.h"
+#include "tests/harness/damage.h"
 #include "tests/harness/engine_rig.h"
 
 static struct rig rig;
@@ -221,6 +222,71 @@ static void damaged_jobs_in_it_are_counted_until_they_are_set_aside(void **state
 	rig_check(&rig);
 }
 
+/* Jobs on a leaf that cannot be read are counted by their inputs until they are set aside; the others by themselves. */
+static void a_damaged_page_of_jobs_is_counted_around(void **state)
+{
+	struct msg_leased_job job;
+	int leased = 0;
+
+	(void)state;
+	rig.unchecked = rig.damaged = true;
+	put_some("a", 60);
+	flip(TABLE_QUEUES, key_queue(0));
+	rig_pause(&rig);
+	damage_last_leaf(&rig.dir, "jobs", 12, 0x40);
+	rig_resume(&rig);
+	assert_int_equal(record_of(0).counts[JOB_READY], 60);
+	resume("a");
+	while (rig_lease(&rig, "a", &job))
+		leased++;
+	assert_in_range(leased, 1, 59);
+	assert_int_equal(record_of(0).counts[JOB_READY], 0);
+	assert_int_equal(record_of(0).counts[JOB_RUNNING], leased);
+}
+
+/* What was taken out of the counts makes the next start count anew: and that start finds the page as damaged as before.
+ */
+static void a_start_after_jobs_were_hidden_succeeds(void **state)
+{
+	struct msg_leased_job job;
+	int leased = 0;
+
+	(void)state;
+	rig.unchecked = rig.damaged = true;
+	put_some("a", 60);
+	rig_pause(&rig);
+	damage_last_leaf(&rig.dir, "jobs", 12, 0x40);
+	rig_resume(&rig);
+	while (rig_lease(&rig, "a", &job))
+		leased++;
+	assert_true(record_of(0).recount);
+	rig_restart(&rig);
+	assert_false(record_of(0).recount);
+	assert_int_equal(record_of(0).counts[JOB_RUNNING], leased);
+}
+
+/* Where it cannot be counted anew the counts stay, for another start. */
+static void a_start_without_counting_anew_keeps_the_counts(void **state)
+{
+	struct uuid first, last;
+	struct msg_leased_job job;
+
+	(void)state;
+	rig.unchecked = rig.damaged = true;
+	first = rig_put(&rig, "a", "found damaged");
+	put_some("a", 2);
+	last = rig_put(&rig, "a", "not found yet");
+	flip(TABLE_JOBS, key_job(&first));
+	assert_true(rig_lease(&rig, "a", &job));
+	flip(TABLE_JOBS, key_job(&last));
+	rig_pause(&rig);
+	damage_root(&rig.dir, "ready", 0, 1);
+	rig_resume(&rig);
+	assert_true(record_of(0).recount);
+	assert_int_equal(record_of(0).counts[JOB_READY], 2);
+	assert_int_equal(record_of(0).counts[JOB_RUNNING], 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -231,6 +297,9 @@ int main(void)
 		T(a_record_that_is_gone_is_one_that_is_damaged),
 		T(one_without_a_name_gets_one),
 		T(damaged_jobs_in_it_are_counted_until_they_are_set_aside),
+		T(a_damaged_page_of_jobs_is_counted_around),
+		T(a_start_after_jobs_were_hidden_succeeds),
+		T(a_start_without_counting_anew_keeps_the_counts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,6 +153,21 @@ static void submit_put(struct call *c, const char *payload)
 	writer_submit(fixture.writer, &c->cmd);
 }
 
+/* It is in the index of what is due. */
+static void submit_delayed(struct call *c)
+{
+	prepare(c, COMMAND_PUT);
+	c->item.put = (struct msg_job_put){ .has_queue = true,
+					    .queue = slice_str("q"),
+					    .has_payload = true,
+					    .payload = slice_str("later"),
+					    .has_delay_ms = true,
+					    .delay_ms = 3600000 };
+	c->put = (struct command_put){ .items = &c->item, .count = 1 };
+	c->cmd.params = &c->put;
+	writer_submit(fixture.writer, &c->cmd);
+}
+
 static void submit_erase(struct call *c, const struct uuid *id)
 {
 	prepare(c, COMMAND_CHANGE);
@@ -319,9 +334,32 @@ static void whoever_needs_a_damaged_page_fails_alone(void **state)
 	submit_put(&second, "second");
 	assert_int_equal(writer_start(fixture.writer), 0);
 	await(&erase);
-	assert_int_equal(erase.rc, ERR_STORE_ERROR);
+	assert_int_equal(erase.rc, ERR_DAMAGED);
 	await(&second);
 	assert_int_equal(second.rc, 0);
+}
+
+/* What is due next is asked with each batch. */
+static void what_everybody_needs_and_is_damaged_is_told(void **state)
+{
+	struct writer_stats stats;
+	struct call put;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_delayed(&put);
+	await(&put);
+	writer_stats(fixture.writer, &stats);
+	assert_string_equal(stats.failure, "");
+	teardown_writer();
+	damage_root(&fixture.dir, "due", 0, 1);
+	open_all(1 << 28);
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_put(&put, "later");
+	await(&put);
+	assert_int_equal(put.rc, ERR_DAMAGED);
+	writer_stats(fixture.writer, &stats);
+	assert_true(strlen(stats.failure) > 0);
 }
 
 static void puts_that_do_not_fit_are_refused_alone(void **state)
@@ -484,6 +522,7 @@ int main(void)
 		T(a_failed_batch_is_told_to_each),
 		T(a_failed_batch_forgets_who_is_gone),
 		T(whoever_needs_a_damaged_page_fails_alone),
+		T(what_everybody_needs_and_is_damaged_is_told),
 		T(puts_that_do_not_fit_are_refused_alone),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),

@@ -1,0 +1,338 @@
+/* Leaves of the jobs and of the inputs, above all the last, where every new job goes: damaged, it is made anew where
+ * something there is to be changed, so that puts go on and jobs can be erased; what can be read of it stays, what
+ * cannot is one job's damage; and no other page is ever written over. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/base/clean.h"
+#include "server/store/pages_format.h"
+#include "tests/harness/damage.h"
+#include "tests/harness/engine_rig.h"
+
+#define JOBS	 60 /* more than a leaf of either table holds */
+#define JOBS_MAX 1500
+#define FILE_MAX (1 << 24)
+
+static const char *const tables[] = { "jobs", "inputs" };
+static struct rig rig;
+static struct uuid ids[JOBS_MAX];
+static int count;
+
+static int setup(void **state)
+{
+	(void)state;
+	rig_open(&rig);
+	ids[0] = rig_put_many(&rig, "q", NULL, JOBS);
+	for (count = 1; count < JOBS; count++)
+		uuid_next(&ids[count - 1], &ids[count]);
+	rig.unchecked = rig.damaged = true;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+/* Its link and its payload are in the record and in the input. */
+static bool is_hidden(const struct uuid *id)
+{
+	struct msg_job_payload_result payload;
+
+	rig_job(&rig, id);
+	if (rig.code == 0)
+		rig.code = view_payload(rig.view_txn, id, &payload);
+	assert_true(rig.code == 0 || rig.code == ERR_CORRUPT);
+	return rig.code < 0;
+}
+
+static int damaged_jobs(struct uuid *ret)
+{
+	int damaged = 0;
+
+	for (int i = 0; i < count; i++)
+		if (is_hidden(&ids[i]))
+			ret[damaged++] = ids[i];
+	return damaged;
+}
+
+static void forget(const struct uuid *id)
+{
+	for (int i = 0; i < count; i++)
+		if (uuid_equal(&ids[i], id))
+			ids[i] = ids[--count];
+}
+
+static void put_one(void)
+{
+	assert_in_range(count, 0, JOBS_MAX - 1);
+	ids[count++] = rig_put(&rig, "q", "new");
+	assert_int_equal(rig.code, 0);
+	assert_false(store_is_barred(rig.store));
+}
+
+/* Puts go on, no more than so many of the jobs that were there are damaged, and when these are erased all is well. */
+static void expect_goes_on(int most)
+{
+	struct uuid damaged[JOBS_MAX];
+	int lost;
+
+	put_one();
+	lost = damaged_jobs(damaged);
+	assert_in_range(lost, 0, most);
+	for (int i = 0; i < lost; i++) {
+		rig_erase(&rig, &damaged[i]);
+		assert_int_equal(rig.code, 0);
+		forget(&damaged[i]);
+		put_one();
+	}
+	rig_check(&rig);
+}
+
+static void damage(const char *table, size_t byte, uint8_t bits)
+{
+	rig_pause(&rig);
+	damage_last_leaf(&rig.dir, table, byte, bits);
+	rig_resume(&rig);
+}
+
+/* But for the two that nobody looks at. */
+static void whichever_bit_of_its_head_it_costs_nothing(void **state)
+{
+	const char *table = *state;
+
+	for (size_t byte = 0; byte < PAGE_HEAD; byte++)
+		for (int bit = 0; byte != 8 && byte != 9 && bit < 8; bit++) {
+			damage(table, byte, (uint8_t)(1 << bit));
+			expect_goes_on(0);
+		}
+}
+
+/* The first, one within, and the last. */
+static void whichever_bit_of_a_place_it_costs_one_job(void **state)
+{
+	const char *table = *state;
+
+	for (int bit = 0; bit < 3 * 16; bit++) {
+		uint32_t nodes = damage_last_leaf(&rig.dir, table, 0, 0);
+		uint32_t node = bit / 16 == 0 ? 0 : bit / 16 == 1 ? nodes / 2 : nodes - 1;
+
+		if (nodes < 3) {
+			put_one();
+			continue;
+		}
+		damage(table, PAGE_HEAD + 2 * node + (size_t)bit % 16 / 8, (uint8_t)(1 << bit % 8));
+		expect_goes_on(1);
+	}
+}
+
+/* What stands there of those that cannot be read stays set aside when it is come upon. */
+static void a_lost_job_is_like_any_damaged_one(void **state)
+{
+	struct uuid damaged[JOBS_MAX];
+	struct msg_leased_job job;
+	int leased = 0;
+
+	(void)state;
+	damage("jobs", PAGE_HEAD, 0x10);
+	put_one();
+	assert_int_equal(damaged_jobs(damaged), 1);
+	while (rig_lease(&rig, "q", &job)) {
+		assert_false(uuid_equal(&job.id, &damaged[0]));
+		leased++;
+	}
+	assert_int_equal(leased, count - 1);
+	rig_erase(&rig, &damaged[0]);
+	rig_check(&rig);
+}
+
+/* So that a leaf of either table is in the midst. */
+static void put_more(void)
+{
+	for (int i = 0; i < 2 * JOBS; i++)
+		put_one();
+}
+
+/* A leaf in the midst: its jobs are hidden, for whoever only reads changes nothing. One of them is erased, and by that
+ * the others can be read. */
+static void a_leaf_in_the_midst_is_made_anew_by_an_erasure(void **state)
+{
+	const char *table = *state;
+	struct uuid damaged[JOBS_MAX], first;
+	int hidden;
+
+	put_more();
+	first = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, table, &first, 12, 0x40);
+	rig_resume(&rig);
+	put_one();
+	hidden = damaged_jobs(damaged);
+	assert_in_range(hidden, 2, JOBS);
+	rig_erase(&rig, &first);
+	assert_int_equal(rig.code, 0);
+	forget(&first);
+	assert_int_equal(damaged_jobs(damaged), 0);
+	rig_check(&rig);
+}
+
+/* Where a leaf is taken away the one beside it is drawn in. */
+static void a_leaf_beside_is_made_anew_by_a_removal(void **state)
+{
+	const char *table = *state;
+	struct uuid damaged[JOBS_MAX], middle;
+	int last = JOBS;
+
+	put_more();
+	middle = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, table, &middle, 12, 0x40);
+	rig_resume(&rig);
+	while (last > 0 && is_hidden(&ids[last - 1]))
+		last--;
+	assert_true(is_hidden(&middle));
+	assert_in_range(last, 1, JOBS);
+	for (int i = 0; i < last; i++) {
+		struct uuid id = ids[i];
+
+		rig_erase(&rig, &id);
+		assert_int_equal(rig.code, 0);
+	}
+	memmove(ids, ids + last, sizeof(ids[0]) * (size_t)(count - last));
+	count -= last;
+	assert_int_equal(damaged_jobs(damaged), 0);
+	rig_check(&rig);
+}
+
+static void large_payloads_are_kept(void **state)
+{
+	static char large[20001];
+
+	(void)state;
+	memset(large, 'x', sizeof(large) - 1);
+	for (int i = 0; i < 5; i++)
+		ids[count++] = rig_put(&rig, "q", large);
+	damage("inputs", 0, 1);
+	expect_goes_on(0);
+}
+
+static size_t read_file(char *ret)
+{
+	FILE *file = fopen(tempdir_file(&rig.dir, "raincheck.mdb"), "r");
+	size_t size;
+
+	assert_non_null(file);
+	size = fread(ret, 1, FILE_MAX, file);
+	fclose(file);
+	return size;
+}
+
+static void write_file(const char *bytes, size_t size)
+{
+	FILE *file = fopen(tempdir_file(&rig.dir, "raincheck.mdb"), "w");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, size, file), size);
+	fclose(file);
+}
+
+static void expect_refused(bool barred)
+{
+	_cleanup_free_ char *before = malloc(FILE_MAX), *after = malloc(FILE_MAX);
+	size_t size = read_file(before);
+
+	rig_put(&rig, "q", "refused");
+	assert_int_equal(rig.code, ERR_STORE_ERROR);
+	assert_int_equal(store_is_barred(rig.store), barred);
+	assert_int_equal(read_file(after), size);
+	assert_memory_equal(before, after, size);
+}
+
+/* The page that a damaged branch leads to is another's: nothing is written to it, be it of the same jobs. */
+static void a_way_that_leads_elsewhere_is_not_followed(void **state)
+{
+	static const char *const others[] = { "inputs", "ready", "names" };
+	static char sound[FILE_MAX];
+	size_t size;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		rig_pause(&rig);
+		size = read_file(sound);
+		damage_way_to_last_leaf(&rig.dir, "jobs", others[i]);
+		rig_resume(&rig);
+		expect_refused(true);
+		rig_pause(&rig);
+		write_file(sound, size);
+		rig_resume(&rig);
+		expect_goes_on(0);
+	}
+}
+
+/* Nothing tells that it is the page that it should be. */
+static void a_page_of_which_nothing_is_left_stays_as_it_is(void **state)
+{
+	(void)state;
+	rig_pause(&rig);
+	for (size_t byte = 12; byte < 4096; byte++)
+		damage_last_leaf(&rig.dir, "inputs", byte, 0x55);
+	rig_resume(&rig);
+	expect_refused(true);
+}
+
+/* Nor is the other table any help where both are damaged. */
+static void two_damaged_leaves_stay_as_they_are(void **state)
+{
+	(void)state;
+	damage("jobs", 12, 0x40);
+	damage("inputs", 12, 0x40);
+	expect_refused(true);
+}
+
+/* Whoever reads may be reading there. */
+static void it_waits_until_nobody_reads(void **state)
+{
+	struct store_txn *reader;
+
+	(void)state;
+	damage("jobs", 12, 0x40);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	expect_refused(false);
+	store_abort(reader);
+	expect_goes_on(0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define OF(name, i)                                                        \
+	{                                                                  \
+#name, name, setup, teardown, (void *)(uintptr_t)tables[i] \
+	}
+	const struct CMUnitTest tests[] = {
+		OF(whichever_bit_of_its_head_it_costs_nothing, 0),
+		OF(whichever_bit_of_its_head_it_costs_nothing, 1),
+		OF(whichever_bit_of_a_place_it_costs_one_job, 0),
+		OF(whichever_bit_of_a_place_it_costs_one_job, 1),
+		T(a_lost_job_is_like_any_damaged_one),
+		OF(a_leaf_in_the_midst_is_made_anew_by_an_erasure, 0),
+		OF(a_leaf_in_the_midst_is_made_anew_by_an_erasure, 1),
+		OF(a_leaf_beside_is_made_anew_by_a_removal, 0),
+		OF(a_leaf_beside_is_made_anew_by_a_removal, 1),
+		T(large_payloads_are_kept),
+		T(a_way_that_leads_elsewhere_is_not_followed),
+		T(a_page_of_which_nothing_is_left_stays_as_it_is),
+		T(two_damaged_leaves_stay_as_they_are),
+		T(it_waits_until_nobody_reads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
