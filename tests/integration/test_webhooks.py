@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 
 import msgpack
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../harness"))
+from heard import Heard
+
 BUILD = os.environ.get("B", "build")
 PATIENCE = int(os.environ.get("PATIENCE", "60"))
-HERE = os.path.dirname(os.path.abspath(__file__))
 NODE = os.path.join(HERE, "../../build/npm/webhooks")
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2Vjb25kIHNlY3JldCBmb3Igcm90YXRpb24="]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -65,6 +67,7 @@ class Side:
         self.numbers = 0
         self.http = "127.0.0.1:0"
         self.worker = None
+        self.log = Heard(PATIENCE)
         self.start_broker()
         self.start_worker()
 
@@ -94,17 +97,19 @@ class Side:
 
     def start_worker(self, webhooks="secrets: ['{env.WHSEC}'], allow_private: true"):
         self.kill_worker()  # one that a story left behind when it failed
-        self.log = open(os.path.join(self.folder, "worker.log"), "a", encoding="utf-8")
-        self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
-                                        self.write_config(webhooks)], stderr=self.log,
-                                       env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
-                                       stdout=subprocess.DEVNULL)
+        stderr = self.log.writer()
+        try:
+            self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
+                                            self.write_config(webhooks)], stderr=stderr,
+                                           env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
+                                           stdout=subprocess.DEVNULL)
+        finally:
+            os.close(stderr)
 
     def kill_worker(self, how=signal.SIGKILL):
         if self.worker:
             self.worker.send_signal(how)
             equal(self.worker.wait(timeout=PATIENCE), 0 if how == signal.SIGTERM else -how)
-            self.log.close()
         self.worker = None
 
     def close(self):
@@ -148,15 +153,17 @@ class Side:
         self.cli("cancel", id)
         return id, path
 
-    def delivery(self, id, state):
-        """The delivery's record, once it has come to that state."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            callback = self.cli("get", id)["callback"]
-            if callback["state"] == state:
-                return self.cli("get", callback["id"])
-            assert time.monotonic() < end and callback["state"] not in FINAL, callback
-            time.sleep(0.02)
+    def delivery(self, id, state, attempts=1):
+        """The delivery's record, once it has come to that state; to be tried again: after so many attempts."""
+        id = self.cli("get", id)["callback"]["id"]
+        if state in FINAL:
+            self.call("job.wait", id=id, wait_ms=60000)
+        else:
+            # The line is written when the broker has answered: its record is the new one by then.
+            self.log.wait("call ended", id, times=attempts)
+        told = self.cli("get", id)
+        equal(told["state"], state)
+        return told
 
     def proved(self, request, by=(True, False)):
         equal(request["by"], list(by))
@@ -195,7 +202,7 @@ class Side:
         equal((told["error"]["kind"], "503" in told["error"]["message"]), ("unavailable", True))
         self.cli("redeliver", id)
         self.receiver.wait(path, 2)
-        told = self.delivery(id, "scheduled")
+        told = self.delivery(id, "scheduled", attempts=2)
         assert 300000 <= told["run_at_ms"] - told["error"]["at_ms"] <= 330000, told
         self.cli("redeliver", id)
         requests = self.receiver.wait(path, 3)
@@ -285,22 +292,13 @@ class Side:
     def both_secrets_sign_while_one_is_replaced(self):
         self.write_config("secrets: ['{env.WHSEC}', '{env.WHSEC2}'], allow_private: true")
         self.worker.send_signal(signal.SIGHUP)
-        self.logged("was read again")
+        self.log.wait("was read again")
         id, path = self.canceled("204")
         request, = self.receiver.wait(path)
         self.proved(request, (True, True))
         equal(len(request["headers"]["webhook-signature"].split(" ")), 2)
         self.delivery(id, "succeeded")
         self.kill_worker(signal.SIGTERM)
-
-    def logged(self, words):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with open(self.log.name, encoding="utf-8") as log:
-                if words in log.read():
-                    return
-            time.sleep(0.02)
-        raise AssertionError("the worker has not logged %r" % words)
 
     def what_is_not_answered_in_time_is_tried_again(self):
         self.start_worker("secrets: ['{env.WHSEC}'], allow_private: true, timeout: 300ms")
@@ -332,11 +330,11 @@ class Side:
     def nobody_serves_them_unasked(self):
         for webhooks, words in (("allow_private: true", "webhooks are left to other workers"),
                                 ("serve: false, secrets: ['{env.WHSEC}']", None)):
-            open(self.log.name, "w", encoding="utf-8").close()
+            self.log.forget()
             self.start_worker(webhooks)
             if words:
-                self.logged(words)
-            self.logged("connected to the broker")
+                self.log.wait(words)
+            self.log.wait("connected to the broker")
             workers = self.cli("worker", "ls")
             equal([w["queues"] for w in workers], [["unused"]])
             self.kill_worker(signal.SIGTERM)
@@ -372,8 +370,8 @@ def main():
                 print("not ok %d - %s" % (number, name.replace("_", " ")))
                 print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
         if failed:
-            with open(os.path.join(folder, "worker.log"), encoding="utf-8") as log:
-                sys.stdout.write(log.read())
+            side.kill_worker()
+            sys.stdout.write(side.log.text())
     finally:
         side.close()
         shutil.rmtree(folder)
