@@ -198,17 +198,6 @@ static void answered(struct call *c, const struct answer *a)
 	json_decref(body);
 }
 
-/* An answer that came whole and is not what it should be was paid for just as well. */
-static void useless(struct call *c, const struct verdict *v)
-{
-	struct verdict final = *v;
-
-	if (c->upstream->submit.on_unknown == ON_UNKNOWN_FAIL)
-		verdict_set(&final, RAINCHECK_FAIL_REJECTED,
-			    "%.300s; it was paid for, and no other call is made (on_unknown: fail)", v->message);
-	call__fail(c, &final);
-}
-
 /* The answer was to be the result itself. */
 static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 {
@@ -223,8 +212,8 @@ static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 	c->bytes = end->bytes;
 	if (end->verdict.unknown)
 		unknown(c, &end->verdict);
-	else if (end->verdict.kind == RAINCHECK_FAIL_INVALID && status_is_ok(c->upstream, end->status))
-		useless(c, &end->verdict);
+	else if (status_is_ok(c->upstream, end->status))
+		call__wasted(c, &end->verdict);
 	else
 		refused(c, &end->verdict);
 }

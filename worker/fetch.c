@@ -21,7 +21,7 @@
 #include "url.h"
 
 #define HOPS_MAX	  5
-#define RESTARTS_MAX	  5
+#define RESTARTS_MAX	  5 /* but for those that a broken connection to the broker explains */
 #define ERROR_BODY_CAP	  65536
 #define PREVIEW_MAX_BYTES (64LL << 20)
 
@@ -84,6 +84,11 @@ void fetch_keep(struct fetch *f)
 	f->kept = true;
 }
 
+bool fetch_is_whole(const struct fetch *f)
+{
+	return f->upload && upload_is_fed(f->upload);
+}
+
 static void end(struct fetch *f, struct fetch_end *e)
 {
 	stop(f);
@@ -135,8 +140,8 @@ static void upload_done_cb(struct upload *up, int code, const char *why, void *u
 	struct fetch *f = user;
 	struct fetch_end e = { .code = code };
 
-	if (code == ERR_GONE && f->url && f->restarts < RESTARTS_MAX) {
-		f->restarts++;
+	if (code == ERR_GONE && f->url && (upload_was_cut_off(up) || f->restarts < RESTARTS_MAX)) {
+		f->restarts += !upload_was_cut_off(up);
 		stop(f);
 		begin(f);
 		return;
