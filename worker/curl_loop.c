@@ -6,6 +6,7 @@
  */
 #include "curl_loop.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -211,11 +212,29 @@ static int add_shard(struct curl_loop *loop)
 	return rc;
 }
 
+/* For how many transfers the i-th has room. Those that are to be opened ahead do not look at one another: of two
+ * upstreams' there may be more than are dealt out to one shard. */
+static size_t room_in(const struct curl_loop *loop, size_t i, bool ahead)
+{
+	const struct curl_shard *shard = i < loop->shard_count ? loop->shards[i] : NULL;
+	size_t taken = !shard ? 0 : ahead ? shard->load - shard->ahead : shard->load;
+
+	return taken < SHARD_TRANSFERS ? SHARD_TRANSFERS - taken : 0;
+}
+
+size_t curl_loop_next_apart(const struct curl_loop *loop, size_t n)
+{
+	size_t after = 0;
+
+	for (size_t i = 0; after < n; i++)
+		after += room_in(loop, i, true);
+	return after + 1;
+}
+
 /* The first with room; of a connection that is opened ahead, the one that its call will find. */
 static int find_shard(struct curl_loop *loop, size_t ahead, struct curl_shard **ret_shard)
 {
 	for (size_t i = 0;; i++) {
-		const struct curl_shard *shard;
 		size_t room;
 
 		if (i == loop->shard_count) {
@@ -224,8 +243,7 @@ static int find_shard(struct curl_loop *loop, size_t ahead, struct curl_shard **
 			if (rc < 0)
 				return rc;
 		}
-		shard = loop->shards[i];
-		room = SHARD_TRANSFERS - (ahead > 0 ? shard->load - shard->ahead : shard->load);
+		room = room_in(loop, i, ahead > 0);
 		if (room > 0 && ahead <= room) {
 			*ret_shard = loop->shards[i];
 			return 0;

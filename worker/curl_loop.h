@@ -45,6 +45,9 @@ void curl_loop_close(struct curl_loop *loop);
  * callback. */
 int curl_loop_add(struct curl_loop *loop, struct transfer *t);
 
+/* Of the transfers that would begin now, from 1: the first after the n-th that would not share its connections. */
+size_t curl_loop_next_apart(const struct curl_loop *loop, size_t n);
+
 /* Ends a transfer under way without its callback. */
 void curl_loop_remove(struct transfer *t);
 
