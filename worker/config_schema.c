@@ -189,6 +189,9 @@ static const cyaml_schema_field_t webhooks_fields[] = {
 	LIST(raw_webhooks, secrets, string_entry),
 	CHOICE(raw_webhooks, allow_private, bool_words),
 	WORD(raw_webhooks, timeout),
+	WORD(raw_webhooks, proxy),
+	WORD(raw_webhooks, interface),
+	WORD(raw_webhooks, ca_file),
 	CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t log_fields[] = {
@@ -237,6 +240,7 @@ static const cyaml_schema_field_t config_fields[] = {
 	CYAML_FIELD_UINT_PTR("slots", POINTER, struct raw_config, slots),
 	WORD(raw_config, lease),
 	WORD(raw_config, grace),
+	WORD(raw_config, ca_file),
 	NESTED(raw_config, log, log_fields),
 	NESTED(raw_config, webhooks, webhooks_fields),
 	CYAML_FIELD_END,

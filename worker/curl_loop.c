@@ -29,7 +29,8 @@ struct curl_shard {
 struct curl_loop {
 	uv_loop_t *uv;
 	CURLSH *share;
-	struct trust *trust;
+	const struct trust *given; /* the caller's; NULL: what holds is … */
+	struct trust *system;	   /* … this; NULL: there is none */
 	struct curl_shard **shards;
 	size_t shard_count;
 	CURL *idle[IDLE_EASY_MAX];
@@ -279,7 +280,25 @@ void curl_loop_give_easy(struct curl_loop *loop, CURL *easy)
 
 const struct trust *curl_loop_trust(const struct curl_loop *loop)
 {
-	return loop->trust;
+	return loop->given ? loop->given : loop->system;
+}
+
+void curl_loop_trust_by(struct curl_loop *loop, const struct trust *given)
+{
+	struct trust *system = NULL;
+
+	loop->given = given;
+	if (given)
+		return;
+	if (trust_new(NULL, &system) == 0) {
+		trust_free(loop->system);
+		loop->system = system;
+	} else if (loop->system) {
+		log_warning("the system's certificates cannot be read: those that were read before stay in force");
+	} else {
+		log_warning("the system has no certificates: only servers that a ca_file is for can be called over "
+			    "TLS");
+	}
 }
 
 int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
@@ -294,8 +313,6 @@ int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
 		free(loop);
 		return ERR_NO_MEMORY;
 	}
-	if (trust_new(NULL, &loop->trust) < 0)
-		log_warning("the system has no certificates: only upstreams with a ca_file can be called over TLS");
 	/* One thread: nothing has to be locked. */
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
@@ -312,7 +329,7 @@ void curl_loop_close(struct curl_loop *loop)
 	for (size_t i = 0; i < loop->shard_count; i++)
 		shard_close(loop->shards[i]);
 	curl_share_cleanup(loop->share);
-	trust_free(loop->trust);
+	trust_free(loop->system);
 	free(loop->shards);
 	free(loop);
 }

@@ -1,13 +1,10 @@
 #include "fetch.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-#include "address_guard.h"
 #include "data_url.h"
 #include "exchange.h"
 #include "proto/base/buf.h"
@@ -349,17 +346,6 @@ static int begin_data(struct fetch *f)
 
 /* ---- beginning ---- */
 
-/* Through a proxy names are not resolved here; what is an address already is judged all the same. */
-static bool names_private_host(const struct origin *origin)
-{
-	const char *dot = strrchr(origin->host, '.');
-	struct in6_addr address;
-
-	if (inet_pton(AF_INET, origin->host, &address) == 1 || inet_pton(AF_INET6, origin->host, &address) == 1)
-		return !address_text_is_public(origin->host);
-	return strcmp(dot ? dot + 1 : origin->host, "localhost") == 0;
-}
-
 /* Whether the URL may be fetched, and with what. */
 static int make_request(struct fetch *f, struct http_request **ret_request)
 {
@@ -380,11 +366,6 @@ static int make_request(struct fetch *f, struct http_request **ret_request)
 	if (!upstream_may_fetch(u, &origin)) {
 		verdict_set(&f->refusal, RAINCHECK_FAIL_REJECTED, "the %s is on %s, which allow_hosts does not name",
 			    f->spec.name, origin.host);
-		return ERR_DENIED;
-	}
-	if (u->proxy && !u->allow_private && names_private_host(&origin)) {
-		verdict_set(&f->refusal, RAINCHECK_FAIL_REJECTED,
-			    "%s leads to an address that is not public (allow_private would allow it)", f->shown);
 		return ERR_DENIED;
 	}
 	if (u->result.credentials && f->hops == 0 && origin_equal(&origin, &u->origin))

@@ -1,20 +1,24 @@
 #!/usr/bin/python3
 """Webhooks, end to end: a job ends, and whoever put it is told: by the broker's outbox and the worker's delivery, to a
-receiver that proves each request with the npm package standardwebhooks (tests/webhooks).
+receiver that proves each request with the npm package standardwebhooks (tests/webhooks). Needs openssl for a certificate.
 
 Attempts that fail are hours apart by the schedule: job.redeliver makes the next one now. Prints TAP. B names the build.
 """
+import http.client
+import http.server
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import traceback
+import urllib.parse
 
 import msgpack
 
@@ -58,6 +62,42 @@ class Receiver:
             assert self.changed.wait_for(lambda: len(self.of(path)) >= count, PATIENCE), "no webhook came to " + path
             equal(len(self.of(path)), count)
             return self.of(path)
+
+
+class Played:
+    """A server of a test's own, which notes who asked for what. Told of another's port it is a proxy to there."""
+
+    def __init__(self, ahead=None, files=None):
+        self.seen = []
+        played = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                played.seen.append((self.client_address[0], self.path))
+                status = 204
+                if ahead:
+                    onward = http.client.HTTPConnection("127.0.0.1", ahead, timeout=PATIENCE)
+                    onward.request("POST", urllib.parse.urlparse(self.path).path, body, dict(self.headers))
+                    status = onward.getresponse().status
+                    onward.close()
+                self.send_response(status)
+                self.end_headers()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if files:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*files)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Side:
@@ -327,6 +367,50 @@ class Side:
             equal(self.receiver.of(path), [])
         self.kill_worker(signal.SIGTERM)
 
+    def they_go_out_by_a_proxy_and_an_interface(self):
+        """The proxy resolves names; an address that is not public is not asked of it."""
+        port = int(self.receiver.url.rsplit(":", 1)[1])
+        proxy = Played(ahead=port)
+        try:
+            self.start_worker("secrets: ['{env.WHSEC}'], proxy: 'http://127.0.0.1:%d', interface: 127.0.0.2"
+                              % proxy.port)
+            refused = [self.canceled("204")]
+            for host in ("localhost", "[::1]", "2130706433", "10.0.0.1"):
+                id, path = self.put("204", callback_url="http://%s:%d/x/204" % (host, port))
+                self.cli("cancel", id)
+                refused.append((id, path))
+            id, path = self.put("204", callback_url="http://shop.invalid:99/by-proxy/204")
+            self.cli("cancel", id)
+            self.delivery(id, "succeeded")
+            request, = self.receiver.wait("/by-proxy/204")
+            self.proved(request)
+            for id, _ in refused:
+                told = self.delivery(id, "dead")
+                assert "webhooks.allow_private" in told["error"]["message"], told
+            equal(proxy.seen, [("127.0.0.2", "http://shop.invalid:99/by-proxy/204")])
+            self.kill_worker(signal.SIGTERM)
+        finally:
+            proxy.close()
+
+    def the_files_certificates_vouch_for_receivers(self):
+        files = [os.path.join(self.folder, name) for name in ("cert.pem", "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", files[0],
+                        "-keyout", files[1]], check=True, capture_output=True)
+        shop = Played(files=files)
+        try:
+            for more, state in (("", "scheduled"), (", ca_file: " + files[0], "succeeded")):
+                self.start_worker("secrets: ['{env.WHSEC}'], allow_private: true" + more)
+                id, _ = self.put("204", callback_url="https://localhost:%d/done" % shop.port)
+                self.cli("cancel", id)
+                told = self.delivery(id, state)
+                if state == "scheduled":
+                    assert "TLS: " in told["error"]["message"], told
+                equal(shop.seen, [("127.0.0.1", "/done")] if more else [])
+                self.kill_worker(signal.SIGTERM)
+        finally:
+            shop.close()
+
     def nobody_serves_them_unasked(self):
         for webhooks, words in (("allow_private: true", "webhooks are left to other workers"),
                                 ("serve: false, secrets: ['{env.WHSEC}']", None)):
@@ -352,7 +436,8 @@ STORIES = ["every_end_is_told", "a_failure_is_tried_again_with_the_same_id", "it
            "a_long_answer_is_one", "it_can_be_told_again", "a_worker_that_dies_leaves_it_to_the_next",
            "a_broker_that_dies_has_not_forgotten", "of_an_erased_job_nobody_is_told",
            "both_secrets_sign_while_one_is_replaced", "what_is_not_answered_in_time_is_tried_again",
-           "addresses_that_are_not_public_are_refused", "nobody_serves_them_unasked", "it_ends_in_order"]
+           "addresses_that_are_not_public_are_refused", "they_go_out_by_a_proxy_and_an_interface",
+           "the_files_certificates_vouch_for_receivers", "nobody_serves_them_unasked", "it_ends_in_order"]
 
 
 def main():
