@@ -84,6 +84,12 @@ static void dispose(struct exchange *x)
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
 
+/* libcurl says of a single header beyond a hundred thousand bytes that there is no memory for it. */
+static bool is_header_too_long(const struct exchange *x, CURLcode code, bool sent)
+{
+	return code == CURLE_OUT_OF_MEMORY && sent && x->bytes == 0;
+}
+
 static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool sent)
 {
 	if (code == CURLE_OK)
@@ -96,6 +102,7 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 		return EXCHANGE_STOPPED;
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
+		return is_header_too_long(x, code, sent) ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 	case CURLE_URL_MALFORMAT:
@@ -128,6 +135,8 @@ static void finish(struct exchange *x, CURLcode code)
 	a.redirect = redirect;
 	a.end = end_of(x, code, a.sent);
 	a.detail = x->distrust[0] ? x->distrust : x->detail[0] ? x->detail : curl_easy_strerror(code);
+	if (is_header_too_long(x, code, a.sent))
+		a.detail = "a header of the answer is longer than what is read of one";
 	uv_timer_stop(&x->timer);
 	count(x);
 	x->spec.done_cb(x, &a, x->spec.user);
