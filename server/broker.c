@@ -20,6 +20,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
+#include "proto/base/hangup.h"
 #include "proto/base/log.h"
 #include "server/broker_notify.h"
 #include "server/broker_secret.h"
@@ -59,7 +60,7 @@ struct broker {
 	struct net *net;
 
 	uv_loop_t loop;
-	uv_signal_t signals[2];
+	uv_signal_t signals[3];
 	uv_timer_t grace;
 	bool stopping;
 
@@ -349,15 +350,24 @@ static void signal_cb(uv_signal_t *handle, int number)
 	uv_timer_start(&b->grace, grace_over_cb, GRACE_MS, 0);
 }
 
+/* Others read their file anew for it, and whoever is used to that must not end the broker. */
+static void hangup_cb(uv_signal_t *handle, int number)
+{
+	(void)handle;
+	(void)number;
+	log_warning("SIGHUP changes nothing: flags and file are read at the start alone");
+}
+
 static void watch_signals(struct broker *b)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		uv_signal_init(&b->loop, &b->signals[i]);
 		b->signals[i].data = b;
-		uv_signal_start(&b->signals[i], signal_cb, numbers[i]);
+		uv_signal_start(&b->signals[i], numbers[i] == SIGHUP ? hangup_cb : signal_cb, numbers[i]);
 	}
+	hangup_release();
 	uv_timer_init(&b->loop, &b->grace);
 	b->grace.data = b;
 }

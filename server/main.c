@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "proto/base/hangup.h"
 #include "proto/base/log.h"
 #include "proto/base/stdio.h"
 #include "proto/error.h"
@@ -48,6 +49,9 @@ static int run(const struct options *o)
 		return rc;
 	}
 	log_init((enum log_level)config->log_level, (enum log_format)config->log_format);
+	/* What works on files alone ends with its terminal. */
+	if (o->check || o->restore || o->compact)
+		hangup_release();
 	if (o->check)
 		rc = broker_check(config);
 	else if (o->restore)
@@ -64,6 +68,7 @@ int main(int argc, char **argv)
 	struct config_error error;
 	struct options options;
 
+	hangup_hold();
 	stdio_ensure();
 	/* A limit of the size of files is a full disk, not an end. */
 	signal(SIGXFSZ, SIG_IGN);

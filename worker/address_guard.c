@@ -91,3 +91,13 @@ bool address_text_is_public(const char *text)
 		return public6(in6.s6_addr);
 	return false;
 }
+
+bool address_host_is_private(const char *host)
+{
+	const char *dot = strrchr(host, '.');
+	struct in_addr in;
+
+	if (strchr(host, ':') || inet_pton(AF_INET, host, &in) == 1)
+		return !address_text_is_public(host);
+	return strcmp(dot ? dot + 1 : host, "localhost") == 0;
+}

@@ -19,4 +19,8 @@ bool address_is_public(const struct sockaddr *address);
 /* The same for an address in numbers ("10.0.0.1", "::1"); false for what is not one. */
 bool address_text_is_public(const char *text);
 
+/* Whether a URL's host, as url_origin() gives it, says by itself that it is not public: an address that is not, or
+ * localhost. All that can be judged where somebody else, a proxy, resolves names. */
+bool address_host_is_private(const char *host);
+
 #endif

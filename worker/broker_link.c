@@ -16,6 +16,7 @@ struct broker_link {
 	TAILQ_HEAD(, broker_op) waiting;
 	struct broker_link_handlers handlers;
 	int64_t clock_ahead_ms; /* the broker's, of ours */
+	unsigned turns;		/* connections made, and ended */
 	unsigned closing;	/* handles not closed yet */
 	bool closed;
 };
@@ -154,6 +155,7 @@ static void connection_cb(struct raincheck *rc, bool connected, const struct rai
 
 	if (link->closed)
 		return;
+	link->turns++;
 	if (!connected) {
 		link->handlers.disconnected_cb(why, link->handlers.user);
 		return;
@@ -238,6 +240,11 @@ int broker_link_greet_as(struct broker_link *link, const char *token, const stru
 struct raincheck *broker_link_handle(struct broker_link *link)
 {
 	return link->rc;
+}
+
+unsigned broker_link_turns(const struct broker_link *link)
+{
+	return link->turns;
 }
 
 int64_t broker_link_wall_ms(const struct broker_link *link)

@@ -17,10 +17,6 @@
 #include "secrets.h"
 #include "upstream.h"
 
-/* What has to be told the broker is tried for so long: leases may live on over a restart of the broker, and being
- * refused costs nothing. */
-#define TELL_FOR_MS 600000
-
 #define BIT(s) (1u << (s))
 #define END    (BIT(CALL_FORGETTING) | BIT(CALL_FAILING) | BIT(CALL_RELEASING) | BIT(CALL_CANCELING) | BIT(CALL_OVER))
 
@@ -346,6 +342,10 @@ static void timed_out(struct call *c)
 		/* Only the preview is missing, and that is not worth the job. */
 		fetch_cancel(TAKE_PTR(c->preview));
 		call__complete(c);
+		return;
+	}
+	if (c->result && !c->output_at && fetch_is_whole(c->result)) {
+		call__store_on(c);
 		return;
 	}
 	if (c->state == CALL_SUBMITTING) {

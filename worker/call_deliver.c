@@ -65,6 +65,7 @@ static int start(struct call *c, struct error_info *info)
 		.stall_ms = u->timeouts.stall_ms,
 		.body_cap = ANSWER_MAX,
 		.public_only = !u->allow_private,
+		.trust = u->trust,
 		.traffic = &c->traffic,
 		.done_cb = answered_cb,
 		.user = c,
@@ -72,8 +73,11 @@ static int start(struct call *c, struct error_info *info)
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
 	int rc = webhook_request(u->deliver, c->job, clock_wall_ms(), &r, info);
 
-	if (rc == 0)
-		rc = exchange_start(&spec, r, &c->exchange);
+	if (rc < 0)
+		return rc;
+	r->proxy = u->proxy;
+	r->interface = u->interface;
+	rc = exchange_start(&spec, r, &c->exchange);
 	if (rc == 0)
 		TAKE_PTR(r);
 	return rc;

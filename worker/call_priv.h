@@ -39,6 +39,10 @@
 
 #define PREVIEW_TRIES_MAX 3
 
+/* What has to be told the broker is tried for so long: leases may live on over a restart of the broker, and being
+ * refused costs nothing. */
+#define TELL_FOR_MS 600000
+
 struct exchange;
 struct held_hook;
 struct http_request;
@@ -122,6 +126,7 @@ struct call {
 	void *output_at; /* … and where that is; NULL: all are there */
 	unsigned preview_tries;
 	bool preview_stored;
+	bool storing;	    /* the result is whole, and gets more time for the broker to take it */
 	bool result_stored; /* or handed over: */
 	const char *inline_type;
 	struct slice inline_data;
@@ -236,6 +241,11 @@ int call__fetch_request(struct call *c, struct http_request *request, const char
 			void (*done)(struct fetch *f, const struct fetch_end *end, void *user));
 /* How the fetch of the result f ended. */
 void call__fetched(struct call *c, struct fetch *f, const struct fetch_end *end);
+/* The attempt's time is over, and the result has come whole: it is stored for a while yet. */
+void call__store_on(struct call *c);
+/* The API did its part, and nothing came of it, for v: fails, for good where another attempt would buy the same again
+ * and the file does not want that. */
+void call__wasted(struct call *c, const struct verdict *v);
 
 /* call.c: the result is stored: says so, unless the preview is still on its way. */
 void call__complete(struct call *c);

@@ -6,6 +6,7 @@
 #include "exchange.h"
 #include "leased.h"
 #include "pointer.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "http_request.h"
@@ -15,7 +16,6 @@
 #define REFETCHES_MAX 2
 #define SAVED_URL_MAX 8192 /* a longer one is not worth a checkpoint */
 #define OUTPUTS_SAVED 4	   /* of each further output, so many times less */
-#define TELL_FOR_MS   600000
 
 static struct fetch_spec spec_for(struct call *c, const char *name, bool is_result,
 				  void (*done)(struct fetch *, const struct fetch_end *, void *))
@@ -85,6 +85,32 @@ static void lost_for_good(struct call *c, const struct verdict *v)
 	call__fail(c, &final);
 }
 
+void call__wasted(struct call *c, const struct verdict *v)
+{
+	bool resumes = c->upstream->mode != UPSTREAM_SYNC || c->checkpoint.media_url;
+	struct verdict final = *v;
+
+	if (!resumes && c->upstream->submit.on_unknown == ON_UNKNOWN_FAIL)
+		verdict_set(&final, RAINCHECK_FAIL_REJECTED,
+			    "%.300s; it was paid for, and no other call is made (on_unknown: fail)", v->message);
+	call__fail(c, &final);
+}
+
+/* The broker itself ends an attempt whose time it limits. */
+void call__store_on(struct call *c)
+{
+	struct verdict v;
+
+	if (c->storing) {
+		verdict_set(&v, RAINCHECK_FAIL_UNAVAILABLE, "the result has come, and the broker has not taken it");
+		call__wasted(c, &v);
+		return;
+	}
+	c->storing = true;
+	c->deadline_at_ms = clock_mono_ms() + TELL_FOR_MS;
+	call__set_timer(c);
+}
+
 static void not_fetched(struct call *c, const struct fetch_end *end)
 {
 	bool polls = c->upstream->mode == UPSTREAM_POLL && upstream_polls(c->upstream);
@@ -96,7 +122,7 @@ static void not_fetched(struct call *c, const struct fetch_end *end)
 	} else if (end->expired && !polls) {
 		lost_for_good(c, &end->verdict);
 	} else {
-		call__fail(c, &end->verdict);
+		call__wasted(c, &end->verdict);
 	}
 }
 

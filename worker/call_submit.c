@@ -193,20 +193,12 @@ static void answered(struct call *c, const struct answer *a)
 		take_answer(c, body);
 	} else {
 		call__classify(c, a, body, what, &v);
-		refused(c, &v);
+		if (v.unknown)
+			unknown(c, &v);
+		else
+			refused(c, &v);
 	}
 	json_decref(body);
-}
-
-/* An answer that came whole and is not what it should be was paid for just as well. */
-static void useless(struct call *c, const struct verdict *v)
-{
-	struct verdict final = *v;
-
-	if (c->upstream->submit.on_unknown == ON_UNKNOWN_FAIL)
-		verdict_set(&final, RAINCHECK_FAIL_REJECTED,
-			    "%.300s; it was paid for, and no other call is made (on_unknown: fail)", v->message);
-	call__fail(c, &final);
 }
 
 /* The answer was to be the result itself. */
@@ -223,8 +215,8 @@ static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 	c->bytes = end->bytes;
 	if (end->verdict.unknown)
 		unknown(c, &end->verdict);
-	else if (end->verdict.kind == RAINCHECK_FAIL_INVALID && status_is_ok(c->upstream, end->status))
-		useless(c, &end->verdict);
+	else if (status_is_ok(c->upstream, end->status))
+		call__wasted(c, &end->verdict);
 	else
 		refused(c, &end->verdict);
 }

@@ -190,6 +190,9 @@ struct raw_webhooks {
 	uint32_t secrets_count;
 	int allow_private;
 	char *timeout;
+	char *proxy;
+	char *interface;
+	char *ca_file;
 };
 
 struct raw_config {
@@ -199,6 +202,7 @@ struct raw_config {
 	unsigned *slots;
 	char *lease;
 	char *grace;
+	char *ca_file;
 	struct raw_log log;
 	struct raw_webhooks webhooks;
 	char **queues;			 /* upstream names, in the order of the queues in the index */

@@ -6,6 +6,7 @@
  */
 #include "curl_loop.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -28,7 +29,8 @@ struct curl_shard {
 struct curl_loop {
 	uv_loop_t *uv;
 	CURLSH *share;
-	struct trust *trust;
+	const struct trust *given; /* the caller's; NULL: what holds is … */
+	struct trust *system;	   /* … this; NULL: there is none */
 	struct curl_shard **shards;
 	size_t shard_count;
 	CURL *idle[IDLE_EASY_MAX];
@@ -211,11 +213,29 @@ static int add_shard(struct curl_loop *loop)
 	return rc;
 }
 
+/* For how many transfers the i-th has room. Those that are to be opened ahead do not look at one another: of two
+ * upstreams' there may be more than are dealt out to one shard. */
+static size_t room_in(const struct curl_loop *loop, size_t i, bool ahead)
+{
+	const struct curl_shard *shard = i < loop->shard_count ? loop->shards[i] : NULL;
+	size_t taken = !shard ? 0 : ahead ? shard->load - shard->ahead : shard->load;
+
+	return taken < SHARD_TRANSFERS ? SHARD_TRANSFERS - taken : 0;
+}
+
+size_t curl_loop_next_apart(const struct curl_loop *loop, size_t n)
+{
+	size_t after = 0;
+
+	for (size_t i = 0; after < n; i++)
+		after += room_in(loop, i, true);
+	return after + 1;
+}
+
 /* The first with room; of a connection that is opened ahead, the one that its call will find. */
 static int find_shard(struct curl_loop *loop, size_t ahead, struct curl_shard **ret_shard)
 {
 	for (size_t i = 0;; i++) {
-		const struct curl_shard *shard;
 		size_t room;
 
 		if (i == loop->shard_count) {
@@ -224,8 +244,7 @@ static int find_shard(struct curl_loop *loop, size_t ahead, struct curl_shard **
 			if (rc < 0)
 				return rc;
 		}
-		shard = loop->shards[i];
-		room = SHARD_TRANSFERS - (ahead > 0 ? shard->load - shard->ahead : shard->load);
+		room = room_in(loop, i, ahead > 0);
 		if (room > 0 && ahead <= room) {
 			*ret_shard = loop->shards[i];
 			return 0;
@@ -261,7 +280,25 @@ void curl_loop_give_easy(struct curl_loop *loop, CURL *easy)
 
 const struct trust *curl_loop_trust(const struct curl_loop *loop)
 {
-	return loop->trust;
+	return loop->given ? loop->given : loop->system;
+}
+
+void curl_loop_trust_by(struct curl_loop *loop, const struct trust *given)
+{
+	struct trust *system = NULL;
+
+	loop->given = given;
+	if (given)
+		return;
+	if (trust_new(NULL, &system) == 0) {
+		trust_free(loop->system);
+		loop->system = system;
+	} else if (loop->system) {
+		log_warning("the system's certificates cannot be read: those that were read before stay in force");
+	} else {
+		log_warning("the system has no certificates: only servers that a ca_file is for can be called over "
+			    "TLS");
+	}
 }
 
 int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
@@ -276,8 +313,6 @@ int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop)
 		free(loop);
 		return ERR_NO_MEMORY;
 	}
-	if (trust_new(NULL, &loop->trust) < 0)
-		log_warning("the system has no certificates: only upstreams with a ca_file can be called over TLS");
 	/* One thread: nothing has to be locked. */
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
 	curl_share_setopt(loop->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
@@ -294,7 +329,7 @@ void curl_loop_close(struct curl_loop *loop)
 	for (size_t i = 0; i < loop->shard_count; i++)
 		shard_close(loop->shards[i]);
 	curl_share_cleanup(loop->share);
-	trust_free(loop->trust);
+	trust_free(loop->system);
 	free(loop->shards);
 	free(loop);
 }

@@ -29,7 +29,12 @@ struct transfer {
 /* ERR_NO_MEMORY, ERR_INTERNAL. */
 int curl_loop_new(struct uv_loop_s *uv, struct curl_loop **ret_loop);
 
-/* The system's certificates; NULL where there are none. As long as the loop. */
+/* What servers are judged by that have nothing of their own to be judged by: given, which has to live until the next
+ * call of this or the loop's end; NULL: the system's certificates, which are read anew. Where those cannot be read the
+ * log says so, and the ones that were read before hold. Connections that are open are judged again before they are used
+ * again. */
+void curl_loop_trust_by(struct curl_loop *loop, const struct trust *given);
+/* The same; NULL where there are none. Until curl_loop_trust_by(). */
 const struct trust *curl_loop_trust(const struct curl_loop *loop);
 
 /* An easy handle without options, but for those that make it one of this loop's; NULL: no memory. What is given back is
@@ -44,6 +49,9 @@ void curl_loop_close(struct curl_loop *loop);
 /* Starts a transfer of t->easy, whose CURLOPT_PRIVATE becomes t. ERR_NO_MEMORY, ERR_INTERNAL; then there is no
  * callback. */
 int curl_loop_add(struct curl_loop *loop, struct transfer *t);
+
+/* Of the transfers that would begin now, from 1: the first after the n-th that would not share its connections. */
+size_t curl_loop_next_apart(const struct curl_loop *loop, size_t n);
 
 /* Ends a transfer under way without its callback. */
 void curl_loop_remove(struct transfer *t);

@@ -45,7 +45,8 @@ struct exchange {
 	bool to_sink;
 	bool paused;
 	bool forbidden;
-	bool ready; /* connected to the peer: through the proxy, TLS and all; from here on the request goes out */
+	bool held_back; /* for that, before it was begun */
+	bool ready;	/* connected to the peer: through the proxy, TLS and all; from here on the request goes out */
 	bool too_large;
 	bool stopped;
 	CURLcode resume_code;
@@ -83,6 +84,12 @@ static void dispose(struct exchange *x)
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
 
+/* libcurl says of a single header beyond a hundred thousand bytes that there is no memory for it. */
+static bool is_header_too_long(const struct exchange *x, CURLcode code, bool sent)
+{
+	return code == CURLE_OUT_OF_MEMORY && sent && x->bytes == 0;
+}
+
 static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool sent)
 {
 	if (code == CURLE_OK)
@@ -95,6 +102,7 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 		return EXCHANGE_STOPPED;
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
+		return is_header_too_long(x, code, sent) ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
 	case CURLE_FAILED_INIT:
 	case CURLE_BAD_FUNCTION_ARGUMENT:
 	case CURLE_URL_MALFORMAT:
@@ -127,6 +135,8 @@ static void finish(struct exchange *x, CURLcode code)
 	a.redirect = redirect;
 	a.end = end_of(x, code, a.sent);
 	a.detail = x->distrust[0] ? x->distrust : x->detail[0] ? x->detail : curl_easy_strerror(code);
+	if (is_header_too_long(x, code, a.sent))
+		a.detail = "a header of the answer is longer than what is read of one";
 	uv_timer_stop(&x->timer);
 	count(x);
 	x->spec.done_cb(x, &a, x->spec.user);
@@ -142,7 +152,8 @@ void exchange_cancel(struct exchange *x)
 {
 	if (!x)
 		return;
-	curl_loop_remove(&x->transfer);
+	if (!x->held_back)
+		curl_loop_remove(&x->transfer);
 	count(x);
 	dispose(x);
 }
@@ -186,6 +197,10 @@ static void timer_cb(uv_timer_t *timer)
 	int64_t left;
 	curl_off_t uploaded = 0;
 
+	if (x->held_back) {
+		finish(x, CURLE_COULDNT_CONNECT);
+		return;
+	}
 	curl_easy_getinfo(x->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 	if (x->paused || uploaded != x->uploaded)
 		move(x);
@@ -310,6 +325,15 @@ static curl_socket_t open_socket_cb(void *user, curlsocktype purpose, struct cur
 static bool over_tls(const struct exchange *x)
 {
 	return strncasecmp(x->request->url, "https:", 6) == 0;
+}
+
+/* What the proxy would be asked for is an address of the proxy's own network, or of this machine. */
+static bool asks_proxy_for_private(const struct exchange *x)
+{
+	struct origin origin;
+
+	return x->spec.public_only && x->request->proxy && url_origin(x->request->url, &origin) == 0 &&
+	       address_host_is_private(origin.host);
 }
 
 static bool is_trusted(struct exchange *x)
@@ -480,15 +504,16 @@ int exchange_start(const struct exchange_spec *spec, struct http_request *reques
 	uv_timer_init(spec->uv, &x->timer);
 	move(x);
 	x->began_ns = clock_mono_ns();
+	x->forbidden = x->held_back = asks_proxy_for_private(x);
 	rc = prepare(x);
-	if (rc == 0)
+	if (rc == 0 && !x->held_back)
 		rc = curl_loop_add(spec->loop, &x->transfer);
 	if (rc < 0) {
 		x->request = NULL;
 		dispose(x);
 		return rc;
 	}
-	set_timer(x, allowed_silence(x));
+	set_timer(x, x->held_back ? 0 : allowed_silence(x));
 	*ret_exchange = x;
 	return 0;
 }

@@ -7,7 +7,7 @@
  * request, and a connection that is not trusted is left to no other exchange.
  *
  * Through a proxy it is the proxy that resolves names and connects, so public_only can only judge an address that the
- * URL itself names: what else its users may reach is the proxy's to say.
+ * URL itself names, before anything is sent: what else its users may reach is the proxy's to say.
  */
 #ifndef RAINCHECK_WORKER_EXCHANGE_H
 #define RAINCHECK_WORKER_EXCHANGE_H
@@ -72,7 +72,7 @@ struct exchange_spec {
 	bool public_only;      /* connect to public addresses alone */
 	size_t ahead;	       /* it is made for its connection alone, see curl_loop.h */
 	bool fresh; /* on a connection of its own: libcurl may send a request again when a reused one breaks */
-	const struct trust *trust; /* what the server is judged by, over TLS; NULL: the system's certificates */
+	const struct trust *trust; /* what the server is judged by, over TLS; NULL: curl_loop_trust() */
 	struct traffic *traffic; /* what it took is added to it before done_cb or in exchange_cancel(); NULL: to none */
 	struct exchange_sink sink; /* wants NULL: none */
 	void (*done_cb)(struct exchange *x, const struct answer *a, void *user);

@@ -1,13 +1,10 @@
 #include "fetch.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-#include "address_guard.h"
 #include "data_url.h"
 #include "exchange.h"
 #include "proto/base/buf.h"
@@ -21,7 +18,7 @@
 #include "url.h"
 
 #define HOPS_MAX	  5
-#define RESTARTS_MAX	  5
+#define RESTARTS_MAX	  5 /* but for those that a broken connection to the broker explains */
 #define ERROR_BODY_CAP	  65536
 #define PREVIEW_MAX_BYTES (64LL << 20)
 
@@ -84,6 +81,11 @@ void fetch_keep(struct fetch *f)
 	f->kept = true;
 }
 
+bool fetch_is_whole(const struct fetch *f)
+{
+	return f->upload && upload_is_fed(f->upload);
+}
+
 static void end(struct fetch *f, struct fetch_end *e)
 {
 	stop(f);
@@ -135,8 +137,8 @@ static void upload_done_cb(struct upload *up, int code, const char *why, void *u
 	struct fetch *f = user;
 	struct fetch_end e = { .code = code };
 
-	if (code == ERR_GONE && f->url && f->restarts < RESTARTS_MAX) {
-		f->restarts++;
+	if (code == ERR_GONE && f->url && (upload_was_cut_off(up) || f->restarts < RESTARTS_MAX)) {
+		f->restarts += !upload_was_cut_off(up);
 		stop(f);
 		begin(f);
 		return;
@@ -344,17 +346,6 @@ static int begin_data(struct fetch *f)
 
 /* ---- beginning ---- */
 
-/* Through a proxy names are not resolved here; what is an address already is judged all the same. */
-static bool names_private_host(const struct origin *origin)
-{
-	const char *dot = strrchr(origin->host, '.');
-	struct in6_addr address;
-
-	if (inet_pton(AF_INET, origin->host, &address) == 1 || inet_pton(AF_INET6, origin->host, &address) == 1)
-		return !address_text_is_public(origin->host);
-	return strcmp(dot ? dot + 1 : origin->host, "localhost") == 0;
-}
-
 /* Whether the URL may be fetched, and with what. */
 static int make_request(struct fetch *f, struct http_request **ret_request)
 {
@@ -375,11 +366,6 @@ static int make_request(struct fetch *f, struct http_request **ret_request)
 	if (!upstream_may_fetch(u, &origin)) {
 		verdict_set(&f->refusal, RAINCHECK_FAIL_REJECTED, "the %s is on %s, which allow_hosts does not name",
 			    f->spec.name, origin.host);
-		return ERR_DENIED;
-	}
-	if (u->proxy && !u->allow_private && names_private_host(&origin)) {
-		verdict_set(&f->refusal, RAINCHECK_FAIL_REJECTED,
-			    "%s leads to an address that is not public (allow_private would allow it)", f->shown);
 		return ERR_DENIED;
 	}
 	if (u->result.credentials && f->hops == 0 && origin_equal(&origin, &u->origin))

@@ -80,6 +80,9 @@ int fetch_start_request(const struct fetch_spec *spec, struct http_request *requ
 /* NULL is taken. Not from within its callback. */
 void fetch_cancel(struct fetch *f);
 
+/* Whether all of the file has come, and only the broker has not taken it yet. */
+bool fetch_is_whole(const struct fetch *f);
+
 /* In the callback: keeps the fetch, for the data handed over, until fetch_cancel(). */
 void fetch_keep(struct fetch *f);
 

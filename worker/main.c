@@ -12,6 +12,7 @@
 #include "issue.h"
 #include "worker_options.h"
 #include "pool.h"
+#include "proto/base/hangup.h"
 #include "proto/base/log.h"
 #include "proto/base/stdio.h"
 #include "proto/base/text.h"
@@ -152,6 +153,7 @@ static void watch_signals(struct program *program)
 		program->signals[i].data = program;
 		uv_signal_start(&program->signals[i], signal_cb, numbers[i]);
 	}
+	hangup_release();
 }
 
 static void closed_cb(enum pool_status status, void *user)
@@ -223,8 +225,10 @@ static int run(const struct worker_options *o)
 		return EXIT_REFUSED;
 	}
 	start_log(o, config);
-	if (o->dry_run)
+	if (o->dry_run) {
+		hangup_release();
 		return dry_run(config, o->dry_run, stdout) < 0 ? EXIT_REFUSED : EXIT_DONE;
+	}
 	return work(o, config);
 }
 
@@ -233,6 +237,7 @@ int main(int argc, char **argv)
 	struct worker_options o;
 	int status;
 
+	hangup_hold();
 	stdio_ensure();
 	if (worker_options_parse(argc, argv, &o) < 0)
 		return EXIT_USAGE;

@@ -162,6 +162,11 @@ int media_judge(const char *declared, struct slice head, const char *const *type
 	const char *shown = media_sniff(head);
 	char type[MEDIA_TYPE_SIZE];
 
+	/* Nobody pays for nothing. */
+	if (head.size == 0) {
+		snprintf(why, size, "the result is empty");
+		return ERR_BAD_REQUEST;
+	}
 	plain_type(declared, type);
 	if (type[0] == '\0')
 		snprintf(type, sizeof(type), "%s", shown ? shown : "application/octet-stream");

@@ -506,6 +506,7 @@ int pool_reload(struct pool *p, const struct pool_work *work)
 		return rc;
 	if (p->state == POOL_CLOSED)
 		return 0;
+	curl_loop_trust_by(p->means.curl, p->config->trust);
 	extender_set_lease(p->extender, p->config->lease_ms);
 	if (same || p->state != POOL_WORKING)
 		return 0;
@@ -525,6 +526,8 @@ static int prepare(struct pool *p)
 	rc = take_work(p, &p->options.work);
 	if (rc == 0)
 		rc = curl_loop_new(p->options.uv, &p->means.curl);
+	if (rc == 0)
+		curl_loop_trust_by(p->means.curl, p->config->trust);
 	if (rc == 0)
 		rc = keysets_new(p->options.uv, p->means.curl, &p->means.keysets);
 	if (rc == 0)

@@ -20,6 +20,7 @@
 #include "media.h"
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
+#include "proto/base/clock.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "spool.h"
@@ -28,7 +29,7 @@
 #define PIECE_BYTES    262144
 #define INLINE_BYTES   65536
 #define UNANSWERED_MAX 4
-#define RESTARTS_MAX   20
+#define RESTARTS_MAX   5 /* of those that nothing explains */
 
 enum upload_state { FILLING, BEGINNING, STREAMING, COMMITTING, PUTTING, DONE };
 
@@ -41,10 +42,13 @@ struct upload {
 	int64_t sent;
 	unsigned unanswered;
 	unsigned restarts;
+	unsigned turn; /* of the connection over which it was begun, see broker_link_turns() */
 	bool judged;
 	bool finished;
 	bool feeder_waits;
-	bool lost; /* the broker does not know the upload any more */
+	bool lost;    /* the broker does not know the upload any more */
+	bool refused; /* … for a reason that will not go away by itself */
+	bool pausing; /* to be begun again, and not at once */
 	bool abandoned;
 	gnutls_hash_hd_t hash;
 	struct broker_op op; /* begin, put, or a piece that had to wait */
@@ -104,6 +108,16 @@ int64_t upload_bytes(const struct upload *up)
 	return up->fed;
 }
 
+bool upload_was_cut_off(const struct upload *up)
+{
+	return up->lost && up->turn != broker_link_turns(up->spec.link);
+}
+
+bool upload_is_fed(const struct upload *up)
+{
+	return up->finished;
+}
+
 struct slice upload_inline(const struct upload *up, const char **ret_content_type)
 {
 	if (!up->spec.hand_over || up->fed > INLINE_BYTES || up->state != DONE)
@@ -124,9 +138,10 @@ static void end(struct upload *up, int code, const char *why)
 /* ---- talking to the broker ---- */
 
 /* The upload as the broker knew it is gone. */
-static void lose(struct upload *up, const char *why)
+static void lose(struct upload *up, int code, const char *why)
 {
 	up->lost = true;
+	up->refused |= !broker_retryable(code);
 	snprintf(up->why, sizeof(up->why), "%s", why);
 }
 
@@ -144,7 +159,7 @@ static void settle(struct upload *up, const struct raincheck_reply *reply)
 		return;
 	}
 	if (reply->code < 0)
-		lose(up, reply->error->message);
+		lose(up, reply->code, reply->error->message);
 	pump(up);
 }
 
@@ -189,6 +204,11 @@ static int send_begin(struct broker_op *op, struct raincheck *rc, raincheck_cb c
 		.content_type = up->type,
 	};
 
+	/* As if it had been refused for now: the link tries again after a pause. */
+	if (up->pausing) {
+		up->pausing = false;
+		return RAINCHECK_ETHROTTLED;
+	}
 	return raincheck_artifact_begin_async(rc, &begin, cb, user);
 }
 
@@ -201,6 +221,7 @@ static void begun_cb(struct broker_op *op, const struct raincheck_reply *reply)
 		return;
 	}
 	memcpy(up->token, reply->upload->upload, sizeof(up->token));
+	up->turn = broker_link_turns(up->spec.link);
 	up->state = STREAMING;
 	pump(up);
 }
@@ -346,17 +367,26 @@ static int send_commit(struct upload *up)
 	return 0;
 }
 
+/* What is kept cannot be had again: as long as it is the connection that ends, or a broker that is full or busy, only
+ * time ends the upload. */
+static bool may_restart(struct upload *up)
+{
+	if (up->spool < 0 || clock_mono_ms() >= up->spec.give_up_at_ms)
+		return false;
+	return upload_was_cut_off(up) || !up->refused || ++up->restarts <= RESTARTS_MAX;
+}
+
 /* After the last answer of an upload that was lost: from the beginning, or not at all. */
 static void restart(struct upload *up)
 {
 	if (up->unanswered > 0 || broker_op_under_way(&up->op))
 		return;
-	if (up->spool < 0 || up->restarts == RESTARTS_MAX) {
+	if (!may_restart(up)) {
 		end(up, ERR_GONE, up->why);
 		return;
 	}
-	up->restarts++;
-	up->lost = false;
+	up->pausing = !upload_was_cut_off(up);
+	up->lost = up->refused = false;
 	up->sent = 0;
 	start_op(up, BEGINNING, send_begin, begun_cb);
 }
@@ -384,7 +414,7 @@ static void pump(struct upload *up)
 	if (rc == 0 && is_through(up))
 		rc = send_commit(up);
 	if (rc < 0) {
-		lose(up, error_text(rc));
+		lose(up, rc, error_text(rc));
 		restart(up);
 		return;
 	}

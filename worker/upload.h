@@ -3,7 +3,9 @@
  * The first bytes are judged (media.h) before anything is sent. A small artifact goes in one message, or is handed to
  * the caller to go with the job's completion; a large one in pieces, of which four may be unanswered, and the feeder is
  * told to wait when they are. The broker forgets an upload when the connection breaks: then one that keeps its bytes
- * (in a nameless file) starts again by itself, another fails with ERR_GONE and is to be fed anew. Loop's thread only.
+ * (in a nameless file) starts again by itself, another fails with ERR_GONE and is to be fed anew. That may happen as
+ * often as connections break, until its time is over; what the broker does not know though the connection is the same
+ * is tried a few times only. Loop's thread only.
  */
 #ifndef RAINCHECK_WORKER_UPLOAD_H
 #define RAINCHECK_WORKER_UPLOAD_H
@@ -54,6 +56,11 @@ void upload_free(struct upload *up);
 
 const char *upload_why(const struct upload *up);
 int64_t upload_bytes(const struct upload *up);
+
+/* Of one that failed with ERR_GONE: whether it is for nothing but its connection, which is over. */
+bool upload_was_cut_off(const struct upload *up);
+/* Whether upload_finish() has been called: nothing is missing but that the broker takes it. */
+bool upload_is_fed(const struct upload *up);
 
 /* The bytes and type of one that was handed over; size 0 and NULL where it was stored. As long as the upload. */
 struct slice upload_inline(const struct upload *up, const char **ret_content_type);

@@ -21,6 +21,7 @@
 #include "secrets.h"
 #include "template.h"
 #include "upstream_warm.h"
+#include "way_out.h"
 #include "yaml_index.h"
 
 #define SECOND	    1000
@@ -67,21 +68,6 @@ static int init_base(struct check *c, const struct raw_upstream *raw, struct ups
 	u->allow_private = raw->allow_private == RAW_TRUE;
 	u->allow_hosts = words_of(raw->allow_hosts, raw->allow_hosts_count);
 	return 0;
-}
-
-static int init_trust(struct check *c, const struct raw_upstream *raw, struct upstream *u)
-{
-	_cleanup_free_ char *path = NULL;
-	int rc = check_expand(c, "ca_file", raw->ca_file, false, &path);
-
-	if (rc < 0 || !path)
-		return rc;
-	rc = trust_new(path, &u->trust);
-	if (rc == ERR_IO)
-		return check_fail(c, "ca_file", "%s cannot be read: %s", path, strerror(errno));
-	if (rc == ERR_BAD_REQUEST)
-		return check_fail(c, "ca_file", "%s holds no certificate (PEM)", path);
-	return rc;
 }
 
 /* Masks user and password in the form in which they are sent, too: an API may repeat it. */
@@ -455,33 +441,14 @@ static int init_cancel(struct check *c, const struct raw_cancel *raw, struct ups
 	return rc;
 }
 
-static int init_way_out(struct check *c, const struct raw_upstream *raw, struct upstream *u)
-{
-	static const char *const schemes[] = { "http://", "https://", "socks5://", "socks5h://" };
-	bool known = !raw->proxy;
-	int rc;
-
-	/* It may hold a password. */
-	rc = check_expand(c, "proxy", raw->proxy, raw->proxy && strpbrk(raw->proxy, "@{"), &u->proxy);
-	for (size_t i = 0; rc == 0 && u->proxy && i < ARRAY_SIZE(schemes); i++)
-		known |= strncmp(u->proxy, schemes[i], strlen(schemes[i])) == 0 && u->proxy[strlen(schemes[i])];
-	if (rc == 0 && (!known || (u->proxy && strpbrk(u->proxy, " \t\r\n"))))
-		return check_fail(c, "proxy", "it is not http://, https://, socks5:// or socks5h:// and HOST:PORT");
-	if (rc == 0)
-		rc = check_expand(c, "interface", raw->interface, false, &u->interface);
-	if (rc == 0 && u->interface && strpbrk(u->interface, " \t\r\n!/"))
-		return check_fail(c, "interface",
-				  "it is neither the name of an interface nor an address of this machine");
-	return rc;
-}
-
 static int init(struct check *c, const struct raw_upstream *raw, struct upstream *u)
 {
+	const struct raw_way_out way_out = { raw->proxy, raw->interface, raw->ca_file };
 	int rc;
 
 	rc = init_base(c, raw, u);
 	if (rc == 0)
-		rc = init_trust(c, raw, u);
+		rc = way_out_init(c, &way_out, u);
 	if (rc == 0)
 		rc = init_auth(c, u->name, &raw->auth, &u->auth);
 	if (rc == 0)
@@ -505,8 +472,6 @@ static int init(struct check *c, const struct raw_upstream *raw, struct upstream
 		rc = upstream_warm_init(c, raw, u);
 	if (rc == 0)
 		rc = init_cancel(c, &raw->cancel, u);
-	if (rc == 0)
-		rc = init_way_out(c, raw, u);
 	return rc;
 }
 

@@ -194,7 +194,8 @@ struct upstream {
 	size_t header_count;
 	struct words allow_hosts;
 	bool allow_private;
-	struct trust *trust; /* of ca_file: what base_url's server is judged by; NULL: by the system's certificates */
+	struct trust
+		*trust; /* of ca_file: what base_url's server is judged by; NULL: as others are, curl_loop_trust() */
 	struct upstream_timeouts timeouts;
 	struct upstream_submit submit;
 	struct upstream_poll poll;

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "client/raincheck.h"
+#include "curl_loop.h"
 #include "exchange.h"
 #include "http_request.h"
 #include "proto/base/clean.h"
@@ -50,10 +51,11 @@ struct plan {
 	int64_t at_ms; /* by the broker's clock */
 	int64_t calls; /* that there may be at once then */
 	int64_t wanted;
-	int64_t begun; /* of those */
+	int64_t next; /* of those, from 1: for which of the calls a connection is opened next */
 	int64_t opened;
 	int64_t under_way;
 	bool opening; /* its time has come */
+	bool shared;  /* a connection bears several calls */
 	bool over;    /* no more are begun */
 	struct opening *openings;
 	int64_t at_once;
@@ -125,8 +127,10 @@ static void done_cb(struct exchange *x, const struct answer *a, void *user)
 		p->opened++;
 	else
 		give_up(p, a->detail);
-	if (answer_is_shared(a))
-		p->over = true;
+	if (!p->shared && answer_is_shared(a)) {
+		p->shared = true;
+		p->next = (int64_t)curl_loop_next_apart(p->warmer->options.curl, 1);
+	}
 	open_more(p);
 	if (p->under_way == 0 && p->opened > 0)
 		log_info("%lld connection%s to %s opened ahead, as limit %s is to let more calls through",
@@ -143,7 +147,7 @@ static int open_one(struct plan *p, struct opening *o)
 		.stall_ms = p->stall_ms,
 		.body_cap = ANSWER_CAP,
 		.fresh = true,
-		.ahead = (size_t)p->begun + 1,
+		.ahead = (size_t)p->next,
 		.trust = p->way->trust,
 		.done_cb = done_cb,
 		.user = o,
@@ -173,14 +177,15 @@ static void open_more(struct plan *p)
 {
 	int64_t at_once = p->opened > 0 ? p->at_once : 1;
 
-	while (!p->over && p->begun < p->wanted && p->under_way < at_once) {
+	while (!p->over && p->next <= p->wanted && p->under_way < at_once) {
 		int rc = open_one(p, free_place(p));
 
 		if (rc < 0) {
 			give_up(p, error_text(rc));
 			return;
 		}
-		p->begun++;
+		p->next = p->shared ? (int64_t)curl_loop_next_apart(p->warmer->options.curl, (size_t)p->next)
+				    : p->next + 1;
 		p->under_way++;
 	}
 }
@@ -206,7 +211,7 @@ static void begin(struct plan *p)
 
 	p->opening = true;
 	p->wanted = lacks < o->most ? lacks : o->most;
-	if (p->wanted > p->begun && !p->openings && make_places(p) < 0)
+	if (p->wanted >= p->next && !p->openings && make_places(p) < 0)
 		return;
 	open_more(p);
 }
@@ -250,6 +255,7 @@ static struct plan *plan_new(struct warmer *w, struct worker_config *config, con
 	p->connect_ms = u->timeouts.connect_ms;
 	p->stall_ms = u->timeouts.stall_ms;
 	p->at_ms = n->at_ms;
+	p->next = 1;
 	uv_timer_init(w->options.uv, &p->timer);
 	TAILQ_INSERT_TAIL(&w->plans, p, entry);
 	w->count++;

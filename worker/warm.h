@@ -5,7 +5,7 @@
  * once) as many connections as are missing then are opened to the upstream's base_url: each by a small request of its
  * own (warm.method and warm.path, by itself HEAD /) without credentials, whose answer is thrown away, whatever it says.
  * The connection stays in libcurl's cache, and the calls take it from there. Where the API speaks HTTP/2, one bears all
- * calls, and one is opened.
+ * calls that find each other's connections (curl_loop.h): one is opened for each hundred of them.
  *
  * None of this counts for anything: where it fails, that is one line of the log, and calls connect as they always do.
  * Certificates are verified as for calls. Loop's thread only.

@@ -1,5 +1,6 @@
 #include "webhook_config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "proto/base/clean.h"
 #include "proto/error.h"
 #include "upstream.h"
+#include "way_out.h"
 #include "webhook.h"
 
 #define TIMEOUT_MS  20000
@@ -58,6 +60,15 @@ static void init_way(const struct webhooks *w, const struct check *c, struct ups
 	};
 }
 
+static int init_way_out(const struct check *c, const struct raw_webhooks *raw, struct upstream *u)
+{
+	const struct raw_way_out way_out = { raw->proxy, raw->interface, raw->ca_file };
+	struct check below = *c;
+
+	snprintf(below.prefix, sizeof(below.prefix), "webhooks");
+	return way_out_init(&below, &way_out, u);
+}
+
 int webhook_config_init(struct check *c, const struct raw_webhooks *raw, struct webhooks *w, struct upstream *u,
 			bool *ret_serve)
 {
@@ -75,7 +86,7 @@ int webhook_config_init(struct check *c, const struct raw_webhooks *raw, struct 
 		return check_fail(c, "webhooks.secrets", "there are none: what is delivered has to be signed");
 	*ret_serve = raw->serve != RAW_FALSE && w->key_count > 0;
 	init_way(w, c, u);
-	return 0;
+	return init_way_out(c, raw, u);
 }
 
 void webhook_config_done(struct webhooks *w)

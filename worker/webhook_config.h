@@ -9,8 +9,8 @@ struct raw_webhooks;
 struct upstream;
 struct webhooks;
 
-/* Fills *w, and *u with what carries deliveries out, which points to w. *ret_serve: whether this worker delivers; where
- * it does not, there is nothing in u that needs upstream_done(). As the functions of check.h. */
+/* Fills *w, and *u with what carries deliveries out, which points to w and is to be freed with upstream_done(), on
+ * failure too. *ret_serve: whether this worker delivers. As the functions of check.h. */
 int webhook_config_init(struct check *c, const struct raw_webhooks *raw, struct webhooks *w, struct upstream *u,
 			bool *ret_serve);
 void webhook_config_done(struct webhooks *w);

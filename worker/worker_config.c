@@ -15,6 +15,8 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "secrets.h"
+#include "trust.h"
+#include "way_out.h"
 #include "webhook_config.h"
 #include "yaml_index.h"
 
@@ -144,6 +146,8 @@ static int init(const struct raw_config *raw, struct worker_config *config, stru
 	if (rc == 0)
 		rc = init_words(&c, raw, config);
 	if (rc == 0)
+		rc = way_out_trust(&c, raw->ca_file, &config->trust);
+	if (rc == 0)
 		rc = init_upstreams(raw, config, issue);
 	if (rc == 0)
 		rc = webhook_config_init(&c, &raw->webhooks, &config->webhooks, &config->delivery,
@@ -226,7 +230,9 @@ void worker_config_free(struct worker_config *c)
 		return;
 	for (size_t i = 0; i < c->upstream_count; i++)
 		upstream_done(&c->upstreams[i]);
+	upstream_done(&c->delivery);
 	webhook_config_done(&c->webhooks);
+	trust_free(c->trust);
 	free(c->upstreams);
 	free(c->routes);
 	free(c->server);

@@ -15,6 +15,7 @@
 struct issue;
 struct raw_file;
 struct secrets;
+struct trust;
 struct yaml_index;
 
 struct route {
@@ -38,6 +39,7 @@ struct worker_config {
 	size_t upstream_count;
 	struct webhooks webhooks;
 	struct upstream delivery; /* of webhooks */
+	struct trust *trust;	  /* of ca_file, for servers that no other ca_file is for; NULL: the system's */
 	bool serves_webhooks;
 	bool is_silent_on_webhooks; /* the file says neither that they are to be served nor not */
 	struct secrets *secrets;

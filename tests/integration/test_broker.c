@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -539,6 +540,32 @@ static void it_serves_tcp_and_several_addresses(void **state)
 	process_stop(&broker);
 }
 
+/* The file is a pipe: the broker is in the middle of its start as long as nobody has written it. */
+static void a_hangup_ends_it_at_no_time(void **state)
+{
+	char file[256], data[256], output[4096];
+	struct process broker = { .pid = 0 };
+	FILE *f;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s", tempdir_file(&stack.dir, "broker.yaml"));
+	snprintf(data, sizeof(data), "%s", tempdir_file(&stack.dir, "other"));
+	assert_int_equal(mkfifo(file, 0600), 0);
+	process_start_heard(&broker,
+			    (const char *const[]){ process_program("raincheckd"), "--config", file, "--data", data,
+						   "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", NULL });
+	f = fopen(file, "w");
+	assert_non_null(f);
+	kill(broker.pid, SIGHUP);
+	fputs("log: { level: warning }\n", f);
+	fclose(f);
+	assert_true(process_wait_words(&broker, "SIGHUP changes nothing"));
+	kill(broker.pid, SIGHUP);
+	assert_true(process_wait_words(&broker, "SIGHUP changes nothing"));
+	kill(broker.pid, SIGTERM);
+	assert_int_equal(process_finish(&broker, output, sizeof(output)), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -556,6 +583,7 @@ int main(void)
 		T(a_failing_disk_is_in_the_log),
 		T(links_are_the_same_after_a_restart),
 		T(it_serves_tcp_and_several_addresses),
+		T(a_hangup_ends_it_at_no_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

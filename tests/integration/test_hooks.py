@@ -26,6 +26,9 @@ import urllib.parse
 
 import msgpack
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../harness"))
+from heard import Heard
+
 BUILD = os.environ.get("B", "build")
 PATIENCE = int(os.environ.get("PATIENCE", "60"))
 MIB = 1 << 20
@@ -85,6 +88,12 @@ class Broker:
 
     def job(self, id):
         return self.cli("get", id)
+
+    def ended(self, id):
+        done = subprocess.run([os.path.join(BUILD, "raincheck"), "--server", self.rpc, "--json", "wait", id],
+                              capture_output=True, text=True, timeout=PATIENCE)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
 
     def post(self, path, body=b"", headers=(), method="POST"):
         connection = http.client.HTTPConnection(self.http, timeout=PATIENCE)
@@ -579,7 +588,7 @@ class WorkersSide:
             "fal": {"mode": "webhook", "hook": "inject: 'body:/webhook', verify: fal_ed25519, keys_url: '%s/keys'"
                                                % self.api.url},
         }
-        self.log = None
+        self.log = Heard(PATIENCE)
         self.start_worker()
 
     def start_worker(self):
@@ -591,32 +600,25 @@ class WorkersSide:
         config = os.path.join(self.folder, "worker.yaml")
         with open(config, "w", encoding="ascii") as file:
             file.write("\n".join(lines))
-        self.log = open(os.path.join(self.folder, "worker.log"), "a+", encoding="utf-8")
-        self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config", config], stderr=self.log,
-                                       env={**os.environ, "WHSEC": SECRET})
+        self.worker = self.start_heard("--config", config)
+
+    def start_heard(self, *args, **environment):
+        stderr = self.log.writer()
+        try:
+            return subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), *args], stderr=stderr,
+                                    env={**os.environ, "WHSEC": SECRET, **environment})
+        finally:
+            os.close(stderr)
 
     def kill_worker(self):
         self.worker.kill()
         self.worker.wait()
-        self.log.close()
-
-    def logged(self, words, times=1):
-        """Once the worker has logged the words so often; the file tells nobody that it grew."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            self.log.seek(0)
-            if self.log.read().count(words) >= times:
-                return
-            time.sleep(0.02)
-        raise AssertionError("the worker has not logged %r" % words)
 
     def put(self, queue, name, **settings):
         return self.broker.put(queue, {"name": name}, **settings)
 
     def ends(self, id, state="succeeded"):
-        job = self.broker.cli("wait", id) if state == "succeeded" else self.broker.job(id)
-        while job["state"] not in ("succeeded", "dead", "canceled", "expired"):
-            job = self.broker.job(id)
+        job = self.broker.ended(id)
         equal(job["state"], state)
         if state == "succeeded":
             equal([a["name"] for a in job["artifacts"]], ["result"])
@@ -682,7 +684,7 @@ class WorkersSide:
         body = json.dumps(self.api.report_of(call)).encode()
         for n, headers in enumerate(forgeries(body)):
             self.reports(call, headers, body + b" " * n)
-        self.logged("job %s: a hook was reported that is passed over: %s" % (id, word))
+        self.log.wait("job %s: a hook was reported that is passed over: %s" % (id, word))
         # Each was looked at.
         while self.broker.job(id)["hooks"]["waiting"] > 0:
             pass
@@ -716,7 +718,7 @@ class WorkersSide:
         call = self.api.call("mine")
         for body in (json.dumps({**self.api.report_of(call), "id": "call-999", "status": "FAILED"}).encode(), b"no JSON"):
             self.reports(call, standard(body), body)
-        self.logged("job %s: a hook was reported that is passed over: it is about another call" % id)
+        self.log.wait("job %s: a hook was reported that is passed over: it is about another call" % id)
         equal(self.broker.job(id)["state"], "running")
         self.signed(call)  # still at work
         self.api.finish(call)
@@ -795,9 +797,7 @@ class WorkersSide:
             self.api.finish(call)
             self.signed(call)
         self.broker.kill()
-        self.worker.kill()
-        self.worker.wait()
-        self.log.close()
+        self.kill_worker()
         self.broker.start()
         self.start_worker()
         for id, name in zip(ids, ("standard", "report")):
@@ -807,8 +807,7 @@ class WorkersSide:
     def saved(self, ids):
         """The checkpoints are there: what reports of one of them the next attempt can make something of."""
         for id in ids:
-            while self.broker.job(id)["state"] != "running":
-                pass
+            equal(self.broker.job(id)["state"], "running")
         marker = self.put("poll", "marker %s" % ids[0])
         call = self.api.call("marker %s" % ids[0])
         self.api.finish(call)
@@ -822,9 +821,8 @@ class WorkersSide:
         worker = None
         try:
             address = re.fullmatch(r"ready http=(\S+)\n", api.stdout.readline()).group(1)
-            worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--server", self.broker.rpc, "--config",
-                                       "worker/upstreams/render-api-webhook.yaml"], stderr=self.log,
-                                      env={**os.environ, "RENDER_API": "http://" + address})
+            worker = self.start_heard("--server", self.broker.rpc, "--config",
+                                      "worker/upstreams/render-api-webhook.yaml", RENDER_API="http://" + address)
             id = self.broker.put("greetings", {"name": "Ada"})
             job = self.broker.cli("wait", id)
             equal((job["state"], job["hooks"]["count"], job["attempt"]), ("succeeded", 1, 1))
@@ -867,7 +865,8 @@ class Tap:
 
 
 def stories(kind):
-    helpers = {"take", "put", "ends", "reports", "signed", "forged", "saved", "logged", "start_worker", "kill_worker"}
+    helpers = {"take", "put", "ends", "reports", "signed", "forged", "saved", "start_worker", "start_heard",
+               "kill_worker"}
     return [name for name in vars(kind) if not name.startswith("_") and name not in helpers]
 
 
@@ -901,7 +900,7 @@ def main():
             for name in stories(kind):
                 tap.run(name.replace("_", " "), getattr(sides[-1], name))
             if tap.failed and hasattr(sides[-1], "log"):
-                sys.stdout.write(open(os.path.join(home, "worker.log"), encoding="utf-8").read())
+                sys.stdout.write(sides[-1].log.text())
     finally:
         for side in sides:
             if getattr(side, "worker", None) and not ends_in_order(side.worker):

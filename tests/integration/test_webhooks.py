@@ -1,27 +1,33 @@
 #!/usr/bin/python3
 """Webhooks, end to end: a job ends, and whoever put it is told: by the broker's outbox and the worker's delivery, to a
-receiver that proves each request with the npm package standardwebhooks (tests/webhooks).
+receiver that proves each request with the npm package standardwebhooks (tests/webhooks). Needs openssl for a certificate.
 
 Attempts that fail are hours apart by the schedule: job.redeliver makes the next one now. Prints TAP. B names the build.
 """
+import http.client
+import http.server
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
+import urllib.parse
 
 import msgpack
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../harness"))
+from heard import Heard
+
 BUILD = os.environ.get("B", "build")
 PATIENCE = int(os.environ.get("PATIENCE", "60"))
-HERE = os.path.dirname(os.path.abspath(__file__))
 NODE = os.path.join(HERE, "../../build/npm/webhooks")
 SECRETS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2Vjb25kIHNlY3JldCBmb3Igcm90YXRpb24="]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -58,6 +64,42 @@ class Receiver:
             return self.of(path)
 
 
+class Played:
+    """A server of a test's own, which notes who asked for what. Told of another's port it is a proxy to there."""
+
+    def __init__(self, ahead=None, files=None):
+        self.seen = []
+        played = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                played.seen.append((self.client_address[0], self.path))
+                status = 204
+                if ahead:
+                    onward = http.client.HTTPConnection("127.0.0.1", ahead, timeout=PATIENCE)
+                    onward.request("POST", urllib.parse.urlparse(self.path).path, body, dict(self.headers))
+                    status = onward.getresponse().status
+                    onward.close()
+                self.send_response(status)
+                self.end_headers()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if files:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*files)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Side:
     def __init__(self, folder):
         self.folder = folder
@@ -65,6 +107,7 @@ class Side:
         self.numbers = 0
         self.http = "127.0.0.1:0"
         self.worker = None
+        self.log = Heard(PATIENCE)
         self.start_broker()
         self.start_worker()
 
@@ -94,17 +137,19 @@ class Side:
 
     def start_worker(self, webhooks="secrets: ['{env.WHSEC}'], allow_private: true"):
         self.kill_worker()  # one that a story left behind when it failed
-        self.log = open(os.path.join(self.folder, "worker.log"), "a", encoding="utf-8")
-        self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
-                                        self.write_config(webhooks)], stderr=self.log,
-                                       env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
-                                       stdout=subprocess.DEVNULL)
+        stderr = self.log.writer()
+        try:
+            self.worker = subprocess.Popen([os.path.join(BUILD, "raincheck-worker"), "--config",
+                                            self.write_config(webhooks)], stderr=stderr,
+                                           env={**os.environ, "WHSEC": SECRETS[0], "WHSEC2": SECRETS[1]},
+                                           stdout=subprocess.DEVNULL)
+        finally:
+            os.close(stderr)
 
     def kill_worker(self, how=signal.SIGKILL):
         if self.worker:
             self.worker.send_signal(how)
             equal(self.worker.wait(timeout=PATIENCE), 0 if how == signal.SIGTERM else -how)
-            self.log.close()
         self.worker = None
 
     def close(self):
@@ -148,15 +193,17 @@ class Side:
         self.cli("cancel", id)
         return id, path
 
-    def delivery(self, id, state):
-        """The delivery's record, once it has come to that state."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            callback = self.cli("get", id)["callback"]
-            if callback["state"] == state:
-                return self.cli("get", callback["id"])
-            assert time.monotonic() < end and callback["state"] not in FINAL, callback
-            time.sleep(0.02)
+    def delivery(self, id, state, attempts=1):
+        """The delivery's record, once it has come to that state; to be tried again: after so many attempts."""
+        id = self.cli("get", id)["callback"]["id"]
+        if state in FINAL:
+            self.call("job.wait", id=id, wait_ms=60000)
+        else:
+            # The line is written when the broker has answered: its record is the new one by then.
+            self.log.wait("call ended", id, times=attempts)
+        told = self.cli("get", id)
+        equal(told["state"], state)
+        return told
 
     def proved(self, request, by=(True, False)):
         equal(request["by"], list(by))
@@ -195,7 +242,7 @@ class Side:
         equal((told["error"]["kind"], "503" in told["error"]["message"]), ("unavailable", True))
         self.cli("redeliver", id)
         self.receiver.wait(path, 2)
-        told = self.delivery(id, "scheduled")
+        told = self.delivery(id, "scheduled", attempts=2)
         assert 300000 <= told["run_at_ms"] - told["error"]["at_ms"] <= 330000, told
         self.cli("redeliver", id)
         requests = self.receiver.wait(path, 3)
@@ -285,22 +332,13 @@ class Side:
     def both_secrets_sign_while_one_is_replaced(self):
         self.write_config("secrets: ['{env.WHSEC}', '{env.WHSEC2}'], allow_private: true")
         self.worker.send_signal(signal.SIGHUP)
-        self.logged("was read again")
+        self.log.wait("was read again")
         id, path = self.canceled("204")
         request, = self.receiver.wait(path)
         self.proved(request, (True, True))
         equal(len(request["headers"]["webhook-signature"].split(" ")), 2)
         self.delivery(id, "succeeded")
         self.kill_worker(signal.SIGTERM)
-
-    def logged(self, words):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with open(self.log.name, encoding="utf-8") as log:
-                if words in log.read():
-                    return
-            time.sleep(0.02)
-        raise AssertionError("the worker has not logged %r" % words)
 
     def what_is_not_answered_in_time_is_tried_again(self):
         self.start_worker("secrets: ['{env.WHSEC}'], allow_private: true, timeout: 300ms")
@@ -329,14 +367,58 @@ class Side:
             equal(self.receiver.of(path), [])
         self.kill_worker(signal.SIGTERM)
 
+    def they_go_out_by_a_proxy_and_an_interface(self):
+        """The proxy resolves names; an address that is not public is not asked of it."""
+        port = int(self.receiver.url.rsplit(":", 1)[1])
+        proxy = Played(ahead=port)
+        try:
+            self.start_worker("secrets: ['{env.WHSEC}'], proxy: 'http://127.0.0.1:%d', interface: 127.0.0.2"
+                              % proxy.port)
+            refused = [self.canceled("204")]
+            for host in ("localhost", "[::1]", "2130706433", "10.0.0.1"):
+                id, path = self.put("204", callback_url="http://%s:%d/x/204" % (host, port))
+                self.cli("cancel", id)
+                refused.append((id, path))
+            id, path = self.put("204", callback_url="http://shop.invalid:99/by-proxy/204")
+            self.cli("cancel", id)
+            self.delivery(id, "succeeded")
+            request, = self.receiver.wait("/by-proxy/204")
+            self.proved(request)
+            for id, _ in refused:
+                told = self.delivery(id, "dead")
+                assert "webhooks.allow_private" in told["error"]["message"], told
+            equal(proxy.seen, [("127.0.0.2", "http://shop.invalid:99/by-proxy/204")])
+            self.kill_worker(signal.SIGTERM)
+        finally:
+            proxy.close()
+
+    def the_files_certificates_vouch_for_receivers(self):
+        files = [os.path.join(self.folder, name) for name in ("cert.pem", "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-out", files[0],
+                        "-keyout", files[1]], check=True, capture_output=True)
+        shop = Played(files=files)
+        try:
+            for more, state in (("", "scheduled"), (", ca_file: " + files[0], "succeeded")):
+                self.start_worker("secrets: ['{env.WHSEC}'], allow_private: true" + more)
+                id, _ = self.put("204", callback_url="https://localhost:%d/done" % shop.port)
+                self.cli("cancel", id)
+                told = self.delivery(id, state)
+                if state == "scheduled":
+                    assert "TLS: " in told["error"]["message"], told
+                equal(shop.seen, [("127.0.0.1", "/done")] if more else [])
+                self.kill_worker(signal.SIGTERM)
+        finally:
+            shop.close()
+
     def nobody_serves_them_unasked(self):
         for webhooks, words in (("allow_private: true", "webhooks are left to other workers"),
                                 ("serve: false, secrets: ['{env.WHSEC}']", None)):
-            open(self.log.name, "w", encoding="utf-8").close()
+            self.log.forget()
             self.start_worker(webhooks)
             if words:
-                self.logged(words)
-            self.logged("connected to the broker")
+                self.log.wait(words)
+            self.log.wait("connected to the broker")
             workers = self.cli("worker", "ls")
             equal([w["queues"] for w in workers], [["unused"]])
             self.kill_worker(signal.SIGTERM)
@@ -354,7 +436,8 @@ STORIES = ["every_end_is_told", "a_failure_is_tried_again_with_the_same_id", "it
            "a_long_answer_is_one", "it_can_be_told_again", "a_worker_that_dies_leaves_it_to_the_next",
            "a_broker_that_dies_has_not_forgotten", "of_an_erased_job_nobody_is_told",
            "both_secrets_sign_while_one_is_replaced", "what_is_not_answered_in_time_is_tried_again",
-           "addresses_that_are_not_public_are_refused", "nobody_serves_them_unasked", "it_ends_in_order"]
+           "addresses_that_are_not_public_are_refused", "they_go_out_by_a_proxy_and_an_interface",
+           "the_files_certificates_vouch_for_receivers", "nobody_serves_them_unasked", "it_ends_in_order"]
 
 
 def main():
@@ -372,8 +455,8 @@ def main():
                 print("not ok %d - %s" % (number, name.replace("_", " ")))
                 print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
         if failed:
-            with open(os.path.join(folder, "worker.log"), encoding="utf-8") as log:
-                sys.stdout.write(log.read())
+            side.kill_worker()
+            sys.stdout.write(side.log.text())
     finally:
         side.close()
         shutil.rmtree(folder)

@@ -3,6 +3,7 @@
  * was done.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -200,6 +202,45 @@ static void a_reload_while_the_broker_is_away_holds_when_it_is_back(void **state
 	await_worker(2, 4);
 	calls_expect_video(&calls, calls_put_into(&calls, "r", 1, "b", ""), "b", 0);
 	expect_first_attempt(id, "a", 1024);
+}
+
+static void copy_into(const char *from, const char *to)
+{
+	FILE *in = fopen(from, "r"), *out;
+	int c;
+
+	assert_non_null(in);
+	/* Of a pipe, until somebody reads it. */
+	out = fopen(to, "w");
+	assert_non_null(out);
+	while ((c = fgetc(in)) != EOF)
+		fputc(c, out);
+	fclose(in);
+	fclose(out);
+}
+
+/* The file is a pipe: the worker is in the middle of its start as long as nobody has written it. */
+static void a_hangup_during_the_start_is_taken_after_it(void **state)
+{
+	char program[512], file[256];
+	const char *argv[] = { program, "--config", file, "--log-level", "info", NULL };
+	int held_open;
+
+	(void)state;
+	calls_configure_worker(&calls, &plain);
+	snprintf(file, sizeof(file), "%s", tempdir_file(&calls.stack.dir, "pipe.yaml"));
+	assert_int_equal(mkfifo(file, 0600), 0);
+	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
+	process_start_heard(&calls.stack.worker, argv);
+	held_open = open(file, O_WRONLY | O_CLOEXEC);
+	assert_true(held_open >= 0);
+	kill(calls.stack.worker.pid, SIGHUP);
+	copy_into(calls.stack.worker_config, file);
+	close(held_open);
+	calls_wait_for_log(&calls, "4 slots for 1 queues");
+	copy_into(calls.stack.worker_config, file);
+	calls_wait_for_log(&calls, "was read again");
+	calls_expect_video(&calls, calls_put(&calls, 1, "a", ""), "a", 0);
 }
 
 /* ---- the end ---- */
@@ -450,6 +491,7 @@ int main(void)
 		T(queues_and_slots_change_beside_a_running_call),
 		T(a_queue_that_is_gone_is_left_alone),
 		T(a_reload_while_the_broker_is_away_holds_when_it_is_back),
+		T(a_hangup_during_the_start_is_taken_after_it),
 		T(a_second_sigterm_gives_back_at_once),
 		T(a_third_sigterm_ends_it),
 		T(once_without_a_broker_says_so),

@@ -15,16 +15,20 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clock.h"
 #include "tests/harness/calls.h"
 #include "tests/harness/certificate.h"
 
 #define CALLS 50
+#define CROWD 250
 
 static struct calls calls;
 static struct process api;
 static unsigned port;
 static char cert[256], key[256];
 static const char *scheme; /* as the URL has it */
+static char top[600];	   /* of the worker's file */
+static const char *ahead;  /* more lines of the upstream */
 
 static const char video[] = "\0\0\0\030ftypisom\0\0\2\0isomiso2";
 
@@ -33,6 +37,8 @@ static int setup(void **state)
 	(void)state;
 	memset(&calls, 0, sizeof(calls));
 	scheme = "https";
+	ahead = "";
+	snprintf(top, sizeof(top), "slots: 300\nlog: { format: json }\n");
 	tempdir_make(&calls.stack.dir);
 	snprintf(cert, sizeof(cert), "%s", tempdir_file(&calls.stack.dir, "cert.pem"));
 	snprintf(key, sizeof(key), "%s", tempdir_file(&calls.stack.dir, "key.pem"));
@@ -96,16 +102,16 @@ static void start_worker(const char *host, const char *ca_file)
 {
 	static char lines[600];
 	struct calls_shape shape = {
-		.top = "slots: 100\nlog: { format: json }\n",
+		.top = top,
 		.mode = "sync",
 		.lines = lines,
 		.path = "/",
 		.submit = ", idempotency: \"header:Idempotency-Key\"",
 	};
 
-	lines[0] = '\0';
+	snprintf(lines, sizeof(lines), "%s", ahead);
 	if (ca_file)
-		snprintf(lines, sizeof(lines), "    ca_file: %s\n", ca_file);
+		snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "    ca_file: %s\n", ca_file);
 	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "%s://%s:%u", scheme, host, port);
 	if (calls.stack.worker.pid)
 		calls_configure_worker(&calls, &shape);
@@ -115,7 +121,7 @@ static void start_worker(const char *host, const char *ca_file)
 
 static void put(size_t count, int64_t attempts, char ids[][RAINCHECK_ID_SIZE])
 {
-	struct raincheck_put puts[CALLS] = { { 0 } };
+	struct raincheck_put puts[CROWD] = { { 0 } };
 	struct raincheck_put_many_result *result;
 
 	for (size_t i = 0; i < count; i++)
@@ -168,11 +174,11 @@ static int64_t connections_of_next_call(void)
 	return made;
 }
 
-static int64_t connections_made(void)
+static int64_t connections_made(int count)
 {
 	int64_t made = 0;
 
-	for (int i = 0; i < CALLS; i++)
+	for (int i = 0; i < count; i++)
 		made += connections_of_next_call();
 	return made;
 }
@@ -187,7 +193,54 @@ static void calls_share_a_connection(void **state)
 	start_worker("127.0.0.1", cert);
 	for (size_t i = 0; i < CALLS; i++)
 		calls_expect_end(&calls, ids[i], RAINCHECK_JOB_SUCCEEDED);
-	assert_int_equal(connections_made(), 1);
+	assert_int_equal(connections_made(CALLS), 1);
+}
+
+/* So many at once, from now on or, where soon, in twenty seconds. */
+static void set_limit(int64_t concurrency, bool soon)
+{
+	int64_t now_ms = clock_wall_ms();
+	struct raincheck_limit_spell spell = { .from_at_ms = now_ms + 20000,
+					       .until_at_ms = now_ms + 3600000,
+					       .concurrency = concurrency };
+	struct raincheck_limit_set set = { .limit = "l", .concurrency = 1, .schedule = &spell, .schedule_count = 1 };
+	struct raincheck_queue_set queue = { .queue = "q", .limit = "l" };
+	struct raincheck_limit *limit;
+	struct raincheck_queue *q;
+
+	if (!soon)
+		set = (struct raincheck_limit_set){ .limit = "l", .concurrency = concurrency };
+	if (raincheck_limit_set(calls.rc, &set, &limit) < 0)
+		fail_msg("%s", raincheck_last_error(calls.rc)->message);
+	raincheck_free(limit);
+	assert_int_equal(raincheck_queue_set(calls.rc, &queue, &q), 0);
+	raincheck_free(q);
+}
+
+/* Calls are dealt out by the hundred, and each hundred has connections of its own: one for each is open before. The
+ * queue is paused until all calls are there: they begin at once. */
+static void a_crowd_finds_the_connections_of_each_hundred_open(void **state)
+{
+	char ids[CROWD][RAINCHECK_ID_SIZE];
+	struct raincheck_queue *q;
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	set_limit(CROWD, true);
+	ahead = "    warm: { method: OPTIONS, ahead: 30s }\n";
+	start_worker("127.0.0.1", cert);
+	calls_wait_for_log(&calls, "opened ahead, as limit l is");
+	assert_non_null(strstr(calls.stack.worker.line, "3 connections to api"));
+	assert_int_equal(raincheck_queue_pause(calls.rc, "q", &q), 0);
+	raincheck_free(q);
+	put(CROWD, 1, ids);
+	set_limit(CROWD, false);
+	assert_int_equal(raincheck_queue_resume(calls.rc, "q", &q), 0);
+	raincheck_free(q);
+	/* The log first: more than a pipe holds. */
+	assert_int_equal(connections_made(CROWD), 0);
+	for (size_t i = 0; i < CROWD; i++)
+		calls_expect_end(&calls, ids[i], RAINCHECK_JOB_SUCCEEDED);
 }
 
 /* ---- trust ---- */
@@ -295,6 +348,84 @@ static void a_stranger_is_not_kept(void **state)
 	}
 }
 
+static void copy_into(const char *from, const char *to)
+{
+	FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+	int c;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	while ((c = fgetc(in)) != EOF)
+		fputc(c, out);
+	fclose(in);
+	fclose(out);
+}
+
+static void hang_up(void)
+{
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
+}
+
+/* Another certificate, in place of the one at trusted, and the API's there in its turn. */
+static void expect_renewal(const char *trusted)
+{
+	hang_up();
+	expect_distrust("TLS: ");
+	copy_into(cert, trusted);
+	hang_up();
+	expect_success();
+}
+
+/* For an API without a ca_file of its own. */
+static void the_files_certificates_are_read_anew(void **state)
+{
+	char trusted[256], other_key[256];
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
+	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
+	snprintf(top + strlen(top), sizeof(top) - strlen(top), "ca_file: %s\n", trusted);
+	copy_into(cert, trusted);
+	start_worker("127.0.0.1", NULL);
+	expect_success();
+	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);
+	expect_renewal(trusted);
+}
+
+/* The worker sees a file of ours where the system's certificates are; not every machine lets a test do that. */
+static void the_systems_certificates_are_read_anew(void **state)
+{
+	static const char script[] = "mount --bind \"$1\" /etc/ssl/certs/ca-certificates.crt && exec \"$2\" --config "
+				     "\"$3\" --log-level info";
+	char trusted[256], other_key[256], program[512];
+	const char *probe[] = { "/usr/bin/unshare",
+				"-rm",
+				"/bin/sh",
+				"-c",
+				"mount --bind /etc/hostname /etc/ssl/certs/ca-certificates.crt",
+				NULL };
+	const char *argv[] = { "/usr/bin/unshare",	  "-rm", "/bin/sh", "-c", script, "sh", trusted, program,
+			       calls.stack.worker_config, NULL };
+	char words[512];
+
+	(void)state;
+	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	if (process_run(probe, words, sizeof(words)) != 0)
+		skip();
+	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
+	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
+	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
+	copy_into(cert, trusted);
+	calls.stack.worker.pid = -1; /* start_worker() only writes the file */
+	start_worker("127.0.0.1", NULL);
+	process_start_heard(&calls.stack.worker, argv);
+	expect_success();
+	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);
+	expect_renewal(trusted);
+}
+
 /* However the URL spells it, the file's certificates are what counts. */
 static void a_scheme_in_capitals_is_judged_alike(void **state)
 {
@@ -334,6 +465,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(calls_share_a_connection),
+		T(a_crowd_finds_the_connections_of_each_hundred_open),
 		T(a_stranger_is_not_trusted),
 		T(another_name_is_not_trusted),
 		T(a_name_is_trusted_by_name),
@@ -341,6 +473,8 @@ int main(void)
 		T(a_reload_judges_anew),
 		T(a_certificate_without_the_proof_it_asks_for_is_not_trusted),
 		T(a_stranger_is_not_kept),
+		T(the_files_certificates_are_read_anew),
+		T(the_systems_certificates_are_read_anew),
 		T(a_scheme_in_capitals_is_judged_alike),
 		T(a_ca_file_that_is_none_is_refused),
 	};

@@ -113,7 +113,9 @@ static void test_judging(void **state)
 	assert_judged("video/mp4", HEAD(HTML), NULL, NULL);
 	assert_judged("application/octet-stream", HEAD(HTML), "video/*", NULL);
 	assert_judged("video/mp4", HEAD(JPEG), "*/*", NULL);
+	/* Nothing at all is no result, whatever it is called. */
 	assert_judged("video/mp4", HEAD(""), "video/mp4", NULL);
+	assert_judged("text/plain", HEAD(""), NULL, NULL);
 	/* One family, several names. */
 	assert_judged("video/quicktime", HEAD(MP4), "video/*", "video/quicktime");
 	assert_judged("audio/mp3", HEAD("ID3\4\0"), "audio/*", "audio/mp3");
