@@ -19,6 +19,7 @@ struct blob_store;
 struct board;
 struct page_files;
 struct settings;
+struct stills;
 struct store;
 struct streams;
 struct uuid;
@@ -43,6 +44,7 @@ struct site {
 	struct board *board;
 	struct watch *_Atomic watch; /* NULL until the threads are started */
 	struct streams *streams;
+	struct stills *stills;
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
 	atomic_int files; /* that may yet be opened for downloads */

@@ -57,6 +57,7 @@ static void test_genuine_media_is_recognised(void **state)
 		assert_string_equal(type->name, samples[i].type);
 		assert_int_equal(type->class, samples[i].class);
 		assert_true(media_type_agrees(type, samples[i].first));
+		assert_ptr_equal(media_type_of_picture(samples[i].first), type->class == MEDIA_IMAGE ? type : NULL);
 	}
 }
 
@@ -68,6 +69,7 @@ static void test_media_cut_short_agrees_with_nothing(void **state)
 
 		assert_false(media_type_agrees(type, slice_of(samples[i].first.data, 1)));
 		assert_false(media_type_agrees(type, slice_of(NULL, 0)));
+		assert_null(media_type_of_picture(slice_of(NULL, 0)));
 	}
 }
 
