@@ -283,10 +283,9 @@ static int read_still(const struct form *form, struct msg_job_put *ret, struct e
 		type = media_type_of_picture(part->data);
 	else
 		type = media_type_find(part->content_type);
-	if (!type || !media_type_agrees(type, part->data))
+	if (!type || type->class != MEDIA_IMAGE || !media_type_agrees(type, part->data))
 		return error_set(info, ERR_BAD_REQUEST, "preview",
-				 "must be a picture (JPEG, PNG, WebP, GIF, AVIF), video or sound that can be shown, "
-				 "and of the type that it says");
+				 "must be a picture (JPEG, PNG, WebP, GIF, AVIF), and of the type that it says");
 	ret->has_preview = true;
 	ret->preview = (struct msg_media){
 		.has_content_type = true,

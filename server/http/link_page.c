@@ -8,16 +8,20 @@
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "server/http/board.h"
+#include "server/http/media_type.h"
 #include "server/http/page_html.h"
 #include "server/http/page_load.h"
+#include "server/http/picture_size.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
+#include "server/store/blob.h"
 
 #define NONCE_BYTES	 16
 #define POLICY_BYTES	 512
@@ -75,6 +79,60 @@ enum MHD_Result link_page_serve(const struct request *r)
 	return rc < 0 ? send_fixed(r, rc) : MHD_queue_response(r->connection, p->status, p->answer);
 }
 
+/* ---- how large the picture is ---- */
+
+static bool read_head(int fd, struct buf *head, size_t most)
+{
+	uint8_t *room;
+	ssize_t n;
+
+	if (buf_reserve(head, most - head->size, &room) < 0)
+		return false;
+	n = pread(fd, room, most - head->size, (off_t)head->size);
+	if (n <= 0)
+		return false;
+	buf_commit(head, (size_t)n);
+	return true;
+}
+
+static void read_file_size(const struct site *site, const struct uuid *blob, struct picture_size *ret)
+{
+	_cleanup_(buf_done) struct buf head;
+	int64_t size;
+	int fd;
+
+	buf_init(&head, PICTURE_MOST_BYTES);
+	if (blob_open(site->blobs, blob, &fd, &size) < 0)
+		return;
+	if (read_head(fd, &head, PICTURE_HEAD_BYTES) && !picture_size_read(buf_slice(&head), ret) &&
+	    size > PICTURE_HEAD_BYTES && read_head(fd, &head, PICTURE_MOST_BYTES))
+		(void)picture_size_read(buf_slice(&head), ret);
+	close(fd);
+}
+
+static bool is_picture(const struct msg_artifact *a)
+{
+	return a && media_class_of(a->content_type) == MEDIA_IMAGE;
+}
+
+/* Of the one that the page shows. What cannot be found out makes no difference but to the box around it. */
+static struct picture_size size_of_picture(const struct site *site, const struct visit *v)
+{
+	const char *name = is_picture(v->result) ? "result" : is_picture(v->preview) ? "preview" : NULL;
+	struct picture_size size = { 0 };
+	struct artifact a;
+
+	if (!name || view_artifact(v->txn, &v->id, slice_str(name), &a) < 0)
+		return size;
+	if (a.has_blob)
+		read_file_size(site, &a.blob, &size);
+	else
+		(void)picture_size_read(a.data, &size);
+	return size;
+}
+
+/* ---- the page of a job ---- */
+
 static int write_page(const struct request *r, const struct visit *v, const struct nonce *nonce, struct buf *body)
 {
 	const struct page_content content = {
@@ -82,6 +140,7 @@ static int write_page(const struct request *r, const struct visit *v, const stru
 		.job = &v->job.job,
 		.preview = v->preview,
 		.result = v->result,
+		.size = size_of_picture(r->site, v),
 		.token = r->token,
 		.nonce = nonce->text,
 		.now_ms = v->now_ms,
@@ -112,19 +171,26 @@ int link_page_post(const struct request *r, const struct visit *v, struct postin
 
 /* ---- the logo ---- */
 
-/* Never what a document could be: an SVG may hold a script. */
+/* The operator's, or the dot in the operator's colour, which is the page's icon then. Never what a document could be:
+ * an SVG may hold a script. */
 static int make_logo(struct site *site)
 {
 	const struct page_files *files = site->page_files;
+	bool own = files && files->logo.size > 0;
 	_cleanup_(buf_done) struct buf copy;
 	struct MHD_Response **logo = &site->fixed.logo;
 
 	buf_init(&copy, PAGE_LOGO_MAX);
-	if (!files || files->logo.size == 0)
-		return 0;
-	buf_append(&copy, files->logo.data, files->logo.size);
-	*logo = response_new(&copy, files->logo_type);
-	if (response_header(*logo, "Cache-Control", "public, max-age=31536000, immutable") &&
+	if (own)
+		buf_append(&copy, files->logo.data, files->logo.size);
+	else
+		buf_printf(&copy,
+			   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\">"
+			   "<circle cx=\"4\" cy=\"4\" r=\"3.5\" fill=\"%s\"/></svg>",
+			   site->page.accent);
+	*logo = response_new(&copy, own ? files->logo_type : "image/svg+xml");
+	if (response_header(*logo, "Cache-Control",
+			    own ? "public, max-age=31536000, immutable" : "public, max-age=3600") &&
 	    response_header(*logo, "Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"))
 		return 0;
 	return ERR_NO_MEMORY;
@@ -132,10 +198,7 @@ static int make_logo(struct site *site)
 
 enum MHD_Result link_page_serve_logo(const struct request *r)
 {
-	struct MHD_Response *logo = r->site->fixed.logo;
-
-	return logo ? MHD_queue_response(r->connection, MHD_HTTP_OK, logo)
-		    : response_error(r->connection, ERR_NOT_FOUND);
+	return MHD_queue_response(r->connection, MHD_HTTP_OK, r->site->fixed.logo);
 }
 
 /* ---- fixed pages ---- */

@@ -7,6 +7,7 @@
 #include "proto/base/buf.h"
 #include "proto/messages.h"
 #include "server/http/page_texts.h"
+#include "server/http/picture_size.h"
 
 #define PAGE_MAX_BYTES 524288 /* with an operator's template */
 
@@ -15,6 +16,7 @@ struct page_content {
 	const struct msg_job *job;
 	const struct msg_artifact *preview; /* or NULL */
 	const struct msg_artifact *result;  /* or NULL */
+	struct picture_size size;	    /* of the picture: the result, where it is one, or the preview */
 	const char *token;		    /* a genuine one: harmless in HTML */
 	const char *nonce;		    /* of the style and the script */
 	int64_t now_ms;

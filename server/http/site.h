@@ -31,7 +31,7 @@ struct fixed_answers {
 	struct MHD_Response *unknown_page; /* 404 */
 	struct MHD_Response *gone_page;	   /* 410 */
 	struct MHD_Response *broken_page;  /* 500, 503 */
-	struct MHD_Response *logo;	   /* NULL: there is none */
+	struct MHD_Response *logo;	   /* or the icon */
 };
 
 struct site {

@@ -177,6 +177,24 @@ static void a_still_is_on_the_page_from_the_first_answer(void **state)
 	expect_still(large, sizeof(large), "image/png");
 }
 
+/* In a file, and in the map. */
+static void a_page_has_the_shape_of_its_still(void **state)
+{
+	static const size_t sizes[] = { LARGE, 24 };
+
+	(void)state;
+	memcpy(large + sizeof(PNG) - 1, "\0\0\2\xd0\0\0\5", 8);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		add_text("payload", "x");
+		add_part("preview", "image/png", large, sizes[i]);
+		put_form("/v1/queues/q/jobs", NULL);
+		expect(202);
+		get(link_url);
+		assert_non_null(strstr(answer.body, "data-aspect=\"720/1280\""));
+	}
+	assert_int_equal(files(), 1);
+}
+
 static void the_parts_say_what_headers_and_the_query_could(void **state)
 {
 	char url[256];
@@ -251,6 +269,7 @@ static const struct {
 	{ "preview", "image/svg+xml", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "preview" },
 	{ "preview", "text/html", "<html>", "preview" },
 	{ "preview", NULL, "<html>", "preview" },
+	{ "preview", "video/webm", "\x1a\x45\xdf\xa3", "preview" },
 	{ "preview", NULL, "", "preview" },
 	{ "preview", "image/jpeg", "\x89PNG\r\n\x1a\n", "preview" },
 	{ "payload", NULL, "again", "payload" },
@@ -379,6 +398,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_still_is_on_the_page_from_the_first_answer),
+		T(a_page_has_the_shape_of_its_still),
 		T(the_parts_say_what_headers_and_the_query_could),
 		T(the_payload_is_its_part_byte_for_byte),
 		T(a_still_without_a_type_is_known_by_its_bytes),
