@@ -17,6 +17,7 @@
 #include "server/http/media_type.h"
 #include "server/http/page_html.h"
 #include "server/http/page_load.h"
+#include "server/http/path.h"
 #include "server/http/picture_size.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
@@ -77,6 +78,21 @@ enum MHD_Result link_page_serve(const struct request *r)
 	int rc = board_get(r, BOARD_PAGE, &p);
 
 	return rc < 0 ? send_fixed(r, rc) : MHD_queue_response(r->connection, p->status, p->answer);
+}
+
+/* All addresses within the page are relative to where it stands without the slash. Nothing is looked up, so that this
+ * says nothing of whether there is such a link. */
+enum MHD_Result link_page_serve_slash(const struct request *r)
+{
+	struct MHD_Response *response;
+	char location[PATH_PART_BYTES + 3];
+
+	if (!name_valid(slice_str(r->token)))
+		return send_fixed(r, ERR_NOT_FOUND);
+	snprintf(location, sizeof(location), "../%s", r->token);
+	response = response_empty();
+	response_header(response, "Location", location);
+	return response_send(r->connection, MHD_HTTP_PERMANENT_REDIRECT, response);
 }
 
 /* ---- how large the picture is ---- */
