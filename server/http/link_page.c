@@ -95,73 +95,73 @@ enum MHD_Result link_page_serve_slash(const struct request *r)
 	return response_send(r->connection, MHD_HTTP_PERMANENT_REDIRECT, response);
 }
 
-/* ---- how large the picture is ---- */
+/* ---- what the media are ---- */
 
-static bool read_head(int fd, struct buf *head, size_t most)
+static void read_head(int fd, struct buf *head, size_t most)
 {
 	uint8_t *room;
 	ssize_t n;
 
 	if (buf_reserve(head, most - head->size, &room) < 0)
-		return false;
+		return;
 	n = pread(fd, room, most - head->size, (off_t)head->size);
-	if (n <= 0)
-		return false;
-	buf_commit(head, (size_t)n);
-	return true;
+	if (n > 0)
+		buf_commit(head, (size_t)n);
 }
 
-static void read_file_size(const struct site *site, const struct uuid *blob, struct picture_size *ret)
+/* The first bytes of an artifact, or all of them: as many as tell what it is, of a picture how large. */
+static void read_first(const struct site *site, const struct artifact *a, bool picture, struct buf *head)
 {
-	_cleanup_(buf_done) struct buf head;
-	int64_t size;
+	struct picture_size size;
+	int64_t whole;
 	int fd;
 
-	buf_init(&head, PICTURE_MOST_BYTES);
-	if (blob_open(site->blobs, blob, &fd, &size) < 0)
+	if (!a->has_blob) {
+		buf_append(head, a->data.data, a->data.size < PICTURE_MOST_BYTES ? a->data.size : PICTURE_MOST_BYTES);
 		return;
-	if (read_head(fd, &head, PICTURE_HEAD_BYTES) && !picture_size_read(buf_slice(&head), ret) &&
-	    size > PICTURE_HEAD_BYTES && read_head(fd, &head, PICTURE_MOST_BYTES))
-		(void)picture_size_read(buf_slice(&head), ret);
+	}
+	if (blob_open(site->blobs, &a->blob, &fd, &whole) < 0)
+		return;
+	read_head(fd, head, PICTURE_HEAD_BYTES);
+	if (picture && whole > PICTURE_HEAD_BYTES && !picture_size_read(buf_slice(head), &size))
+		read_head(fd, head, PICTURE_MOST_BYTES);
 	close(fd);
 }
 
-static bool is_picture(const struct msg_artifact *a)
+/* Who brought it said what it is, and is not believed. One that cannot be read makes no difference. */
+static void look_at(const struct request *r, const struct visit *v, const struct msg_artifact *said, bool *ret_lies,
+		    struct picture_size *ret_size)
 {
-	return a && media_class_of(a->content_type) == MEDIA_IMAGE;
-}
-
-/* Of the one that the page shows. What cannot be found out makes no difference but to the box around it. */
-static struct picture_size size_of_picture(const struct site *site, const struct visit *v)
-{
-	const char *name = is_picture(v->result) ? "result" : is_picture(v->preview) ? "preview" : NULL;
-	struct picture_size size = { 0 };
+	const struct media_type *type = said ? media_type_find(said->content_type) : NULL;
+	_cleanup_(buf_done) struct buf head;
 	struct artifact a;
 
-	if (!name || view_artifact(v->txn, &v->id, slice_str(name), &a) < 0)
-		return size;
-	if (a.has_blob)
-		read_file_size(site, &a.blob, &size);
-	else
-		(void)picture_size_read(a.data, &size);
-	return size;
+	buf_init(&head, PICTURE_MOST_BYTES);
+	if (!type || view_artifact(v->txn, &v->id, said->name, &a) < 0)
+		return;
+	read_first(r->site, &a, type->class == MEDIA_IMAGE, &head);
+	*ret_lies = head.size > 0 && !media_type_agrees(type, buf_slice(&head));
+	if (!*ret_lies && type->class == MEDIA_IMAGE)
+		(void)picture_size_read(buf_slice(&head), ret_size);
 }
 
 /* ---- the page of a job ---- */
 
 static int write_page(const struct request *r, const struct visit *v, const struct nonce *nonce, struct buf *body)
 {
-	const struct page_content content = {
+	struct page_content content = {
 		.page = &r->site->page,
 		.job = &v->job.job,
 		.preview = v->preview,
 		.result = v->result,
-		.size = size_of_picture(r->site, v),
 		.token = r->token,
 		.nonce = nonce->text,
 		.now_ms = v->now_ms,
 	};
 
+	/* A result that is a picture is what is shown. */
+	look_at(r, v, v->preview, &content.preview_lies, &content.size);
+	look_at(r, v, v->result, &content.result_lies, &content.size);
 	return page_html_job(body, &content);
 }
 

@@ -28,6 +28,16 @@ static const char *words_of(const struct page_content *p, enum page_text which)
 	return page_text(p->page, which);
 }
 
+static enum media_class class_of_preview(const struct page_content *p)
+{
+	return p->preview && !p->preview_lies ? media_class_of(p->preview->content_type) : MEDIA_OTHER;
+}
+
+static enum media_class class_of_result(const struct page_content *p)
+{
+	return p->result && !p->result_lies ? media_class_of(p->result->content_type) : MEDIA_OTHER;
+}
+
 /* ---- style ---- */
 
 /* Relative luminance (WCAG 2.2) decides whether black or white is legible on the accent: one always is. */
@@ -161,8 +171,7 @@ static void sharing(struct buf *out, const struct page_content *p, struct slice 
 {
 	struct slice words = is_pending(p) ? slice_str(words_of(p, PAGE_TEXT_shared)) : headline;
 
-	enum media_class still = p->preview ? media_class_of(p->preview->content_type) : MEDIA_OTHER;
-	enum media_class result = p->result ? media_class_of(p->result->content_type) : MEDIA_OTHER;
+	enum media_class still = class_of_preview(p), result = class_of_result(p);
 	const struct msg_job *job = p->job;
 	bool shown = still == MEDIA_IMAGE || result == MEDIA_IMAGE;
 
@@ -214,8 +223,8 @@ static void player(struct buf *out, const struct page_content *p, const char *el
 
 static void media(struct buf *out, const struct page_content *p, struct slice title)
 {
-	enum media_class result = p->result ? media_class_of(p->result->content_type) : MEDIA_OTHER;
-	bool still = p->preview && media_class_of(p->preview->content_type) == MEDIA_IMAGE;
+	enum media_class result = class_of_result(p);
+	bool still = class_of_preview(p) == MEDIA_IMAGE;
 
 	/* Nothing to show and nothing to come: no box. */
 	if (result == MEDIA_OTHER && !still && job_state_final(p->job->state))
@@ -273,7 +282,7 @@ static void actions(struct buf *out, const struct page_content *p)
 		share_button(out, p);
 	if (p->result)
 		button(out, p, "button", "result", PAGE_TEXT_download);
-	else if (p->preview && media_class_of(p->preview->content_type) == MEDIA_IMAGE)
+	else if (class_of_preview(p) == MEDIA_IMAGE)
 		button(out, p, "button quiet", "preview", PAGE_TEXT_save_still);
 	if (p->result)
 		share_button(out, p);

@@ -195,6 +195,25 @@ static void a_page_has_the_shape_of_its_still(void **state)
 	assert_int_equal(files(), 1);
 }
 
+/* Of a put over RPC, or of a worker, nobody has looked at it before. */
+static void a_still_that_is_none_is_not_shown(void **state)
+{
+	const struct raincheck_put params = { .queue = "q",
+					      .payload = { "x", 1 },
+					      .preview = { .content_type = "image/png", .data = { "<svg/>", 6 } } };
+	struct raincheck_put_result *result;
+	struct raincheck *rc = stack_connect(&stack);
+
+	(void)state;
+	assert_int_equal(raincheck_put(rc, &params, &result), 0);
+	get(result->link);
+	expect(200);
+	assert_null(strstr(answer.body, "<img"));
+	assert_null(strstr(answer.body, "og:image"));
+	raincheck_free(result);
+	raincheck_close(rc, NULL, NULL);
+}
+
 static void the_parts_say_what_headers_and_the_query_could(void **state)
 {
 	char url[256];
@@ -399,6 +418,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_still_is_on_the_page_from_the_first_answer),
 		T(a_page_has_the_shape_of_its_still),
+		T(a_still_that_is_none_is_not_shown),
 		T(the_parts_say_what_headers_and_the_query_could),
 		T(the_payload_is_its_part_byte_for_byte),
 		T(a_still_without_a_type_is_known_by_its_bytes),

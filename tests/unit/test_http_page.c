@@ -583,6 +583,29 @@ static void test_what_must_not_be_shown_is_offered_as_a_download(void **state)
 	assert_lacks(page, "id=\"media\"");
 }
 
+static void test_what_is_none_of_its_type_is_not_shown(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+
+	(void)state;
+	_cleanup_free_ char *waiting_page =
+		page_written((struct page_content){ .page = &plain, .preview = &still, .preview_lies = true }, &job);
+	assert_has(waiting_page, "<div class=\"blank\">");
+	assert_lacks(waiting_page, "<img");
+	assert_lacks(waiting_page, "og:image");
+	assert_lacks(waiting_page, "Save the picture");
+	/* The script looks for what the status tells, and that is there all the same. */
+	assert_has(waiting_page, "data-shows=\"running|" LINK "/preview|\"");
+	job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *done = page_written(
+		(struct page_content){ .page = &plain, .preview = &still, .result = &video, .result_lies = true },
+		&job);
+	assert_lacks(done, "<video");
+	assert_lacks(done, "og:video");
+	assert_has(done, "<img src=\"TOKEN/preview");
+	assert_has(done, "href=\"TOKEN/result?download\"");
+}
+
 static void test_a_hostile_title_and_note_stay_text(void **state)
 {
 	static const char evil[] = "</title><script>alert(1)</script>\" onerror=\"x' <img src=x>";
@@ -675,6 +698,7 @@ int main(void)
 		cmocka_unit_test(test_the_whole_page_is_small),
 		cmocka_unit_test(test_german_is_spoken_throughout),
 		cmocka_unit_test(test_what_must_not_be_shown_is_offered_as_a_download),
+		cmocka_unit_test(test_what_is_none_of_its_type_is_not_shown),
 		cmocka_unit_test(test_a_hostile_title_and_note_stay_text),
 		cmocka_unit_test(test_the_accent_carries_legible_text),
 		cmocka_unit_test(test_a_notice_says_it_and_runs_nothing),
