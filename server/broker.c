@@ -274,6 +274,7 @@ static int start_http(struct broker *b)
 		.settings = &b->settings,
 		.page = { .name = c->page_name,
 			  .accent = c->page_accent,
+			  .aspect = c->page_aspect,
 			  .language = (enum page_language)c->page_language,
 			  .logo = b->page_files.logo_path,
 			  .job = b->page_files.job,

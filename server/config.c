@@ -32,6 +32,7 @@ enum kind {
 	KIND_LEVEL,
 	KIND_FORMAT,
 	KIND_COLOUR,
+	KIND_ASPECT,
 	KIND_LANGUAGE,
 	KIND_URL,
 	KIND_HTTP,
@@ -72,6 +73,7 @@ static const struct key keys[] = { KEY("data", TEXT, data, 1, 4000),
 				   KEY("retention.tombstone", DURATION, tombstone_ttl_ms, 0, INT64_MAX),
 				   KEY("page.name", TEXT, page_name, 1, 80),
 				   KEY("page.accent", COLOUR, page_accent, 0, 0),
+				   KEY("page.aspect", ASPECT, page_aspect, 0, 0),
 				   KEY("page.lang", LANGUAGE, page_language, 0, 0),
 				   KEY("page.logo", TEXT, page_logo, 1, 4000),
 				   KEY("page.templates", PATH, page_templates, 1, 4000),
@@ -217,6 +219,21 @@ static int set_word(const struct key *k, int64_t *at, const char *text, struct c
 	return 0;
 }
 
+/* "9:16" or "9/16", kept as "9/16", which goes into a style. */
+static int set_aspect(char **at, const char *text, struct config_error *error)
+{
+	int width = 0, height = 0, end = 0;
+	char kept[24];
+
+	if (text[0] < '0' || text[0] > '9' || sscanf(text, "%4d%*1[:/]%4d%n", &width, &height, &end) != 2 ||
+	    text[end] != '\0' || height < 1 || width < 1)
+		return refuse(error, "\"%.40s\" is not WIDTH:HEIGHT, as 16:9 or 9:16", text);
+	if (width > 3 * height || height > 3 * width)
+		return refuse(error, "\"%.40s\" is out of range: from 1:3 to 3:1", text);
+	snprintf(kept, sizeof(kept), "%d/%d", width, height);
+	return set_string(at, kept);
+}
+
 static int set_language(int64_t *at, const char *text, struct config_error *error)
 {
 	enum page_language language;
@@ -264,6 +281,8 @@ static int set(struct config *c, const struct key *k, const char *text, struct c
 		return set_text(k, at, text, error);
 	case KIND_COLOUR:
 		return set_colour(at, text, error);
+	case KIND_ASPECT:
+		return set_aspect(at, text, error);
 	case KIND_URL:
 		return set_url(k, at, text, error);
 	case KIND_HTTP:
@@ -378,6 +397,7 @@ static const char *const defaults[][2] = {
 	{ "limits.connections", "10000" }, { "limits.visitors", "10000" }, { "limits.depth", "16" },
 	{ "limits.elements", "65536" },	   { "retention.result", "7d" },   { "retention.record", "30d" },
 	{ "retention.tombstone", "90d" },  { "page.name", "Raincheck" },   { "page.accent", "#3366ff" },
+	{ "page.aspect", "16:9" },
 };
 
 int config_new(struct config **ret)
@@ -411,6 +431,7 @@ void config_free(struct config *c)
 	free(c->public_url);
 	free(c->page_name);
 	free(c->page_accent);
+	free(c->page_aspect);
 	free(c->page_logo);
 	free(c->page_templates);
 	for (size_t i = 0; i < PAGE_TEXTS; i++)

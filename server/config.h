@@ -51,6 +51,7 @@ struct config {
 
 	char *page_name;
 	char *page_accent;
+	char *page_aspect;	      /* "16/9" */
 	int64_t page_language;	      /* enum page_language */
 	char *page_logo;	      /* a file, NULL: none */
 	char *page_templates;	      /* a folder, NULL: none */

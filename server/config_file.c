@@ -36,7 +36,7 @@ struct raw {
 		char *result, *record, *tombstone;
 	} retention;
 	struct {
-		char *name, *accent, *lang, *logo, *templates;
+		char *name, *accent, *aspect, *lang, *logo, *templates;
 		struct {
 			char *text[PAGE_TEXTS];
 		} texts;
@@ -89,6 +89,7 @@ static const cyaml_schema_field_t texts_fields[] = { PAGE_TEXT_TABLE(TEXT_FIELD)
 /* clang-format on */
 static const cyaml_schema_field_t page_fields[] = { VALUE(page, "name", name),
 						    VALUE(page, "accent", accent),
+						    VALUE(page, "aspect", aspect),
 						    VALUE(page, "lang", lang),
 						    VALUE(page, "logo", logo),
 						    VALUE(page, "templates", templates),

@@ -192,7 +192,7 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	memcpy(e->random, random, sizeof(e->random));
 	e->events.count = 0;
 	e->garbage.count = 0;
-	e->tally = (struct engine_tally){ .puts = 0 };
+	e->tally = (struct engine_tally){ .repeated = 0 };
 	if (e->stale) {
 		rc = load_caches(e, t);
 		if (rc < 0)

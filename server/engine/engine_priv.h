@@ -116,6 +116,8 @@ double engine_draw_unit(struct engine *e);
 int job_load(struct engine *e, const struct uuid *id, struct job *ret);
 /* The same for whoever has to be told why: ERR_GONE for one that left a tombstone. */
 int job_find(struct engine *e, const struct uuid *id, struct job *ret);
+/* Where a job of that queue is counted, in this batch. */
+struct work_tally *tally_of(struct engine *e, const struct queue *q);
 /* A new job in its first state. group: whose it is, empty for nobody's. */
 int job_create(struct engine *e, const struct uuid *id, struct job *job, struct slice group, enum job_state state);
 /* Moves it to another state with every index and count that goes with it, and writes it. The job's other members may

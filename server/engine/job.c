@@ -310,20 +310,28 @@ static int enter(struct engine *e, const struct uuid *id, struct job *job, struc
 	return rc;
 }
 
+struct work_tally *tally_of(struct engine *e, const struct queue *q)
+{
+	/* No other queue of ours begins like this, and none of a producer's may. */
+	return &e->tally.work[q->name[0] == OUTBOX_QUEUE[0] ? TALLY_DELIVERIES : TALLY_JOBS];
+}
+
 int job_create(struct engine *e, const struct uuid *id, struct job *job, struct slice group, enum job_state state)
 {
 	struct queue *q = queues_get(e->queues, job->queue);
 
 	assert(state == JOB_SCHEDULED || state == JOB_READY);
 	q->record.put_total++;
-	e->tally.puts++;
+	tally_of(e, q)->puts++;
 	return enter(e, id, job, q, state, &group);
 }
 
 static void call_begins(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
-	e->tally.leases++;
-	histogram_add(&e->tally.waits, &tally_scale, e->now_ms - job->run_at_ms);
+	struct work_tally *tally = tally_of(e, q);
+
+	tally->leases++;
+	histogram_add(&tally->waits, &tally_scale, e->now_ms - job->run_at_ms);
 	q->record.lease_total++;
 	pace_began(&q->record.pace, e->now_ms, q->record.counts[JOB_RUNNING]);
 	limits_started(q, id, e->now_ms);
@@ -332,7 +340,7 @@ static void call_begins(struct engine *e, const struct uuid *id, const struct jo
 /* The command says how the call fared, where it does; a lease that was lost or given back says nothing. */
 static void call_ended(struct engine *e, const struct uuid *id, const struct job *job, struct queue *q)
 {
-	histogram_add(&e->tally.runs, &tally_scale, e->now_ms - job->started_at_ms);
+	histogram_add(&tally_of(e, q)->runs, &tally_scale, e->now_ms - job->started_at_ms);
 	if (e->report) {
 		e->report->started_at_ms = job->started_at_ms;
 		e->report->now_ms = e->now_ms;
@@ -372,7 +380,7 @@ int job_move(struct engine *e, const struct uuid *id, struct job *job, enum job_
 	if (from == JOB_RUNNING && to != JOB_CANCELED)
 		job->lease = (struct token){ 0 };
 	if (job_state_final(to))
-		e->tally.ended[to]++;
+		tally_of(e, q)->ended[to]++;
 	if (from == JOB_RUNNING)
 		call_ended(e, id, job, q);
 	if (to == JOB_RUNNING)

@@ -168,7 +168,7 @@ int attempt_failed(struct engine *e, const struct uuid *id, struct job *job, int
 	int64_t delay;
 	int rc;
 
-	e->tally.failed[kind]++;
+	tally_of(e, q)->failed[kind]++;
 	if (retry_after_ms > believed_ms)
 		retry_after_ms = believed_ms;
 	job->error_kind = (uint8_t)kind;

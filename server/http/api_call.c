@@ -14,8 +14,10 @@
 #include "server/http/api.h"
 #include "server/http/api_settings.h"
 #include "server/http/exchange.h"
+#include "server/http/form.h"
 #include "server/http/problem.h"
 #include "server/http/response.h"
+#include "server/http/stills.h"
 #include "server/http/watch.h"
 #include "server/http/words.h"
 #include "server/writer/writer.h"
@@ -35,6 +37,7 @@ struct api_call {
 	struct command command;
 	struct put_item item;
 	struct command_put put;
+	struct still still;
 	struct command_change change;
 
 	/* What the writer says. */
@@ -68,12 +71,21 @@ static void note_suspended(struct api_call *call, bool suspended)
 	call->suspended = suspended;
 }
 
+/* A file that no record came to name goes before anybody is told so. */
+static void settle(struct api_call *call)
+{
+	/* The engine wrote into the item's copy. */
+	call->still.staged.adopted = call->item.preview.adopted;
+	still_settle(call->exchange->request.site->blobs, &call->still);
+}
+
 void api_call_free(struct api_call *call)
 {
 	if (!call)
 		return;
 	note_suspended(call, false);
 	watch_leave(&call->watcher);
+	settle(call);
 	if (call->arena)
 		msgpack_zone_free(call->arena);
 	free(call);
@@ -213,11 +225,10 @@ static void release_cb(struct command *cmd, int rc)
 	MHD_resume_connection(call->exchange->request.connection);
 }
 
-static void submit(struct api_call *call, enum command_kind kind, const void *params,
-		   void (*answer)(struct command *, const struct message *, const void *))
+/* Whoever then has the command releases it. */
+static void prepare(struct api_call *call, enum command_kind kind, const void *params,
+		    void (*answer)(struct command *, const struct message *, const void *))
 {
-	struct exchange *x = call->exchange;
-
 	call->stage = CALL_WRITING;
 	call->command = (struct command){
 		.kind = kind,
@@ -228,8 +239,12 @@ static void submit(struct api_call *call, enum command_kind kind, const void *pa
 	};
 	note_suspended(call, true);
 	/* First: the writer may be done with it before this thread is out of here. */
-	MHD_suspend_connection(x->request.connection);
-	writer_submit(x->request.site->writer, &call->command);
+	MHD_suspend_connection(call->exchange->request.connection);
+}
+
+static void submit(struct api_call *call)
+{
+	writer_submit(call->exchange->request.site->writer, &call->command);
 }
 
 /* Negative, and answered, where nothing was written. */
@@ -238,6 +253,7 @@ static int check_written(struct api_call *call, enum MHD_Result *ret_result)
 	struct exchange *x = call->exchange;
 
 	note_suspended(call, false);
+	settle(call);
 	call->stage = CALL_NEW;
 	if (call->released < 0)
 		error_set(&call->error, call->released, NULL, "%s", error_text(call->released));
@@ -249,10 +265,24 @@ static int check_written(struct api_call *call, enum MHD_Result *ret_result)
 
 /* ---- a put ---- */
 
+/* Of a body that is still to come. */
+static const struct form no_parts_yet;
+
+/* form: as for api_settings_read(). */
+static int read_settings(struct api_call *call, const struct form *form, struct error_info *info)
+{
+	const struct exchange *x = call->exchange;
+	int rc;
+
+	rc = api_settings_read(x->request.connection, x->path.subject, form, call->arena, &call->item.put, info);
+	return rc < 0 ? rc : put_check(x->request.site->settings, &call->item.put, info);
+}
+
 int api_call_begin_put(struct exchange *x)
 {
 	struct api_call *call = call_new(x);
 	struct error_info info;
+	struct slice boundary;
 	int rc;
 
 	if (call)
@@ -261,10 +291,55 @@ int api_call_begin_put(struct exchange *x)
 		error_set(&info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 		return exchange_refuse(x, 0, &info);
 	}
-	rc = api_settings_read(x->request.connection, x->path.subject, call->arena, &call->item.put, &info);
-	if (rc == 0)
-		rc = put_check(x->request.site->settings, &call->item.put, &info);
+	rc = form_boundary(request_header(x->request.connection, "Content-Type"), &boundary, &info);
+	if (rc == 0 || rc == ERR_NOT_FOUND)
+		rc = read_settings(call, rc == 0 ? &no_parts_yet : NULL, &info);
 	return rc < 0 ? exchange_refuse(x, 0, &info) : 0;
+}
+
+/* What the parts of a form say goes with what the head has said already. */
+static int read_form(struct api_call *call, struct slice boundary, struct error_info *info)
+{
+	const struct exchange *x = call->exchange;
+	struct form *form = malloc(sizeof(*form));
+	int64_t most = x->request.site->settings->payload_bytes;
+	int rc;
+
+	if (!form)
+		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
+	rc = form_parse(buf_slice(&x->body), boundary, form, info);
+	if (rc == 0 && form->count == 0)
+		rc = error_set(info, ERR_BAD_REQUEST, "payload", "the form has no such part");
+	if (rc == 0)
+		rc = read_settings(call, form, info);
+	if (rc == 0 && (int64_t)call->item.put.payload.size > most)
+		rc = error_set(info, ERR_TOO_LARGE, "payload", "%lld bytes are allowed", (long long)most);
+	free(form);
+	return rc;
+}
+
+static int read_body(struct api_call *call, struct error_info *info)
+{
+	const struct exchange *x = call->exchange;
+	struct slice boundary;
+	int rc;
+
+	rc = form_boundary(request_header(x->request.connection, "Content-Type"), &boundary, info);
+	if (rc == 0)
+		return read_form(call, boundary, info);
+	if (rc == ERR_NOT_FOUND)
+		call->item.put.payload = buf_slice(&x->body);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+size_t api_call_body_max(const struct exchange *x)
+{
+	const struct settings *settings = x->request.site->settings;
+
+	if (!form_is_announced(request_header(x->request.connection, "Content-Type")))
+		return (size_t)settings->payload_bytes;
+	/* As much as one message may have on the wire, where the same goes along with a put. */
+	return (size_t)(settings->answer_bytes > 0 ? settings->answer_bytes : 2 * settings->payload_bytes);
 }
 
 static void put_answer_cb(struct command *cmd, const struct message *m, const void *result)
@@ -322,6 +397,36 @@ static enum MHD_Result answer_put(struct api_call *call)
 	return sent;
 }
 
+/* On whichever thread made it ready. */
+static void still_cb(struct still *still, int rc)
+{
+	struct api_call *call = CONTAINER_OF(still, struct api_call, still);
+
+	call->item.preview = still->staged;
+	if (rc < 0)
+		release_cb(&call->command, rc);
+	else
+		submit(call);
+}
+
+static enum MHD_Result begin_put(struct api_call *call)
+{
+	const struct msg_job_put *put = &call->item.put;
+	const struct exchange *x = call->exchange;
+	struct error_info info;
+
+	if (read_body(call, &info) < 0)
+		return problem_send(x->request.connection, &info);
+	call->put = (struct command_put){ .items = &call->item, .count = 1 };
+	prepare(call, COMMAND_PUT, &call->put, put_answer_cb);
+	if (put->has_preview)
+		stills_prepare(x->request.site->stills, &call->still, put->preview.content_type, put->preview.data,
+			       still_cb);
+	else
+		submit(call);
+	return MHD_YES;
+}
+
 enum MHD_Result api_call_put(struct exchange *x)
 {
 	struct api_call *call = x->call;
@@ -331,10 +436,7 @@ enum MHD_Result api_call_put(struct exchange *x)
 		return wait_for_end(call);
 	if (call->stage == CALL_WRITING)
 		return check_written(call, &result) < 0 ? result : answer_put(call);
-	call->item.put.payload = buf_slice(&x->body);
-	call->put = (struct command_put){ .items = &call->item, .count = 1 };
-	submit(call, COMMAND_PUT, &call->put, put_answer_cb);
-	return MHD_YES;
+	return begin_put(call);
 }
 
 /* ---- cancel and retry ---- */
@@ -359,6 +461,7 @@ enum MHD_Result api_call_change(struct exchange *x, const struct uuid *id, enum 
 	}
 	call->id = *id;
 	call->change = (struct command_change){ .action = action, .has_id = true, .id = *id };
-	submit(call, COMMAND_CHANGE, &call->change, change_answer_cb);
+	prepare(call, COMMAND_CHANGE, &call->change, change_answer_cb);
+	submit(call);
 	return MHD_YES;
 }

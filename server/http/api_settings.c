@@ -11,6 +11,8 @@
 #include "proto/base/text.h"
 #include "proto/messages_fields.h"
 #include "proto/messages_text.h"
+#include "server/http/form.h"
+#include "server/http/media_type.h"
 #include "server/http/response.h"
 
 #define PREFIX "Raincheck-"
@@ -24,7 +26,7 @@ static const struct {
 	{ "content_type", "Content-Type", "is the header Content-Type" },
 	{ "idempotency_key", "Idempotency-Key", "is the header Idempotency-Key" },
 	{ "traceparent", "traceparent", "is the header traceparent" },
-	{ "preview", NULL, "is not taken over HTTP: job.put takes it" },
+	{ "preview", NULL, "is the part preview of a body of multipart/form-data" },
 };
 
 const char *api_settings_elsewhere(const char *field)
@@ -40,6 +42,8 @@ const char *api_settings_elsewhere(const char *field)
 struct reader {
 	struct msgpack_zone *arena;
 	struct error_info *info;
+	bool is_form;
+	int types; /* Content-Types of a form */
 	struct field_text texts[MESSAGE_TEXTS_MAX];
 	size_t count;
 	int rc; /* of the first that was refused */
@@ -65,13 +69,13 @@ static char *copy(struct reader *r, const char *text, size_t size)
 	return room;
 }
 
-static void add(struct reader *r, const char *path, struct slice value)
+static void add(struct reader *r, struct slice path, struct slice value)
 {
 	if (r->count == MESSAGE_TEXTS_MAX) {
 		r->rc = error_set(r->info, ERR_TOO_LARGE, NULL, "%d settings are allowed", MESSAGE_TEXTS_MAX);
 		return;
 	}
-	r->texts[r->count++] = (struct field_text){ .path = slice_str(path), .value = value };
+	r->texts[r->count++] = (struct field_text){ .path = path, .value = value };
 }
 
 /* ---- the query ---- */
@@ -115,7 +119,7 @@ static enum MHD_Result query_cb(void *user, enum MHD_ValueKind kind, const char 
 	else if (api_settings_elsewhere(name))
 		refuse(r, name, api_settings_elsewhere(name));
 	else
-		add(r, name, slice_of(text, (size_t)size));
+		add(r, slice_str(name), slice_of(text, (size_t)size));
 	return r->rc < 0 ? MHD_NO : MHD_YES;
 }
 
@@ -176,7 +180,7 @@ static void read_setting(struct reader *r, const char *header, const char *value
 	else if (api_settings_elsewhere(name))
 		refuse(r, header, api_settings_elsewhere(name));
 	else
-		add(r, name, slice_str(value));
+		add(r, slice_str(name), slice_str(value));
 }
 
 /* The key may be a string of the structured field that the draft of the header says it is, or stand bare. */
@@ -208,16 +212,109 @@ static enum MHD_Result header_cb(void *user, enum MHD_ValueKind kind, const char
 	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++) {
 		bool is_key = strcmp(elsewhere[i].field, "idempotency_key") == 0;
 
-		if (elsewhere[i].header && strcasecmp(elsewhere[i].header, header) == 0)
-			add(r, elsewhere[i].field, is_key ? unquote(r, value) : slice_str(value));
+		/* Of a form its parts say what they are. */
+		if (!elsewhere[i].header || strcasecmp(elsewhere[i].header, header) != 0)
+			continue;
+		if (r->is_form && strcmp(elsewhere[i].field, "content_type") == 0)
+			r->types++;
+		else
+			add(r, slice_str(elsewhere[i].field), is_key ? unquote(r, value) : slice_str(value));
 	}
 	return r->rc < 0 ? MHD_NO : MHD_YES;
 }
 
+/* ---- a form ---- */
+
+static bool is_part(const struct form_part *part, const char *name)
+{
+	return slice_is(part->name, name);
+}
+
+static void read_part(struct reader *r, const struct form_part *part)
+{
+	char *name;
+
+	if (is_part(part, "preview"))
+		return; /* see read_still() */
+	if (is_part(part, "payload")) {
+		add(r, part->name, part->data);
+		if (part->content_type.size > 0)
+			add(r, slice_str("content_type"), part->content_type);
+		return;
+	}
+	name = copy(r, part->name.data, part->name.size);
+	if (name && strcmp(name, "content_type") == 0)
+		refuse(r, name, "is the Content-Type of the part payload");
+	else if (name && api_settings_elsewhere(name))
+		refuse(r, name, api_settings_elsewhere(name));
+	else if (name)
+		add(r, part->name, part->data);
+}
+
+static const struct form_part *find_part(const struct form *form, const char *name)
+{
+	for (size_t i = 0; i < form->count; i++)
+		if (is_part(&form->parts[i], name))
+			return &form->parts[i];
+	return NULL;
+}
+
+static void read_parts(struct reader *r, const struct form *form)
+{
+	if (form->count > 0 && !find_part(form, "payload"))
+		refuse(r, "payload", "the form has no such part");
+	for (size_t i = 0; i < form->count && r->rc == 0; i++)
+		read_part(r, &form->parts[i]);
+}
+
+/* A still is judged here, where its sender is told: on a page nothing would be shown of one that is none. Its type is
+ * what it says, or what its bytes are where it says nothing of worth. */
+static int read_still(const struct form *form, struct msg_job_put *ret, struct error_info *info)
+{
+	const struct form_part *part = find_part(form, "preview");
+	const struct media_type *type;
+
+	if (!part)
+		return 0;
+	for (const struct form_part *other = part + 1; other < form->parts + form->count; other++)
+		if (is_part(other, "preview"))
+			return error_set(info, ERR_BAD_REQUEST, "preview", "is there twice");
+	if (part->content_type.size == 0 || slice_is(part->content_type, "application/octet-stream"))
+		type = media_type_of_picture(part->data);
+	else
+		type = media_type_find(part->content_type);
+	if (!type || type->class != MEDIA_IMAGE || !media_type_agrees(type, part->data))
+		return error_set(info, ERR_BAD_REQUEST, "preview",
+				 "must be a picture (JPEG, PNG, WebP, GIF, AVIF), and of the type that it says");
+	ret->has_preview = true;
+	ret->preview = (struct msg_media){
+		.has_content_type = true,
+		.content_type = slice_str(type->name),
+		.has_data = true,
+		.data = part->data,
+	};
+	return 0;
+}
+
 /* ---- all ---- */
 
-int api_settings_read(struct MHD_Connection *c, const char *queue, struct msgpack_zone *arena, struct msg_job_put *ret,
-		      struct error_info *info)
+static int read_all(struct reader *r, struct MHD_Connection *c, const char *queue, const struct form *form)
+{
+	add(r, slice_str("queue"), slice_str(queue));
+	if (!form || form->count == 0)
+		add(r, slice_str("payload"), slice_of("", 0));
+	MHD_get_connection_values(c, MHD_HEADER_KIND, header_cb, r);
+	if (r->types > 1)
+		refuse(r, "Content-Type", "is there twice");
+	if (r->rc == 0)
+		MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, query_cb, r);
+	if (r->rc == 0 && form)
+		read_parts(r, form);
+	return r->rc;
+}
+
+int api_settings_read(struct MHD_Connection *c, const char *queue, const struct form *form, struct msgpack_zone *arena,
+		      struct msg_job_put *ret, struct error_info *info)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	int rc;
@@ -226,14 +323,12 @@ int api_settings_read(struct MHD_Connection *c, const char *queue, struct msgpac
 		return error_set(info, ERR_NO_MEMORY, NULL, "%s", error_text(ERR_NO_MEMORY));
 	r->arena = arena;
 	r->info = info;
-	add(r, "queue", slice_str(queue));
-	add(r, "payload", slice_of("", 0));
-	MHD_get_connection_values(c, MHD_HEADER_KIND, header_cb, r);
-	if (r->rc == 0)
-		MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, query_cb, r);
-	rc = r->rc;
+	r->is_form = form != NULL;
+	rc = read_all(r, c, queue, form);
 	if (rc == 0)
 		rc = message_decode_texts(&MSG_job_put, r->texts, r->count, arena, ret, info);
+	if (rc == 0 && form)
+		rc = read_still(form, ret, info);
 	free(r);
 	return rc;
 }

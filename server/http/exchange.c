@@ -7,6 +7,7 @@
 #include "server/engine/settings.h"
 #include "server/http/api.h"
 #include "server/http/api_call.h"
+#include "server/http/form.h"
 #include "server/http/guard.h"
 #include "server/http/guests.h"
 #include "server/http/hooks.h"
@@ -63,17 +64,17 @@ int exchange_refuse(struct exchange *x, unsigned status, const struct error_info
 
 static int refuse_length(struct exchange *x)
 {
+	bool form = form_is_announced(request_header(x->request.connection, "Content-Type"));
 	struct error_info info;
 
-	error_set(&info, ERR_TOO_LARGE, "payload", "%lld bytes are allowed", (long long)x->body.cap);
-	return exchange_refuse(x, 0, &info);
+	/* Of a form it is not known which of its parts is too large. */
+	error_set(&info, ERR_TOO_LARGE, form ? NULL : "payload", "%lld bytes are allowed", (long long)x->body.cap);
+	return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, &info);
 }
 
 static size_t body_max(const struct exchange *x)
 {
-	const struct site *site = x->request.site;
-
-	return x->path.route == ROUTE_HOOK ? hooks_body_max(site) : (size_t)site->settings->payload_bytes;
+	return x->path.route == ROUTE_HOOK ? hooks_body_max(x->request.site) : api_call_body_max(x);
 }
 
 static void check_head(struct exchange *x)

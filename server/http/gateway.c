@@ -20,6 +20,7 @@
 #include "server/http/response.h"
 #include "server/http/router.h"
 #include "server/http/site.h"
+#include "server/http/stills.h"
 #include "server/http/streams.h"
 #include "server/http/watch.h"
 #include "server/writer/writer.h"
@@ -187,6 +188,8 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	if (rc == 0)
 		rc = streams_new(watch, g->guests, &g->site.streams);
 	if (rc == 0)
+		rc = stills_new(g->site.settings, g->site.blobs, &g->site.stills);
+	if (rc == 0)
 		g->daemon = start_daemon(g, options->connections);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return g->daemon ? 0 : ERR_IO;
@@ -246,10 +249,12 @@ void gateway_stop(struct gateway *g)
 	/* The library ends nothing that is suspended. */
 	if (g->site.watch)
 		watch_end(g->site.watch);
+	stills_stop(g->site.stills);
 	owed_wait(&g->site.owed, OWED_MS);
 	if (g->daemon)
 		MHD_stop_daemon(g->daemon);
 	streams_free(g->site.streams);
+	stills_free(g->site.stills);
 	watch_free(g->site.watch);
 	guests_free(g->guests);
 	board_free(g->site.board);

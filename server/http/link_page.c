@@ -8,16 +8,21 @@
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "server/http/board.h"
+#include "server/http/media_type.h"
 #include "server/http/page_html.h"
 #include "server/http/page_load.h"
+#include "server/http/path.h"
+#include "server/http/picture_size.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 #include "server/http/visit.h"
+#include "server/store/blob.h"
 
 #define NONCE_BYTES	 16
 #define POLICY_BYTES	 512
@@ -75,9 +80,76 @@ enum MHD_Result link_page_serve(const struct request *r)
 	return rc < 0 ? send_fixed(r, rc) : MHD_queue_response(r->connection, p->status, p->answer);
 }
 
+/* All addresses within the page are relative to where it stands without the slash. Nothing is looked up, so that this
+ * says nothing of whether there is such a link. */
+enum MHD_Result link_page_serve_slash(const struct request *r)
+{
+	struct MHD_Response *response;
+	char location[PATH_PART_BYTES + 3];
+
+	if (!name_valid(slice_str(r->token)))
+		return send_fixed(r, ERR_NOT_FOUND);
+	snprintf(location, sizeof(location), "../%s", r->token);
+	response = response_empty();
+	response_header(response, "Location", location);
+	return response_send(r->connection, MHD_HTTP_PERMANENT_REDIRECT, response);
+}
+
+/* ---- what the media are ---- */
+
+static void read_head(int fd, struct buf *head, size_t most)
+{
+	uint8_t *room;
+	ssize_t n;
+
+	if (buf_reserve(head, most - head->size, &room) < 0)
+		return;
+	n = pread(fd, room, most - head->size, (off_t)head->size);
+	if (n > 0)
+		buf_commit(head, (size_t)n);
+}
+
+/* The first bytes of an artifact, or all of them: as many as tell what it is, of a picture how large. */
+static void read_first(const struct site *site, const struct artifact *a, bool picture, struct buf *head)
+{
+	struct picture_size size;
+	int64_t whole;
+	int fd;
+
+	if (!a->has_blob) {
+		buf_append(head, a->data.data, a->data.size < PICTURE_MOST_BYTES ? a->data.size : PICTURE_MOST_BYTES);
+		return;
+	}
+	if (blob_open(site->blobs, &a->blob, &fd, &whole) < 0)
+		return;
+	read_head(fd, head, PICTURE_HEAD_BYTES);
+	if (picture && whole > PICTURE_HEAD_BYTES && !picture_size_read(buf_slice(head), &size))
+		read_head(fd, head, PICTURE_MOST_BYTES);
+	close(fd);
+}
+
+/* Who brought it said what it is, and is not believed. One that cannot be read makes no difference. */
+static void look_at(const struct request *r, const struct visit *v, const struct msg_artifact *said, bool *ret_lies,
+		    struct picture_size *ret_size)
+{
+	const struct media_type *type = said ? media_type_find(said->content_type) : NULL;
+	_cleanup_(buf_done) struct buf head;
+	struct artifact a;
+
+	buf_init(&head, PICTURE_MOST_BYTES);
+	if (!type || view_artifact(v->txn, &v->id, said->name, &a) < 0)
+		return;
+	read_first(r->site, &a, type->class == MEDIA_IMAGE, &head);
+	*ret_lies = head.size > 0 && !media_type_agrees(type, buf_slice(&head));
+	if (!*ret_lies && type->class == MEDIA_IMAGE)
+		(void)picture_size_read(buf_slice(&head), ret_size);
+}
+
+/* ---- the page of a job ---- */
+
 static int write_page(const struct request *r, const struct visit *v, const struct nonce *nonce, struct buf *body)
 {
-	const struct page_content content = {
+	struct page_content content = {
 		.page = &r->site->page,
 		.job = &v->job.job,
 		.preview = v->preview,
@@ -87,6 +159,9 @@ static int write_page(const struct request *r, const struct visit *v, const stru
 		.now_ms = v->now_ms,
 	};
 
+	/* A result that is a picture is what is shown. */
+	look_at(r, v, v->preview, &content.preview_lies, &content.size);
+	look_at(r, v, v->result, &content.result_lies, &content.size);
 	return page_html_job(body, &content);
 }
 
@@ -112,19 +187,26 @@ int link_page_post(const struct request *r, const struct visit *v, struct postin
 
 /* ---- the logo ---- */
 
-/* Never what a document could be: an SVG may hold a script. */
+/* The operator's, or the dot in the operator's colour, which is the page's icon then. Never what a document could be:
+ * an SVG may hold a script. */
 static int make_logo(struct site *site)
 {
 	const struct page_files *files = site->page_files;
+	bool own = files && files->logo.size > 0;
 	_cleanup_(buf_done) struct buf copy;
 	struct MHD_Response **logo = &site->fixed.logo;
 
 	buf_init(&copy, PAGE_LOGO_MAX);
-	if (!files || files->logo.size == 0)
-		return 0;
-	buf_append(&copy, files->logo.data, files->logo.size);
-	*logo = response_new(&copy, files->logo_type);
-	if (response_header(*logo, "Cache-Control", "public, max-age=31536000, immutable") &&
+	if (own)
+		buf_append(&copy, files->logo.data, files->logo.size);
+	else
+		buf_printf(&copy,
+			   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\">"
+			   "<circle cx=\"4\" cy=\"4\" r=\"3.5\" fill=\"%s\"/></svg>",
+			   site->page.accent);
+	*logo = response_new(&copy, own ? files->logo_type : "image/svg+xml");
+	if (response_header(*logo, "Cache-Control",
+			    own ? "public, max-age=31536000, immutable" : "public, max-age=3600") &&
 	    response_header(*logo, "Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"))
 		return 0;
 	return ERR_NO_MEMORY;
@@ -132,10 +214,7 @@ static int make_logo(struct site *site)
 
 enum MHD_Result link_page_serve_logo(const struct request *r)
 {
-	struct MHD_Response *logo = r->site->fixed.logo;
-
-	return logo ? MHD_queue_response(r->connection, MHD_HTTP_OK, logo)
-		    : response_error(r->connection, ERR_NOT_FOUND);
+	return MHD_queue_response(r->connection, MHD_HTTP_OK, r->site->fixed.logo);
 }
 
 /* ---- fixed pages ---- */

@@ -13,7 +13,9 @@ enum MHD_Result link_page_serve(const struct request *r);
 /* Renders it, for the board. ERR_NO_MEMORY, ERR_TOO_LARGE, ERR_INTERNAL without randomness. */
 int link_page_post(const struct request *r, const struct visit *v, struct posting *p);
 
-/* The operator's logo. */
+/* Leads to the page whoever wrote a slash behind its address. */
+enum MHD_Result link_page_serve_slash(const struct request *r);
+/* The operator's logo, or a dot. */
 enum MHD_Result link_page_serve_logo(const struct request *r);
 
 /* The pages for links that lead nowhere. Alike for everybody, to the last byte: neither body nor headers tell one

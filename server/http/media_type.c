@@ -93,6 +93,14 @@ const struct media_type *media_type_find(struct slice content_type)
 	return NULL;
 }
 
+const struct media_type *media_type_of_picture(struct slice first)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (types[i].class == MEDIA_IMAGE && media_type_agrees(&types[i], first))
+			return &types[i];
+	return NULL;
+}
+
 bool media_type_agrees(const struct media_type *type, struct slice first)
 {
 	return type->looks_like(first.data, first.size);

@@ -24,7 +24,9 @@ struct media_type {
 
 /* The type that content_type names, its parameters and case ignored; NULL where it is none that may be shown. */
 const struct media_type *media_type_find(struct slice content_type);
-/* True where the first bytes, MEDIA_SNIFF_BYTES or all there are, are of the type. */
+/* The type of a picture by its first bytes alone; NULL where they are of none that may be shown. */
+const struct media_type *media_type_of_picture(struct slice first);
+/* True where the first bytes, MEDIA_SNIFF_BYTES or more or all there are, are of the type. */
 bool media_type_agrees(const struct media_type *type, struct slice first);
 /* MEDIA_OTHER for what must not be shown. */
 enum media_class media_class_of(struct slice content_type);

@@ -42,11 +42,34 @@ static void write_refusals(struct buf *out, const struct engine_tally *t)
 	}
 }
 
-static void write_jobs(struct buf *out, const struct engine_tally *t)
+/* The same of deliveries, each in a family of its own: nobody adds those to jobs. */
+static void write_deliveries(struct buf *out, const struct work_tally *t)
 {
-	metrics_counter(out, "raincheck_jobs_put_total", "Jobs that came to be.", t->puts);
+	metrics_counter(out, "raincheck_webhooks_put_total", "Deliveries of webhooks that came to be.", t->puts);
+	metrics_counter(out, "raincheck_webhook_attempts_started_total", "Deliveries leased.", t->leases);
+	metrics_family(out, "raincheck_webhook_attempts_failed_total", "counter",
+		       "Deliveries that were not accepted, or not in time, by kind.");
+	write_words(out, "raincheck_webhook_attempts_failed_total", "kind", failure_kind_names, t->failed);
+	metrics_family(out, "raincheck_webhooks_ended_total", "counter", "Deliveries that reached a final state.");
+	write_words(out, "raincheck_webhooks_ended_total", "state", job_state_names + JOB_SUCCEEDED,
+		    t->ended + JOB_SUCCEEDED);
+	metrics_family(out, "raincheck_webhook_wait_seconds", "histogram",
+		       "From when a delivery could have been leased to when it was.");
+	metrics_histogram(out, "raincheck_webhook_wait_seconds", "", &tally_scale, &t->waits, 1e3);
+	metrics_family(out, "raincheck_webhook_attempt_duration_seconds", "histogram",
+		       "From the lease of a delivery to the end of the attempt, however it ended.");
+	metrics_histogram(out, "raincheck_webhook_attempt_duration_seconds", "", &tally_scale, &t->runs, 1e3);
+}
+
+static void write_puts(struct buf *out, const struct engine_tally *t)
+{
 	metrics_counter(out, "raincheck_puts_repeated_total", "Puts whose idempotency key was known.", t->repeated);
 	write_refusals(out, t);
+}
+
+static void write_jobs(struct buf *out, const struct work_tally *t)
+{
+	metrics_counter(out, "raincheck_jobs_put_total", "Jobs that came to be.", t->puts);
 	metrics_counter(out, "raincheck_attempts_started_total", "Jobs leased.", t->leases);
 	metrics_family(out, "raincheck_attempts_failed_total", "counter",
 		       "Attempts that failed, by kind; a lost lease is a timeout.");
@@ -69,7 +92,9 @@ static void write_writer(struct buf *out, const struct site *site)
 
 	writer_stats(site->writer, &stats);
 	writer_totals(site->writer, &totals);
-	write_jobs(out, &totals.jobs);
+	write_jobs(out, &totals.jobs.work[TALLY_JOBS]);
+	write_puts(out, &totals.jobs);
+	write_deliveries(out, &totals.jobs.work[TALLY_DELIVERIES]);
 	metrics_counter(out, "raincheck_commands_total", "Commands that the writer carried out.", stats.commands);
 	metrics_counter(out, "raincheck_commits_total", "Batches on the disk.", stats.commits);
 	metrics_counter(out, "raincheck_commits_failed_total", "Batches that were taken back.", stats.failed_commits);

@@ -1,9 +1,11 @@
 /* Queues and limits, as they stand in one read transaction. A family's lines must stand together, so each goes through
  * all of them. */
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
+#include "server/engine/outbox.h"
 #include "server/engine/view.h"
 #include "server/engine/view_limits.h"
 #include "server/engine/view_signals.h"
@@ -133,6 +135,20 @@ static void write_ages(struct buf *out, const struct queues_view *v, int64_t now
 	}
 	if (oldest_ms != INT64_MAX)
 		metrics_milli(out, name, "queue=\"" OTHER "\"", now_ms - oldest_ms);
+}
+
+/* First, so that it has lines of its own however many others there are: whether anybody delivers is seen by it. */
+static void put_outbox_first(struct queues_view *v)
+{
+	for (size_t i = 1; i < v->count; i++) {
+		struct msg_queue outbox = v->items[i];
+
+		if (!slice_is(outbox.queue, OUTBOX_QUEUE))
+			continue;
+		memmove(v->items + 1, v->items, i * sizeof(outbox));
+		v->items[0] = outbox;
+		return;
+	}
 }
 
 static void write_all_queues(struct buf *out, const struct queues_view *v, int64_t now_ms)
@@ -302,6 +318,7 @@ static int write_txn(struct store_txn *t, struct buf *out)
 		rc = store_count(t, TABLE_SET_ASIDE, &set_aside);
 	if (rc < 0)
 		return rc;
+	put_outbox_first(&queues);
 	write_all_queues(out, &queues, now_ms);
 	write_limits(out, &limits);
 	write_signals(out, &signals);

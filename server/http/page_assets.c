@@ -2,7 +2,9 @@
  * the accent is the operator's and never carries text but in its own contrasting colour.
  *
  * The box for the picture has its size before there is a picture, the bar its place before it is shown and the buttons
- * theirs before there are any, so nothing moves when they come. */
+ * theirs before there are any, so nothing moves when they come. The column is as wide as a picture of that shape can be
+ * without being taller than most of the window, so an upright one stands in a slim column, and what can be done about
+ * it below it. */
 #include "page_assets.h"
 
 /* clang-format off */
@@ -14,6 +16,8 @@ const char page_style[] =
 "@media(prefers-color-scheme:dark){:root{"
 	"--ground:#0e1014;--card:#171a21;--ink:#f1f3f7;--soft:#a3abba;--line:#272c36;--edge:#6f7889;--box:#1f242d;--glow:#2a303b"
 "}}"
+":root{--tall:60vh;--wide:clamp(26rem,calc(var(--tall)*var(--aspect)),44rem)}"
+"@supports(height:1svh){:root{--tall:60svh}}"
 "*{box-sizing:border-box}"
 "[hidden]{display:none!important}"
 "body{"
@@ -23,21 +27,26 @@ const char page_style[] =
 	"-webkit-text-size-adjust:100%"
 "}"
 "header{"
-	"width:100%;max-width:44rem;padding:1.25rem 1.25rem .75rem;"
+	"width:100%;max-width:var(--wide);padding:1.25rem 1.25rem .75rem;"
 	"font-weight:650;letter-spacing:-.01em;display:flex;align-items:center;gap:.6rem;overflow-wrap:anywhere"
 "}"
 ".name{min-width:0}"
-".dot::before{content:\"\";display:inline-block;width:.7rem;height:.7rem;margin-right:.6rem;border-radius:50%;background:var(--accent)}"
+".dot::before{content:\"\";display:inline-block;width:.7rem;height:.7rem;margin-inline-end:.6rem;border-radius:50%;background:var(--accent)}"
 ".logo{height:2rem;width:auto;max-width:40%;flex:none}"
 "main{"
-	"width:100%;max-width:44rem;background:var(--card);border:solid var(--line);border-width:1px 0;overflow:hidden"
+	"width:100%;max-width:var(--wide);background:var(--card);border:solid var(--line);border-width:1px 0;overflow:hidden"
 "}"
-"#media{aspect-ratio:16/9;background:var(--box);display:grid;overflow:hidden}"
+"#media{aspect-ratio:var(--aspect);width:100%;max-height:var(--tall);background:var(--box);display:grid;overflow:hidden}"
 "#media>*{grid-area:1/1;width:100%;height:100%;min-width:0;min-height:0;display:block}"
 "#media img,#media video{object-fit:contain;background:#000}"
 "#media audio{align-self:end;height:3.5rem;padding:.25rem 1rem .75rem}"
 ".blank{background:linear-gradient(100deg,var(--box) 35%,var(--glow) 50%,var(--box) 65%) 0/250% 100%}"
 ".wait .blank{animation:drift 4s ease-in-out infinite alternate}"
+"#media .blank{display:grid;place-content:center}"
+".wait .blank::after{"
+	"content:\"\";margin-left:.6rem;width:2.3rem;height:2.8rem;opacity:.3;"
+	"background:var(--edge);clip-path:polygon(0 0,100% 50%,0 100%)"
+"}"
 "@keyframes drift{from{background-position:100% 0}to{background-position:0 0}}"
 ".text{padding:1.25rem 1.25rem 1.5rem}"
 "h1{margin:0;font-size:1rem;font-weight:600;color:var(--soft);overflow-wrap:anywhere}"
@@ -74,6 +83,11 @@ const char page_style[] =
 	".text{padding:1.75rem 2rem 2rem}"
 	"#headline{font-size:2.1rem}"
 "}"
+"@media(forced-colors:active){"
+	".button,progress{border:1px solid}"
+	".dot::before,progress::-webkit-progress-value{forced-color-adjust:none;background:Highlight}"
+	"progress::-moz-progress-bar{forced-color-adjust:none;background:Highlight}"
+"}"
 "@media(prefers-reduced-motion:reduce){*{animation:none!important;transition:none!important}}";
 
 /* Follows the job's events and shows what they say. Where a picture or another state has come, it fetches the page
@@ -104,6 +118,7 @@ const char page_script[] =
 	"const d=new DOMParser().parseFromString(t.slice(t.indexOf('<main'),t.indexOf('</main>')),'text/html');"
 	"const m=d.querySelector('main');"
 	"main.className=m.className;main.dataset.shows=m.dataset.shows||'';"
+	"if(m.dataset.aspect)document.documentElement.style.setProperty('--aspect',m.dataset.aspect);"
 	"for(const i of['media','actions','hint']){"
 		"const old=$(i),now=d.getElementById(i);"
 		"if(old&&now&&old.outerHTML!==now.outerHTML)old.replaceWith(document.adoptNode(now));"

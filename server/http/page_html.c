@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "server/http/html.h"
 #include "server/http/media_type.h"
@@ -24,6 +26,16 @@ static bool is_pending(const struct page_content *p)
 static const char *words_of(const struct page_content *p, enum page_text which)
 {
 	return page_text(p->page, which);
+}
+
+static enum media_class class_of_preview(const struct page_content *p)
+{
+	return p->preview && !p->preview_lies ? media_class_of(p->preview->content_type) : MEDIA_OTHER;
+}
+
+static enum media_class class_of_result(const struct page_content *p)
+{
+	return p->result && !p->result_lies ? media_class_of(p->result->content_type) : MEDIA_OTHER;
 }
 
 /* ---- style ---- */
@@ -54,22 +66,58 @@ int page_html_style(struct buf *out, const struct page_settings *page)
 
 /* ---- parts of every page ---- */
 
-static void style_element(struct buf *out, const struct page_settings *page, const char *nonce)
+/* Of the box for the picture: the picture's own, so that nothing moves when it comes, within what a page can bear. */
+static void aspect(struct buf *out, const struct page_settings *page, struct picture_size size)
 {
-	buf_printf(out, "<style nonce=\"%s\">", nonce);
+	if (size.width > 0 && size.width <= 3 * size.height && size.height <= 3 * size.width)
+		buf_printf(out, "%d/%d", size.width, size.height);
+	else
+		buf_append_str(out, page->aspect ? page->aspect : "16/9");
+}
+
+static void style_element(struct buf *out, const struct page_settings *page, struct picture_size size,
+			  const char *nonce)
+{
+	buf_printf(out, "<style nonce=\"%s\">:root{--aspect:", nonce);
+	aspect(out, page, size);
+	buf_append_str(out, "}");
 	page_html_style(out, page);
 	buf_append_str(out, "</style>");
 }
 
+/* A page without an icon makes browsers ask for one at the top of the site. */
+static void icon(struct buf *out, const struct page_settings *page)
+{
+	buf_append_str(out, "<link rel=\"icon\" href=\"");
+	text(out, page->logo && page->logo[0] ? page->logo : "../logo");
+	buf_append_str(out, "\">");
+}
+
+static const char *direction(const char *language)
+{
+	static const char *const leftwards[] = { "ar", "arc", "ckb", "dv", "fa", "he",
+						 "ks", "ps",  "sd",  "ug", "ur", "yi" };
+	size_t length = strcspn(language, "-_");
+
+	for (size_t i = 0; i < ARRAY_SIZE(leftwards); i++)
+		if (strlen(leftwards[i]) == length && strncasecmp(leftwards[i], language, length) == 0)
+			return "rtl";
+	return "ltr";
+}
+
 static void head(struct buf *out, const struct page_settings *page, struct slice title)
 {
-	buf_append_str(out, "<meta charset=\"utf-8\">"
-			    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-			    "<meta name=\"color-scheme\" content=\"light dark\"><title>");
+	buf_append_str(out,
+		       "<meta charset=\"utf-8\">"
+		       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+		       "<meta name=\"color-scheme\" content=\"light dark\">"
+		       "<meta name=\"theme-color\" media=\"(prefers-color-scheme:light)\" content=\"#f4f5f8\">"
+		       "<meta name=\"theme-color\" media=\"(prefers-color-scheme:dark)\" content=\"#0e1014\"><title>");
 	html_text(out, title);
 	buf_append_str(out, " · ");
 	text(out, page->name);
 	buf_append_str(out, "</title>");
+	icon(out, page);
 }
 
 static void logo(struct buf *out, const struct page_settings *page)
@@ -100,37 +148,47 @@ static void meta(struct buf *out, const char *attribute, const char *name, struc
 }
 
 /* Its address is another when the picture is: those who keep it for the link fetch it anew. */
-static void picture(struct buf *out, const struct msg_job *job, const char *what, const struct msg_artifact *a,
+static void picture(struct buf *out, const struct page_content *p, const char *what, const struct msg_artifact *a,
 		    struct slice title)
 {
-	struct media_url url = media_url_make(job->link, what, a);
+	struct media_url url = media_url_make(p->job->link, what, a);
+	struct picture_size size = p->size;
 
 	meta(out, "property", "og:image", slice_str(url.text));
 	meta(out, "property", "og:image:type", a->content_type);
+	if (size.width > 0)
+		buf_printf(out,
+			   "<meta property=\"og:image:width\" content=\"%d\">"
+			   "<meta property=\"og:image:height\" content=\"%d\">",
+			   size.width, size.height);
 	meta(out, "property", "og:image:alt", title);
 	meta(out, "name", "twitter:image", slice_str(url.text));
 }
 
+/* What is said of it stays where the link was shown for as long as that is: before the end a place in line would soon
+ * be wrong there. */
 static void sharing(struct buf *out, const struct page_content *p, struct slice title, struct slice headline)
 {
-	enum media_class still = p->preview ? media_class_of(p->preview->content_type) : MEDIA_OTHER;
-	enum media_class result = p->result ? media_class_of(p->result->content_type) : MEDIA_OTHER;
+	struct slice words = is_pending(p) ? slice_str(words_of(p, PAGE_TEXT_shared)) : headline;
+
+	enum media_class still = class_of_preview(p), result = class_of_result(p);
 	const struct msg_job *job = p->job;
+	bool shown = still == MEDIA_IMAGE || result == MEDIA_IMAGE;
 
 	meta(out, "property", "og:title", title);
-	meta(out, "property", "og:description", headline);
+	meta(out, "property", "og:description", words);
 	meta(out, "property", "og:site_name", slice_str(p->page->name));
 	meta(out, "property", "og:type", slice_str(result == MEDIA_VIDEO ? "video.other" : "website"));
-	meta(out, "name", "twitter:card", slice_str(still == MEDIA_IMAGE ? "summary_large_image" : "summary"));
+	meta(out, "name", "twitter:card", slice_str(shown ? "summary_large_image" : "summary"));
 	meta(out, "name", "twitter:title", title);
-	meta(out, "name", "twitter:description", headline);
+	meta(out, "name", "twitter:description", words);
 	if (!job->has_link)
 		return;
 	meta(out, "property", "og:url", job->link);
-	if (still == MEDIA_IMAGE)
-		picture(out, job, "preview", p->preview, title);
-	else if (result == MEDIA_IMAGE)
-		picture(out, job, "result", p->result, title);
+	if (result == MEDIA_IMAGE)
+		picture(out, p, "result", p->result, title);
+	else if (still == MEDIA_IMAGE)
+		picture(out, p, "preview", p->preview, title);
 	if (result == MEDIA_VIDEO) {
 		meta(out, "property", "og:video", slice_str(media_url_make(job->link, "result", p->result).text));
 		meta(out, "property", "og:video:type", p->result->content_type);
@@ -165,8 +223,8 @@ static void player(struct buf *out, const struct page_content *p, const char *el
 
 static void media(struct buf *out, const struct page_content *p, struct slice title)
 {
-	enum media_class result = p->result ? media_class_of(p->result->content_type) : MEDIA_OTHER;
-	bool still = p->preview && media_class_of(p->preview->content_type) == MEDIA_IMAGE;
+	enum media_class result = class_of_result(p);
+	bool still = class_of_preview(p) == MEDIA_IMAGE;
 
 	/* Nothing to show and nothing to come: no box. */
 	if (result == MEDIA_OTHER && !still && job_state_final(p->job->state))
@@ -208,7 +266,8 @@ static void button(struct buf *out, const struct page_content *p, const char *cl
 /* Only the script can share, so only the script shows it. */
 static void share_button(struct buf *out, const struct page_content *p)
 {
-	buf_append_str(out, "<button id=\"share\" class=\"button quiet\" type=\"button\" hidden data-copied=\"");
+	buf_printf(out, "<button id=\"share\" class=\"%s\" type=\"button\" hidden data-copied=\"",
+		   is_pending(p) ? "button" : "button quiet");
 	text(out, words_of(p, PAGE_TEXT_copied));
 	buf_append_str(out, "\">");
 	text(out, words_of(p, PAGE_TEXT_share));
@@ -218,11 +277,14 @@ static void share_button(struct buf *out, const struct page_content *p)
 static void actions(struct buf *out, const struct page_content *p)
 {
 	buf_append_str(out, "<div id=\"actions\">");
+	/* Until there is something to keep, the link is what one has to give. */
+	if (is_pending(p))
+		share_button(out, p);
 	if (p->result)
 		button(out, p, "button", "result", PAGE_TEXT_download);
-	else if (p->preview && media_class_of(p->preview->content_type) == MEDIA_IMAGE)
+	else if (class_of_preview(p) == MEDIA_IMAGE)
 		button(out, p, "button quiet", "preview", PAGE_TEXT_save_still);
-	if (is_pending(p) || p->result)
+	if (p->result)
 		share_button(out, p);
 	buf_append_str(out, "</div>");
 }
@@ -247,8 +309,10 @@ static void shown_url(struct buf *out, const struct page_content *p, const char 
 /* What the script compares with the status, to know when it has to fetch the page anew. */
 static void attributes(struct buf *out, const struct page_content *p)
 {
-	buf_printf(out, "class=\"%s\" data-retry=\"%d\" data-shows=\"%s|", is_pending(p) ? "wait" : "rest",
-		   words_retry_after(p->job), job_state_names[p->job->state]);
+	buf_printf(out, "class=\"%s\" data-retry=\"%d\" data-aspect=\"", is_pending(p) ? "wait" : "rest",
+		   words_retry_after(p->job));
+	aspect(out, p->page, p->size);
+	buf_printf(out, "\" data-shows=\"%s|", job_state_names[p->job->state]);
 	shown_url(out, p, "preview", p->preview);
 	buf_append_str(out, "|");
 	shown_url(out, p, "result", p->result);
@@ -304,7 +368,7 @@ static void whole_head(struct buf *out, const struct said *s)
 	if (is_pending(p))
 		buf_printf(out, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>",
 			   5 + words_retry_after(p->job));
-	style_element(out, p->page, p->nonce);
+	style_element(out, p->page, p->size, p->nonce);
 }
 
 static void content(struct buf *out, const struct said *s)
@@ -333,6 +397,8 @@ static struct slice text_of(const struct said *s, enum page_slot slot)
 	switch (slot) {
 	case PAGE_SLOT_lang:
 		return slice_str(words_of(s->p, PAGE_TEXT_language));
+	case PAGE_SLOT_dir:
+		return slice_str(direction(words_of(s->p, PAGE_TEXT_language)));
 	case PAGE_SLOT_name:
 		return slice_str(s->p->page->name);
 	case PAGE_SLOT_nonce:
@@ -400,6 +466,8 @@ static void own_page(struct buf *out, page_slot_cb fill, const void *user)
 {
 	buf_append_str(out, "<!doctype html><html lang=\"");
 	fill(out, PAGE_SLOT_lang, user);
+	buf_append_str(out, "\" dir=\"");
+	fill(out, PAGE_SLOT_dir, user);
 	buf_append_str(out, "\"><head>");
 	fill(out, PAGE_SLOT_head, user);
 	buf_append_str(out, "</head><body><header>");
@@ -461,6 +529,8 @@ static void notice_fill_cb(struct buf *out, enum page_slot slot, const void *use
 	switch (slot) {
 	case PAGE_SLOT_lang:
 		return text(out, page_text(n->page, PAGE_TEXT_language));
+	case PAGE_SLOT_dir:
+		return text(out, direction(page_text(n->page, PAGE_TEXT_language)));
 	case PAGE_SLOT_name:
 		return text(out, n->page->name);
 	case PAGE_SLOT_nonce:
@@ -472,7 +542,7 @@ static void notice_fill_cb(struct buf *out, enum page_slot slot, const void *use
 		return text(out, page_text(n->page, n->detail));
 	case PAGE_SLOT_head:
 		head(out, n->page, slice_str(page_text(n->page, n->headline)));
-		return style_element(out, n->page, n->nonce);
+		return style_element(out, n->page, (struct picture_size){ 0 }, n->nonce);
 	case PAGE_SLOT_logo:
 		return logo(out, n->page);
 	case PAGE_SLOT_content:

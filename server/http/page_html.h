@@ -2,11 +2,13 @@
 #ifndef RAINCHECK_HTTP_PAGE_HTML_H
 #define RAINCHECK_HTTP_PAGE_HTML_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/base/buf.h"
 #include "proto/messages.h"
 #include "server/http/page_texts.h"
+#include "server/http/picture_size.h"
 
 #define PAGE_MAX_BYTES 524288 /* with an operator's template */
 
@@ -15,6 +17,8 @@ struct page_content {
 	const struct msg_job *job;
 	const struct msg_artifact *preview; /* or NULL */
 	const struct msg_artifact *result;  /* or NULL */
+	bool preview_lies, result_lies;	    /* it does not begin like the type that it says: it is not shown */
+	struct picture_size size;	    /* of the picture: the result, where it is one, or the preview */
 	const char *token;		    /* a genuine one: harmless in HTML */
 	const char *nonce;		    /* of the style and the script */
 	int64_t now_ms;

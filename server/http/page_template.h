@@ -17,6 +17,7 @@
 /* X(name, pages): 1 the page of a job, 2 a notice, 3 both. */
 #define PAGE_SLOT_TABLE(X)                                                                      \
 	X(lang, 3)	 /* text: the language's code */                                        \
+	X(dir, 3)	 /* text: "rtl" or "ltr", as the language is written */                 \
 	X(name, 3)	 /* text: whose page it is */                                           \
 	X(nonce, 3)	 /* text: for <style> and <script> */                                   \
 	X(title, 3)	 /* text: of the job; of a notice its headline */                       \

@@ -63,6 +63,7 @@
 	  "Worten.")                                                                                                    \
 	X(failed_canceled, "Whoever ordered it has called it off.", "Wer es bestellt hat, hat es abgesagt.")            \
 	X(failed_expired, "We did not get to it before its deadline.", "Wir sind nicht rechtzeitig dazu gekommen.")     \
+	X(shared, "Open it here: it plays as soon as it is ready.", "Hier zu sehen, sobald es fertig ist.")             \
 	X(gone, "This link has expired", "Dieser Link ist abgelaufen")                                                  \
 	X(gone_detail, "What was here was kept for a limited time and has been removed.",                               \
 	  "Was hier war, wurde eine begrenzte Zeit aufbewahrt und ist nun gelöscht.")                                   \
@@ -87,6 +88,7 @@ struct page_template;
 struct page_settings {
 	const char *name;		    /* who the page is from */
 	const char *accent;		    /* "#rrggbb", validated */
+	const char *aspect;		    /* "16/9": of the box for a picture that is not there yet; NULL: that */
 	enum page_language language;	    /* of what stands in no texts */
 	const char *texts[PAGE_TEXTS];	    /* NULL: the default above */
 	const char *logo;		    /* its path relative to /r/, "" or NULL: none */

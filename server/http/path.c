@@ -11,25 +11,16 @@
 #define PARTS 5
 
 const char *const route_names[ROUTES] = {
-	[ROUTE_NONE] = "none",
-	[ROUTE_PAGE] = "page",
-	[ROUTE_STATUS] = "status",
-	[ROUTE_ARTIFACT] = "artifact",
-	[ROUTE_EVENTS] = "events",
-	[ROUTE_LOGO] = "logo",
-	[ROUTE_HOOK] = "hook",
-	[ROUTE_HEALTHZ] = "healthz",
-	[ROUTE_READYZ] = "readyz",
-	[ROUTE_METRICS] = "metrics",
-	[ROUTE_OPENAPI] = "openapi",
-	[ROUTE_QUEUES] = "queues",
-	[ROUTE_QUEUE] = "queue",
-	[ROUTE_PUT] = "put",
-	[ROUTE_JOB] = "job",
-	[ROUTE_RETRY] = "retry",
-	[ROUTE_JOB_ARTIFACT] = "job_artifact",
-	[ROUTE_API_NONE] = "api_none",
-	[ROUTE_API_BROKEN] = "api_broken",
+	[ROUTE_NONE] = "none",	       [ROUTE_PAGE] = "page",
+	[ROUTE_SLASH] = "slash",       [ROUTE_STATUS] = "status",
+	[ROUTE_ARTIFACT] = "artifact", [ROUTE_EVENTS] = "events",
+	[ROUTE_LOGO] = "logo",	       [ROUTE_HOOK] = "hook",
+	[ROUTE_HEALTHZ] = "healthz",   [ROUTE_READYZ] = "readyz",
+	[ROUTE_METRICS] = "metrics",   [ROUTE_OPENAPI] = "openapi",
+	[ROUTE_QUEUES] = "queues",     [ROUTE_QUEUE] = "queue",
+	[ROUTE_PUT] = "put",	       [ROUTE_JOB] = "job",
+	[ROUTE_RETRY] = "retry",       [ROUTE_JOB_ARTIFACT] = "job_artifact",
+	[ROUTE_API_NONE] = "api_none", [ROUTE_API_BROKEN] = "api_broken",
 };
 
 bool route_is_api(enum route route)
@@ -80,6 +71,8 @@ static enum route link_route(size_t count, char parts[PARTS][PATH_PART_BYTES], s
 {
 	if (count == 2)
 		return ROUTE_PAGE;
+	if (count == 3 && parts[2][0] == '\0')
+		return ROUTE_SLASH;
 	if (count == 3 && strcmp(parts[2], "status") == 0)
 		return ROUTE_STATUS;
 	if (count == 3 && strcmp(parts[2], "events") == 0)

@@ -9,6 +9,7 @@
 enum route {
 	ROUTE_NONE,	/* nothing that there is */
 	ROUTE_PAGE,	/* /r/{token} */
+	ROUTE_SLASH,	/* /r/{token}/, which is how some write a link down */
 	ROUTE_STATUS,	/* /r/{token}/status */
 	ROUTE_EVENTS,	/* /r/{token}/events */
 	ROUTE_ARTIFACT, /* /r/{token}/preview, /r/{token}/result, /r/{token}/a/{name} */

@@ -27,14 +27,16 @@ static const struct {
 	{ ERR_STORE_FULL, MHD_HTTP_SERVICE_UNAVAILABLE },
 	{ ERR_STORE_ERROR, MHD_HTTP_SERVICE_UNAVAILABLE },
 	{ ERR_DAMAGED, MHD_HTTP_SERVICE_UNAVAILABLE },
+	{ ERR_IO, MHD_HTTP_SERVICE_UNAVAILABLE },
 	{ ERR_SHUTTING_DOWN, MHD_HTTP_SERVICE_UNAVAILABLE },
 	{ ERR_NO_MEMORY, MHD_HTTP_SERVICE_UNAVAILABLE },
 };
 
 unsigned problem_status(const struct error_info *info)
 {
-	/* 413 is of the body; 422 is what the Idempotency-Key draft says of a key with another body. */
-	if (info->code == ERR_TOO_LARGE && strcmp(info->field, "payload") == 0)
+	/* 413 is of the body and its parts; 422 is what the Idempotency-Key draft says of a key with another body. */
+	if (info->code == ERR_TOO_LARGE &&
+	    (strcmp(info->field, "payload") == 0 || strncmp(info->field, "preview", strlen("preview")) == 0))
 		return MHD_HTTP_CONTENT_TOO_LARGE;
 	if (info->code == ERR_CONFLICT && strcmp(info->field, "idempotency_key") == 0)
 		return MHD_HTTP_UNPROCESSABLE_CONTENT;

@@ -72,6 +72,8 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 	switch (route) {
 	case ROUTE_PAGE:
 		return link_page_serve(r);
+	case ROUTE_SLASH:
+		return link_page_serve_slash(r);
 	case ROUTE_STATUS:
 		return status_serve(r);
 	case ROUTE_EVENTS:

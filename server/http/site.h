@@ -19,6 +19,7 @@ struct blob_store;
 struct board;
 struct page_files;
 struct settings;
+struct stills;
 struct store;
 struct streams;
 struct uuid;
@@ -30,7 +31,7 @@ struct fixed_answers {
 	struct MHD_Response *unknown_page; /* 404 */
 	struct MHD_Response *gone_page;	   /* 410 */
 	struct MHD_Response *broken_page;  /* 500, 503 */
-	struct MHD_Response *logo;	   /* NULL: there is none */
+	struct MHD_Response *logo;	   /* or the icon */
 };
 
 struct site {
@@ -43,6 +44,7 @@ struct site {
 	struct board *board;
 	struct watch *_Atomic watch; /* NULL until the threads are started */
 	struct streams *streams;
+	struct stills *stills;
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
 	atomic_int files; /* that may yet be opened for downloads */

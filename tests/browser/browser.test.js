@@ -9,6 +9,7 @@ const http = require("node:http");
 const os = require("node:os");
 const path = require("node:path");
 const readline = require("node:readline");
+const zlib = require("node:zlib");
 const { chromium } = require("playwright-core");
 
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -156,6 +157,36 @@ function startWorker() {
 	return child;
 }
 
+function crc32(bytes) {
+	let crc = ~0;
+
+	for (const byte of bytes) {
+		crc ^= byte;
+		for (let i = 0; i < 8; i++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc >>> 0;
+}
+
+// A picture of one grey, as a PNG.
+function picture(width, height) {
+	const chunk = (type, data) => {
+		const body = Buffer.concat([Buffer.from(type), data]), ends = Buffer.alloc(8);
+
+		ends.writeUInt32BE(data.length, 0);
+		ends.writeUInt32BE(crc32(body), 4);
+		return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+	};
+	const size = Buffer.alloc(13), rows = Buffer.alloc((width + 1) * height, 96);
+
+	for (let y = 0; y < height; y++) rows[y * (width + 1)] = 0; // unfiltered
+
+	size.writeUInt32BE(width, 0);
+	size.writeUInt32BE(height, 4);
+	size[8] = 8;
+	return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", size),
+		chunk("IDAT", zlib.deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
 // ---- pages ----
 
 // A page whose every request, console line and shift of the layout is looked at.
@@ -166,6 +197,8 @@ async function open(link, options = {}) {
 	page.setDefaultTimeout(PATIENCE);
 	page.strangers = [];
 	page.complaints = [];
+	page.refused = [];
+	page.on("response", (r) => r.status() >= 400 && page.refused.push(`${r.status()} ${r.url()}`));
 	page.on("request", (r) => r.url().startsWith(base) || r.url().startsWith("data:") || page.strangers.push(r.url()));
 	page.on("pageerror", (e) => page.complaints.push(String(e)));
 	page.on("console", (m) => m.type() === "error" && !/Failed to load resource|ERR_/.test(m.text()) &&
@@ -259,6 +292,61 @@ const tests = {
 
 		await page.locator("a[download]").click();
 		equal((await download).suggestedFilename(), "A greeting for Ada.mp4", "the name of the download");
+		equal(page.refused.join(), "", "what the page asks for and is not there");
+		await close(page);
+	},
+
+	async "a still that comes with the put is there at once, in its own shape"() {
+		const form = new FormData();
+
+		raincheck("queue", "pause", "films");
+		form.set("payload", new Blob(["{}"], { type: "application/json" }));
+		form.set("preview", new Blob([picture(9, 16)]), "still.png");
+		form.set("title", "Für Ada");
+		const answer = await fetch(`${base}/v1/queues/films/jobs`, { method: "POST", body: form });
+
+		equal(answer.status, 202, "status of the put");
+		const job = await answer.json();
+		const page = await open(job.link);
+
+		await page.waitForFunction(() => document.querySelector("#media img")?.naturalWidth === 9);
+		for (const viewport of [PHONE, DESK]) {
+			await page.setViewportSize(viewport);
+			// Beside an upright picture there is little, and below it the button is in sight.
+			const [box, button] = await page.evaluate(() => ["media", "share"].map((id) => {
+				const r = document.getElementById(id).getBoundingClientRect();
+
+				return { width: r.width, height: r.height, bottom: r.bottom };
+			}));
+
+			if (box.height < box.width) fail(`the box is ${box.width} by ${box.height}`);
+			if (button.bottom > viewport.height) fail(`the button ends at ${button.bottom}`);
+		}
+		await page.setViewportSize(PHONE);
+		await page.reload();
+		await page.waitForFunction(() => document.querySelector("#media img")?.naturalWidth === 9);
+		await shows(page, "You are next in line");
+		equal(await page.evaluate(() => window.shifts.reduce((a, b) => a + b, 0)), 0, "shifts of the layout");
+		equal(page.refused.join(), "", "what the page asks for and is not there");
+		await look(page, "upright");
+		raincheck("cancel", job.id);
+		raincheck("queue", "resume", "films");
+		await close(page);
+	},
+
+	async "in the system's own colours there are buttons and a bar"() {
+		raincheck("queue", "pause", "films");
+		const job = put({});
+		const page = await open(job.link, { forcedColors: "active" });
+		const border = (id) => page.evaluate((i) => getComputedStyle(document.getElementById(i)).borderTopWidth, id);
+
+		await shows(page, "You are next in line");
+		equal(await border("share"), "1px", "the border of a button");
+		equal(await border("bar"), "1px", "the border of the bar");
+		await accessible(page, "the system's own colours");
+		await page.screenshot({ path: path.join(SHOTS, "forced-colours.png") });
+		raincheck("cancel", job.id);
+		raincheck("queue", "resume", "films");
 		await close(page);
 	},
 

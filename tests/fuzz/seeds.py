@@ -116,8 +116,17 @@ SIGNED = [b"webhook-id:m\nwebhook-timestamp:1700000000\nwebhook-signature:v1,AAA
           b'\n{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}',
           b"\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 
-# Lines of texts; what follows the last is a JSON text. As fuzz_template.c, fuzz_pointer.c and fuzz_retry_after.c read it.
+PART = '--B\r\nContent-Disposition: form-data; name="%s"\r\n%s\r\n%s\r\n'
+
+# Lines of texts; what follows the last is a JSON text, or a body. As fuzz_template.c, fuzz_pointer.c, fuzz_retry_after.c
+# and fuzz_form.c read it.
 TEXTS = {
+    "fuzz_form": [
+        'multipart/form-data; boundary=B\n' + PART % ('payload', 'Content-Type: application/json\r\n', '{}') + '--B--',
+        'multipart/form-data; boundary="B"\n' + PART % ('a', '', '') + PART % ('b', 'X: y\r\n', '\r\n--') + '--B--\r\n',
+        'Multipart/Form-Data;x=y; boundary="B";\npreamble\r\n' + PART % ('a"; filename="\\"', '', '--B') + '--B--x',
+        'multipart/form-data; boundary=B\n--B--', 'multipart/form-data; boundary="a\\"b\n',
+    ],
     "fuzz_template": [
         '/v1/{input/a~1b}/{+id}?k={key}&x={answer/*/0}{{\n{"a/b":"../x","o":{"n":[1,2.5,null,true,"s"]}}',
         '{"model":"m","p":"{input/o}","t":"a {input/s} {job.attempt} b","l":["{input}","{meta.k}"]}\n{"o":{"x":1},"s":"y"}',

@@ -89,9 +89,18 @@ static void put(const char *queue, const char *key)
 	raincheck_free(result);
 }
 
-static struct raincheck_lease_result *lease(void)
+static void put_with_callback(void)
 {
-	static const char *const queues[] = { "q" };
+	struct raincheck_put params = { .queue = "q", .payload = { "x", 1 }, .callback_url = "http://127.0.0.1:1/" };
+	struct raincheck_put_result *result;
+
+	assert_int_equal(raincheck_put(rc, &params, &result), 0);
+	raincheck_free(result);
+}
+
+static struct raincheck_lease_result *lease(const char *queue)
+{
+	const char *const queues[] = { queue };
 	struct raincheck_lease params = { .queues = queues, .queue_count = 1 };
 	struct raincheck_lease_result *result;
 
@@ -100,9 +109,9 @@ static struct raincheck_lease_result *lease(void)
 	return result;
 }
 
-static void complete_one(void)
+static void complete_of(const char *queue)
 {
-	struct raincheck_lease_result *leased = lease();
+	struct raincheck_lease_result *leased = lease(queue);
 	struct raincheck_complete params = { .id = leased->jobs[0].id, .lease = leased->jobs[0].lease };
 	struct raincheck_complete_result *result;
 
@@ -111,9 +120,14 @@ static void complete_one(void)
 	raincheck_free(leased);
 }
 
+static void complete_one(void)
+{
+	complete_of("q");
+}
+
 static void fail_one(void)
 {
-	struct raincheck_lease_result *leased = lease();
+	struct raincheck_lease_result *leased = lease("q");
 	struct raincheck_fail params = { .id = leased->jobs[0].id,
 					 .lease = leased->jobs[0].lease,
 					 .kind = RAINCHECK_FAIL_REJECTED,
@@ -242,6 +256,35 @@ static void any_number_of_queues_is_bounded(void **state)
 	for (const char *p = metrics.body; (p = strstr(p, "\nraincheck_queue_jobs{")); p++)
 		lines++;
 	assert_int_equal(lines, 101 * 7);
+	/* However late it comes, that of webhooks is told by its name. */
+	put_with_callback();
+	complete_one();
+	look();
+	expect("raincheck_queue_jobs{queue=\"_webhooks\",state=\"ready\"}", 1);
+	expect("raincheck_queue_jobs{queue=\"(other)\",state=\"ready\"}", 31);
+}
+
+static void deliveries_are_counted_apart(void **state)
+{
+	(void)state;
+	put_with_callback();
+	complete_one();
+	look();
+	expect("raincheck_jobs_put_total", 1);
+	expect("raincheck_webhooks_put_total", 1);
+	expect("raincheck_webhook_attempts_started_total", 0);
+	expect("raincheck_queue_jobs{queue=\"_webhooks\",state=\"ready\"}", 1);
+	complete_of("_webhooks");
+	look();
+	expect("raincheck_attempts_started_total", 1);
+	expect("raincheck_jobs_ended_total{state=\"succeeded\"}", 1);
+	expect("raincheck_job_wait_seconds_count", 1);
+	expect("raincheck_attempt_duration_seconds_count", 1);
+	expect("raincheck_webhook_attempts_started_total", 1);
+	expect("raincheck_webhook_attempts_failed_total{kind=\"timeout\"}", 0);
+	expect("raincheck_webhooks_ended_total{state=\"succeeded\"}", 1);
+	expect("raincheck_webhook_wait_seconds_count", 1);
+	expect("raincheck_webhook_attempt_duration_seconds_count", 1);
 }
 
 /* The linter of the Prometheus project, which knows the format and its customs. */
@@ -271,9 +314,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(the_figures_move_with_what_they_count),
-		TEST(requests_are_counted_by_route_and_status),
-		TEST(any_number_of_queues_is_bounded),
+		TEST(the_figures_move_with_what_they_count), TEST(requests_are_counted_by_route_and_status),
+		TEST(any_number_of_queues_is_bounded),	     TEST(deliveries_are_counted_apart),
 		TEST(promtool_has_nothing_to_say),
 	};
 

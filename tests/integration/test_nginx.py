@@ -136,6 +136,10 @@ def the_page_is_cached_with_its_policy(rig):
     assert b"Ada" in answer.body
     nonce = answer.body.split(b'<script nonce="')[1].split(b'"')[0].decode()
     assert "'nonce-%s'" % nonce in answer.getheader("Content-Security-Policy")
+    slash = rig.get(link + "/")
+    expect((slash.status, slash.getheader("Location")), (308, "../" + link.rsplit("/", 1)[1]))
+    icon = rig.get("/logo")
+    expect((icon.status, icon.getheader("Content-Type")), (200, "image/svg+xml"))
 
 
 def a_held_answer_is_for_one_alone(rig):

@@ -204,7 +204,19 @@ static void every_setting_of_a_put_stands_there(void **state)
 		}
 	}
 	assert_true(seen >= 19);
-	assert_non_null(json_object_get(put_operation(), "requestBody"));
+}
+
+static void a_put_takes_any_body_or_a_form_with_a_still(void **state)
+{
+	json_t *content = at(put_operation(), "requestBody", "content"), *form, *parts;
+
+	(void)state;
+	assert_non_null(json_object_get(content, "*/*"));
+	form = at(content, "multipart/form-data", "schema");
+	parts = json_object_get(form, "properties");
+	assert_non_null(json_object_get(parts, "payload"));
+	assert_non_null(json_object_get(parts, "preview"));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(form, "required"), 0)), "payload");
 }
 
 /* And nothing that is no setting. */
@@ -291,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_validator_finds_nothing),
 		cmocka_unit_test(every_setting_of_a_put_stands_there),
+		cmocka_unit_test(a_put_takes_any_body_or_a_form_with_a_still),
 		cmocka_unit_test(every_parameter_is_a_setting),
 		cmocka_unit_test(every_record_that_is_answered_stands_there),
 		cmocka_unit_test(every_path_is_one_that_the_broker_knows),

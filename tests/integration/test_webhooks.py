@@ -316,6 +316,30 @@ class Side:
         equal(self.proved(request)["type"], "job.canceled")
         equal(self.delivery(id, "succeeded")["attempt"], 1)
 
+    def a_broker_that_dies_knows_what_was_tried(self):
+        failed, again = self.canceled("503;retry-after:3600,204")
+        before = self.delivery(failed, "scheduled")
+        gone, once = self.canceled("410,204")
+        self.delivery(gone, "dead")
+        waits, held = self.canceled("hold,204")
+        self.receiver.wait(held)
+        self.kill_broker()
+        self.start_broker()
+        # The worker that was telling it is alive, and its lease is over: somebody tells it again.
+        first, second = self.receiver.wait(held, 2)
+        equal((first["id"], first["body"]), (second["id"], second["body"]))
+        equal(self.delivery(waits, "succeeded")["attempt"], 2)
+        after = self.delivery(failed, "scheduled")
+        for key in ("id", "attempt", "run_at_ms", "error"):
+            equal(after[key], before[key])
+        self.cli("redeliver", failed)
+        first, second = self.receiver.wait(again, 2)
+        equal((first["id"], first["body"]), (second["id"], second["body"]))
+        equal(self.delivery(failed, "succeeded")["attempt"], 2)
+        told = self.delivery(gone, "dead")
+        equal((told["attempt"], told["error"]["message"]), (1, "the receiver is gone (410)"))
+        equal(len(self.receiver.wait(once)), 1)
+
     def of_an_erased_job_nobody_is_told(self):
         self.kill_worker(signal.SIGTERM)
         id, path = self.canceled("204")
@@ -434,7 +458,8 @@ class Side:
 STORIES = ["every_end_is_told", "a_failure_is_tried_again_with_the_same_id", "it_comes_back_by_itself",
            "the_receiver_may_ask_for_more_time", "one_that_is_gone_is_left_alone", "a_redirect_is_no_delivery",
            "a_long_answer_is_one", "it_can_be_told_again", "a_worker_that_dies_leaves_it_to_the_next",
-           "a_broker_that_dies_has_not_forgotten", "of_an_erased_job_nobody_is_told",
+           "a_broker_that_dies_has_not_forgotten", "a_broker_that_dies_knows_what_was_tried",
+            "of_an_erased_job_nobody_is_told",
            "both_secrets_sign_while_one_is_replaced", "what_is_not_answered_in_time_is_tried_again",
            "addresses_that_are_not_public_are_refused", "they_go_out_by_a_proxy_and_an_interface",
            "the_files_certificates_vouch_for_receivers", "nobody_serves_them_unasked", "it_ends_in_order"]

@@ -129,6 +129,7 @@ static void test_paths_lead_where_they_say(void **state)
 {
 	(void)state;
 	assert_path("/r/tok-en_1", ROUTE_PAGE, "tok-en_1", "");
+	assert_path("/r/t/", ROUTE_SLASH, "t", "");
 	assert_path("/r/t/status", ROUTE_STATUS, "t", "");
 	assert_path("/r/t/preview", ROUTE_ARTIFACT, "t", "preview");
 	assert_path("/r/t/result", ROUTE_ARTIFACT, "t", "result");
@@ -170,7 +171,6 @@ static void test_other_paths_lead_nowhere(void **state)
 					     "r/t",
 					     "/x",
 					     "/r",
-					     "/r/t/",
 					     "/r/t/x",
 					     "/r/t/a",
 					     "/r/t/a/",

@@ -57,6 +57,7 @@ static void test_genuine_media_is_recognised(void **state)
 		assert_string_equal(type->name, samples[i].type);
 		assert_int_equal(type->class, samples[i].class);
 		assert_true(media_type_agrees(type, samples[i].first));
+		assert_ptr_equal(media_type_of_picture(samples[i].first), type->class == MEDIA_IMAGE ? type : NULL);
 	}
 }
 
@@ -68,6 +69,7 @@ static void test_media_cut_short_agrees_with_nothing(void **state)
 
 		assert_false(media_type_agrees(type, slice_of(samples[i].first.data, 1)));
 		assert_false(media_type_agrees(type, slice_of(NULL, 0)));
+		assert_null(media_type_of_picture(slice_of(NULL, 0)));
 	}
 }
 
@@ -139,9 +141,17 @@ static void assert_disposition(const char *title, const char *expected)
 
 static void test_a_download_is_named_after_its_title(void **state)
 {
+	/* U+202E turns what follows, U+2069 ends that, U+200F and U+0085 are not seen either. */
+	static const char turned[] = { 'a',    '\xe2', '\x80', '\xae', 'g',    'p',    'j',    '.',    'e', 'x', 'e',
+				       '\xe2', '\x81', '\xa9', '\xe2', '\x80', '\x8f', '\xc2', '\x85', 'b', 0 };
+
 	(void)state;
 	assert_disposition("Your birthday clip", "attachment; filename=\"Your birthday clip.mp4\"");
 	assert_disposition("Grüße", "attachment; filename=\"Gr__e.mp4\"; filename*=UTF-8''Gr%C3%BC%C3%9Fe.mp4");
+	/* Turned around, this one would be seen to end in .exe; nothing of ours is hidden in another. */
+	assert_disposition(turned, "attachment; filename=\"a_gpj.exe___b.mp4\"");
+	assert_disposition("a\u00a0\u2028b",
+			   "attachment; filename=\"a__b.mp4\"; filename*=UTF-8''a%C2%A0%E2%80%A8b.mp4");
 	assert_disposition("生日", "attachment; filename=\"__.mp4\"; filename*=UTF-8''%E7%94%9F%E6%97%A5.mp4");
 }
 

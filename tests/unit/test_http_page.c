@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -312,24 +313,32 @@ static const struct msg_artifact video = { .content_type = { "video/mp4", 9 } };
 static const struct msg_artifact svg = { .content_type = { "image/svg+xml", 13 } };
 
 /* The page as a string that the caller frees. */
-static char *page_of(struct msg_job *job, const struct msg_artifact *preview, const struct msg_artifact *result)
+static char *page_written(struct page_content content, struct msg_job *job)
 {
-	const struct page_content content = { .page = &plain,
-					      .job = job,
-					      .preview = preview,
-					      .result = result,
-					      .token = "TOKEN",
-					      .nonce = "NONCE",
-					      .now_ms = NOW };
 	struct buf out;
 
 	job->has_link = true;
 	job->link = slice_str(LINK);
+	content.job = job;
+	content.token = "TOKEN";
+	content.nonce = "NONCE";
+	content.now_ms = NOW;
 	buf_init(&out, PAGE_MAX_BYTES);
 	assert_int_equal(page_html_job(&out, &content), 0);
 	assert_int_equal(buf_append(&out, "", 1), 0);
 	assert_int_equal(strlen((const char *)out.data), out.size - 1);
 	return (char *)out.data;
+}
+
+static char *page_of(struct msg_job *job, const struct msg_artifact *preview, const struct msg_artifact *result)
+{
+	return page_written((struct page_content){ .page = &plain, .preview = preview, .result = result }, job);
+}
+
+/* As the operator set it, with a still of that size. */
+static char *page_with(const struct page_settings *settings, struct msg_job *job, struct picture_size size)
+{
+	return page_written((struct page_content){ .page = settings, .preview = &still, .size = size }, job);
 }
 
 static void assert_has(const char *page, const char *what)
@@ -426,6 +435,103 @@ static void test_media_have_an_address_that_changes_with_their_bytes(void **stat
 	assert_has(page, "poster=\"TOKEN/preview?v=0123456789ab\"");
 }
 
+/* So that nothing moves when the picture comes, whichever shape it has. */
+static void test_the_box_has_the_shape_of_the_picture(void **state)
+{
+	static const struct {
+		const char *aspect;
+		struct picture_size size;
+		const char *expected;
+		bool told;
+	} boxes[] = {
+		{ NULL, { 0, 0 }, "16/9", false },
+		{ "9/16", { 0, 0 }, "9/16", false },
+		{ "9/16", { 640, 360 }, "640/360", true },
+		{ NULL, { 720, 1280 }, "720/1280", true },
+		{ "1/1", { 300, 100 }, "300/100", true },
+		{ "1/1", { 301, 100 }, "1/1", true }, /* nobody could see anything of it */
+		{ "1/1", { 100, 301 }, "1/1", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(boxes); i++) {
+		struct page_settings settings = plain;
+		struct msg_job job = job_in(JOB_RUNNING);
+		char style[64], data[64];
+
+		settings.aspect = boxes[i].aspect;
+		_cleanup_free_ char *page = page_with(&settings, &job, boxes[i].size);
+		snprintf(style, sizeof(style), ":root{--aspect:%s}", boxes[i].expected);
+		snprintf(data, sizeof(data), " data-aspect=\"%s\"", boxes[i].expected);
+		assert_has(page, style);
+		assert_has(page, data);
+		snprintf(data, sizeof(data), "\"og:image:width\" content=\"%d\"", boxes[i].size.width);
+		assert_int_equal(strstr(page, data) != NULL, boxes[i].told);
+	}
+}
+
+/* Whoever shows a link keeps the words for as long as the link is shown. */
+static void test_what_is_shared_does_not_age(void **state)
+{
+	struct msg_job job = waiting_between(3, 2 * MINUTE, 5 * MINUTE);
+	_cleanup_free_ char *page = page_of(&job, &still, NULL);
+
+	(void)state;
+	assert_has(page, "property=\"og:description\" content=\"Open it here: it plays as soon as it is ready.\"");
+	assert_has(page, "name=\"twitter:description\" content=\"Open it here: it plays as soon as it is ready.\"");
+	job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *done = page_of(&job, &still, &video);
+	assert_has(done, "property=\"og:description\" content=\"It is ready\"");
+}
+
+static void test_until_the_end_the_link_is_what_one_has_to_give(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+	_cleanup_free_ char *page = page_of(&job, &still, NULL);
+
+	(void)state;
+	assert_has(page, "<div id=\"actions\"><button id=\"share\" class=\"button\"");
+	job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *done = page_of(&job, &still, &video);
+	assert_has(done, "<div id=\"actions\"><a class=\"button\" href=\"TOKEN/result?download\"");
+	assert_has(done, "<button id=\"share\" class=\"button quiet\"");
+}
+
+static void test_a_page_is_written_in_its_languages_direction(void **state)
+{
+	static const struct {
+		const char *language, *begins;
+	} pages[] = {
+		{ NULL, "<!doctype html><html lang=\"en\" dir=\"ltr\">" },
+		{ "ar", "<!doctype html><html lang=\"ar\" dir=\"rtl\">" },
+		{ "he-IL", "<!doctype html><html lang=\"he-IL\" dir=\"rtl\">" },
+		{ "arn", "<!doctype html><html lang=\"arn\" dir=\"ltr\">" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		struct page_settings settings = plain;
+		struct msg_job job = job_in(JOB_READY);
+
+		settings.texts[PAGE_TEXT_language] = pages[i].language;
+		_cleanup_free_ char *page = page_with(&settings, &job, (struct picture_size){ 0 });
+		assert_memory_equal(page, pages[i].begins, strlen(pages[i].begins));
+	}
+}
+
+static void test_there_is_an_icon(void **state)
+{
+	struct page_settings settings = plain;
+	struct msg_job job = job_in(JOB_READY);
+	_cleanup_free_ char *page = page_with(&settings, &job, (struct picture_size){ 0 });
+
+	(void)state;
+	assert_has(page, "<link rel=\"icon\" href=\"../logo\">");
+	settings.logo = "../logo?v=1";
+	_cleanup_free_ char *own = page_with(&settings, &job, (struct picture_size){ 0 });
+	assert_has(own, "<link rel=\"icon\" href=\"../logo?v=1\">");
+}
+
 static void test_the_whole_page_is_small(void **state)
 {
 	struct msg_job job = waiting_between(12345, 2 * MINUTE, 5 * MINUTE);
@@ -475,6 +581,29 @@ static void test_what_must_not_be_shown_is_offered_as_a_download(void **state)
 	assert_lacks(page, "<img");
 	assert_lacks(page, "og:image");
 	assert_lacks(page, "id=\"media\"");
+}
+
+static void test_what_is_none_of_its_type_is_not_shown(void **state)
+{
+	struct msg_job job = job_in(JOB_RUNNING);
+
+	(void)state;
+	_cleanup_free_ char *waiting_page =
+		page_written((struct page_content){ .page = &plain, .preview = &still, .preview_lies = true }, &job);
+	assert_has(waiting_page, "<div class=\"blank\">");
+	assert_lacks(waiting_page, "<img");
+	assert_lacks(waiting_page, "og:image");
+	assert_lacks(waiting_page, "Save the picture");
+	/* The script looks for what the status tells, and that is there all the same. */
+	assert_has(waiting_page, "data-shows=\"running|" LINK "/preview|\"");
+	job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *done = page_written(
+		(struct page_content){ .page = &plain, .preview = &still, .result = &video, .result_lies = true },
+		&job);
+	assert_lacks(done, "<video");
+	assert_lacks(done, "og:video");
+	assert_has(done, "<img src=\"TOKEN/preview");
+	assert_has(done, "href=\"TOKEN/result?download\"");
 }
 
 static void test_a_hostile_title_and_note_stay_text(void **state)
@@ -561,9 +690,15 @@ int main(void)
 		cmocka_unit_test(test_progress_is_shown_while_it_runs),
 		cmocka_unit_test(test_a_finished_page_plays_the_video_and_rests),
 		cmocka_unit_test(test_media_have_an_address_that_changes_with_their_bytes),
+		cmocka_unit_test(test_the_box_has_the_shape_of_the_picture),
+		cmocka_unit_test(test_what_is_shared_does_not_age),
+		cmocka_unit_test(test_until_the_end_the_link_is_what_one_has_to_give),
+		cmocka_unit_test(test_a_page_is_written_in_its_languages_direction),
+		cmocka_unit_test(test_there_is_an_icon),
 		cmocka_unit_test(test_the_whole_page_is_small),
 		cmocka_unit_test(test_german_is_spoken_throughout),
 		cmocka_unit_test(test_what_must_not_be_shown_is_offered_as_a_download),
+		cmocka_unit_test(test_what_is_none_of_its_type_is_not_shown),
 		cmocka_unit_test(test_a_hostile_title_and_note_stay_text),
 		cmocka_unit_test(test_the_accent_carries_legible_text),
 		cmocka_unit_test(test_a_notice_says_it_and_runs_nothing),

@@ -97,11 +97,11 @@ static void test_a_notice_has_no_job(void **state)
 /* All that the broker's own page has, put together by hand, is that page. */
 static void test_the_parts_make_the_whole(void **state)
 {
-	static const char parts[] =
-		"<!doctype html><html lang=\"{{lang}}\"><head>{{head}}</head><body><header>{{logo}}</header>"
-		"<main {{attributes}}>{{media}}<div "
-		"class=\"text\">{{heading}}{{words}}{{progress}}{{remark}}{{actions}}"
-		"{{hint}}</div></main>{{script}}</body></html>\n";
+	static const char parts[] = "<!doctype html><html lang=\"{{lang}}\" "
+				    "dir=\"{{dir}}\"><head>{{head}}</head><body><header>{{logo}}</header>"
+				    "<main {{attributes}}>{{media}}<div "
+				    "class=\"text\">{{heading}}{{words}}{{progress}}{{remark}}{{actions}}"
+				    "{{hint}}</div></main>{{script}}</body></html>\n";
 	struct page_settings page = { .name = "A & B", .accent = "#3366ff" };
 	struct msg_job job = { .state = JOB_RUNNING, .has_note = true, .note = slice_str("<i>") };
 	struct page_content content = { .page = &page, .job = &job, .token = "T", .nonce = "N" };

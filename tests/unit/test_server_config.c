@@ -51,6 +51,7 @@ static void test_without_a_file_there_are_defaults(void **state)
 	assert_int_equal(c->limit_payload_bytes, 1 << 20);
 	assert_int_equal(c->tombstone_ttl_ms, 90LL * 86400000);
 	assert_string_equal(c->page_accent, "#3366ff");
+	assert_string_equal(c->page_aspect, "16/9");
 	assert_int_equal(config_check(c, &key, &error), 0);
 }
 
@@ -80,6 +81,7 @@ static const char everything[] =
 	"page:\n"
 	"  name: \"Acme & Söhne\"\n"
 	"  accent: \"#A0b1C2\"\n"
+	"  aspect: 9:16\n"
 	"  templates: null\n"
 	"  texts: { waiting: \"Platz {position}\", language: de }\n";
 
@@ -111,6 +113,7 @@ static void test_a_file_sets_everything(void **state)
 	assert_int_equal(c->tombstone_ttl_ms, 0);
 	assert_string_equal(c->page_name, "Acme & Söhne");
 	assert_string_equal(c->page_accent, "#A0b1C2");
+	assert_string_equal(c->page_aspect, "9/16");
 	assert_string_equal(c->page_texts[PAGE_TEXT_waiting], "Platz {position}");
 	assert_string_equal(c->page_texts[PAGE_TEXT_language], "de");
 	assert_null(c->page_texts[PAGE_TEXT_dead]);
@@ -192,6 +195,12 @@ static const struct {
 	{ "store:\n  reserve: some\n", "r.yaml:2: store.reserve: \"some\" is not a size" },
 	{ "page:\n  accent: red\n", "r.yaml:2: page.accent: \"red\" is not a colour" },
 	{ "page:\n  accent: \"#12345g\"\n", "r.yaml:2: page.accent: \"#12345g\" is not a colour" },
+	{ "page:\n  aspect: wide\n", "r.yaml:2: page.aspect: \"wide\" is not WIDTH:HEIGHT, as 16:9 or 9:16" },
+	{ "page:\n  aspect: 16:9x\n", "r.yaml:2: page.aspect: \"16:9x\" is not WIDTH:HEIGHT" },
+	{ "page:\n  aspect: -9:16\n", "r.yaml:2: page.aspect: \"-9:16\" is not WIDTH:HEIGHT" },
+	{ "page:\n  aspect: 9:-16\n", "r.yaml:2: page.aspect: \"9:-16\" is not WIDTH:HEIGHT" },
+	{ "page:\n  aspect: 4:0\n", "r.yaml:2: page.aspect: \"4:0\" is not WIDTH:HEIGHT" },
+	{ "page:\n  aspect: 10:1\n", "r.yaml:2: page.aspect: \"10:1\" is out of range: from 1:3 to 3:1" },
 	{ "page:\n  lang: fr\n", "r.yaml:2: page.lang: \"fr\" is neither en nor de; of another language" },
 	{ "page:\n  name: \"a\\nb\"\n", "r.yaml:2: page.name: has a control character" },
 	{ "data:\n", "r.yaml:1: data: must not be empty" },
