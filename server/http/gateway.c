@@ -13,6 +13,7 @@
 #include "proto/base/log.h"
 #include "server/http/address.h"
 #include "server/http/board.h"
+#include "server/http/door.h"
 #include "server/http/exchange.h"
 #include "server/http/guests.h"
 #include "server/http/link_page.h"
@@ -26,6 +27,7 @@
 #include "server/writer/writer.h"
 
 #define THREADS			2
+#define SPARE_PLACES		16 /* of each thread; only the door says that there is none, since that can wait */
 #define CONNECTION_MEMORY_BYTES ((size_t)16384) /* a browser's headers with the cookies of a whole domain */
 #define IDLE_TIMEOUT_S		30u		/* of a visitor who takes nothing of an answer */
 #define HEAD_MS			10000
@@ -33,10 +35,18 @@
 #define BODY_BYTES		(INT64_C(64) << 20)
 #define OWED_MS			2000 /* for answers that are ready, to peers that may not read */
 
+/* A thread of the library, and what it is for the door. */
+struct server {
+	struct gateway *gateway;
+	int desk;
+	struct MHD_Daemon *daemon; /* NULL: not started */
+};
+
 struct gateway {
 	struct address_text address;
-	int listener; /* −1 once the daemon has it */
-	struct MHD_Daemon *daemon;
+	int listener; /* −1: closed */
+	struct door *door;
+	struct server servers[THREADS];
 	struct guests *guests;
 	struct site site;
 };
@@ -46,7 +56,7 @@ struct gateway {
 static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const char *path, const char *method,
 				 const char *version, const char *data, size_t *size, void **request)
 {
-	struct gateway *g = user;
+	struct gateway *g = ((struct server *)user)->gateway;
 	struct exchange *x = *request;
 	size_t piece = *size;
 
@@ -59,7 +69,7 @@ static enum MHD_Result access_cb(void *user, struct MHD_Connection *c, const cha
 
 static void completed_cb(void *user, struct MHD_Connection *c, void **request, enum MHD_RequestTerminationCode how)
 {
-	struct gateway *g = user;
+	struct gateway *g = ((struct server *)user)->gateway;
 	struct exchange *x = *request;
 
 	*request = NULL;
@@ -69,10 +79,23 @@ static void completed_cb(void *user, struct MHD_Connection *c, void **request, e
 
 static void connection_cb(void *user, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
 {
+	struct server *s = user;
+	struct gateway *g = s->gateway;
+	bool begins = what == MHD_CONNECTION_NOTIFY_STARTED;
+
+	atomic_fetch_add(&g->site.traffic.connections, begins ? 1 : -1);
+	if (begins)
+		door_begun(g->door, s->desk);
+	guests_connection_cb(g->guests, c, place, what);
+	if (!begins)
+		door_left(g->door, s->desk);
+}
+
+static bool give_cb(void *user, int desk, int fd, const struct sockaddr *peer, socklen_t peer_size)
+{
 	struct gateway *g = user;
 
-	atomic_fetch_add(&g->site.traffic.connections, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
-	guests_connection_cb(g->guests, c, place, what);
+	return MHD_add_connection(g->servers[desk].daemon, fd, peer, peer_size) == MHD_YES;
 }
 
 /* Paths stay as they came: the router unescapes a part at a time. */
@@ -148,20 +171,23 @@ void gateway_listen(struct gateway *g, struct writer *w)
 	writer_subscribe(w, changed_cb, &g->site);
 }
 
-static struct MHD_Daemon *start_daemon(struct gateway *g, int connections)
+static int start_server(struct gateway *g, int desk, int connections)
 {
 	/* Turbo, because it leaves sockets be that streams took over: no shutdown() when the library is done with them.
 	 */
-	const unsigned flags =
-		MHD_USE_TURBO | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	const unsigned flags = MHD_USE_TURBO | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET |
+			       MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	struct server *s = &g->servers[desk];
 
-	return MHD_start_daemon(flags, 0, NULL, NULL, access_cb, g, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
-				MHD_OPTION_LISTEN_SOCKET, g->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-				MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
-				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL,
-				MHD_OPTION_NOTIFY_CONNECTION, connection_cb, g, MHD_OPTION_NOTIFY_COMPLETED,
-				completed_cb, g, MHD_OPTION_END);
+	s->gateway = g;
+	s->desk = desk;
+	s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, access_cb, s, MHD_OPTION_EXTERNAL_LOGGER, log_cb, NULL,
+				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)(connections + SPARE_PLACES),
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
+				     MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+				     MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes_cb, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+				     connection_cb, s, MHD_OPTION_NOTIFY_COMPLETED, completed_cb, s, MHD_OPTION_END);
+	return s->daemon ? 0 : ERR_IO;
 }
 
 /* Some places are always for those who come and go: the page, the video, whoever asks now and then. */
@@ -190,9 +216,13 @@ static int start_threads(struct gateway *g, const struct gateway_options *option
 	if (rc == 0)
 		rc = stills_new(g->site.settings, g->site.blobs, &g->site.stills);
 	if (rc == 0)
-		g->daemon = start_daemon(g, options->connections);
+		rc = door_new(g->listener, THREADS, options->connections, give_cb, g, &g->door);
+	for (int i = 0; rc == 0 && i < THREADS; i++)
+		rc = start_server(g, i, options->connections);
+	if (rc == 0)
+		rc = door_open(g->door);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return g->daemon ? 0 : ERR_IO;
+	return rc;
 }
 
 int gateway_start(struct gateway *g, const struct gateway_options *options, struct error_info *info)
@@ -219,7 +249,6 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	rc = start_threads(g, options);
 	if (rc < 0)
 		return error_set(info, rc, NULL, "cannot start the threads for %s", g->address.text);
-	g->listener = -1;
 	return 0;
 }
 
@@ -235,11 +264,17 @@ void gateway_quiesce(struct gateway *g)
 	atomic_store(&g->site.quiesced, true);
 	if (g->site.watch)
 		watch_end(g->site.watch);
-	if (g->daemon && g->listener < 0)
-		g->listener = MHD_quiesce_daemon(g->daemon);
-	/* It must stay open until the threads have ended; but nobody shall wait in its backlog until then. */
-	if (g->listener >= 0)
-		shutdown(g->listener, SHUT_RDWR);
+	if (g->door)
+		door_shut(g->door);
+	/* So that nobody waits in its queue from here on. */
+	close_listener(g);
+}
+
+static void stop_servers(struct gateway *g)
+{
+	for (int i = 0; i < THREADS; i++)
+		if (g->servers[i].daemon)
+			MHD_stop_daemon(g->servers[i].daemon);
 }
 
 void gateway_stop(struct gateway *g)
@@ -251,8 +286,10 @@ void gateway_stop(struct gateway *g)
 		watch_end(g->site.watch);
 	stills_stop(g->site.stills);
 	owed_wait(&g->site.owed, OWED_MS);
-	if (g->daemon)
-		MHD_stop_daemon(g->daemon);
+	if (g->door)
+		door_shut(g->door);
+	stop_servers(g);
+	door_free(g->door);
 	streams_free(g->site.streams);
 	stills_free(g->site.stills);
 	watch_free(g->site.watch);

@@ -36,6 +36,7 @@ struct guests {
 	struct guest **last;
 	int count;
 	bool stopping;
+	bool asleep; /* the sweeping thread is, with nobody to wait for */
 
 	int enough; /* with more, somebody makes way */
 	int64_t head_ms;
@@ -65,7 +66,8 @@ static void start_waiting(struct guests *all, struct guest *g)
 	g->link = all->last;
 	*all->last = g;
 	all->last = &g->next;
-	if (all->first == g)
+	/* Where it waits for a time, that one is not later. */
+	if (all->asleep)
 		pthread_cond_signal(&all->changed);
 }
 
@@ -93,7 +95,8 @@ static void *sweep(void *user)
 
 	pthread_mutex_lock(&all->lock);
 	while (!all->stopping) {
-		if (!all->first)
+		all->asleep = !all->first;
+		if (all->asleep)
 			pthread_cond_wait(&all->changed, &all->lock);
 		else if (all->first->due_ms > clock_mono_ms())
 			wait_until(all, all->first->due_ms);

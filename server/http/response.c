@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,14 +97,69 @@ struct MHD_Response *response_not_modified(int64_t size)
 	return dress(MHD_create_response_from_callback((uint64_t)size, 1, no_bytes_cb, NULL, NULL), NULL);
 }
 
+/* ---- files ---- */
+
+/* Of a file, beginning at a page. */
+struct piece {
+	char *data;
+	size_t size;
+};
+
+static void piece_free_cb(void *user)
+{
+	struct piece *p = user;
+
+	if (p->data)
+		munmap(p->data, p->size);
+	free(p);
+}
+
+static struct piece *map_piece(int fd, int64_t from, int64_t size)
+{
+	struct piece *p = calloc(1, sizeof(*p));
+	void *data = p ? mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, from) : MAP_FAILED;
+
+	if (data == MAP_FAILED) {
+		free(p);
+		return NULL;
+	}
+	p->data = data;
+	p->size = (size_t)size;
+	return p;
+}
+
+/* NULL where it cannot be mapped. Only the library reads it, by a system call: what the disk does not give back is an
+ * error of that call and ends the connection, no signal. */
+static struct MHD_Response *mapped(int fd, int64_t offset, int64_t length)
+{
+	int64_t skip = offset % sysconf(_SC_PAGESIZE);
+	struct piece *p = map_piece(fd, offset - skip, skip + length);
+	struct MHD_Response *r;
+
+	if (!p)
+		return NULL;
+	r = MHD_create_response_from_buffer_with_free_callback_cls((size_t)length, p->data + skip, piece_free_cb, p);
+	if (!r)
+		piece_free_cb(p);
+	return r;
+}
+
+/* From a file the library sends the head by itself, which wakes the reader for nothing, and then no more than 128 KiB a
+ * turn. From memory it sends head and body at once, as far as the socket takes them: a piece that fits in there is
+ * cheaper to copy. What is larger is sent from the file, with no copy and no pages mapped for each who reads slowly. */
 struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type)
 {
-	struct MHD_Response *r = MHD_create_response_from_fd_at_offset64((uint64_t)length, fd, (uint64_t)offset);
+	struct MHD_Response *r = length <= RESPONSE_MAPPED_MAX ? mapped(fd, offset, length) : NULL;
+	bool keeps_fd = !r;
 
 	if (!r)
+		r = MHD_create_response_from_fd_at_offset64((uint64_t)length, fd, (uint64_t)offset);
+	if (!r || !keeps_fd)
 		close(fd);
 	return dress(r, content_type);
 }
+
+/* ---- sending ---- */
 
 enum MHD_Result response_send(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
 {

@@ -11,7 +11,8 @@
 
 #include "proto/base/buf.h"
 
-#define ALLOWED_METHODS "GET, HEAD, OPTIONS"
+#define ALLOWED_METHODS	    "GET, HEAD, OPTIONS"
+#define RESPONSE_MAPPED_MAX (INT64_C(2) << 20) /* bytes; a socket takes about so many at once */
 
 /* A response that owns the bytes of b, which is emptied, and bears the common headers. NULL without memory. */
 struct MHD_Response *response_new(struct buf *b, const char *content_type);
@@ -19,7 +20,8 @@ struct MHD_Response *response_new(struct buf *b, const char *content_type);
 struct MHD_Response *response_empty(void);
 /* For 304: without a body, and telling the size of the one that the client has. */
 struct MHD_Response *response_not_modified(int64_t size);
-/* Bears length bytes of the file from offset on; the file is closed with it, or at once where NULL is returned. */
+/* Bears length bytes of the file from offset on, at least one. Owns the file from now on: closed with it at the latest,
+ * and where NULL is returned. Up to RESPONSE_MAPPED_MAX are mapped. */
 struct MHD_Response *response_file(int fd, int64_t offset, int64_t length, const char *content_type);
 
 /* Without a body, for HEAD of what has no length. */

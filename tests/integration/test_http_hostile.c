@@ -1,6 +1,7 @@
 /* Whatever a peer sends to the HTTP port gets a clear 4xx or a closed connection, and a neighbour is served meanwhile.
  * Raw sockets: no library would send any of this. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -92,20 +94,32 @@ static void hear_all(int fd)
 	answer[answer_size] = '\0';
 }
 
-static void the_neighbour_is_served(void)
+static void ask(int fd)
+{
+	static const char request[] = "GET /healthz HTTP/1.1\r\n" H "\r\n";
+
+	assert_true(say(fd, request, sizeof(request) - 1));
+}
+
+static void is_served(int fd)
 {
 	size_t size = 0;
 	char reply[2048] = "";
 
-	assert_true(say(neighbour, "GET /healthz HTTP/1.1\r\n" H "\r\n", strlen("GET /healthz HTTP/1.1\r\n" H "\r\n")));
 	while (!strstr(reply, "alive\n")) {
-		ssize_t n = recv(neighbour, reply + size, sizeof(reply) - 1 - size, 0);
+		ssize_t n = recv(fd, reply + size, sizeof(reply) - 1 - size, 0);
 
 		assert_true(n > 0);
 		size += (size_t)n;
 		reply[size] = '\0';
 	}
 	assert_memory_equal(reply, "HTTP/1.1 200", 12);
+}
+
+static void the_neighbour_is_served(void)
+{
+	ask(neighbour);
+	is_served(neighbour);
 }
 
 static int answer_status(void)
@@ -395,6 +409,57 @@ static void requests_in_a_row_are_answered_in_a_row(void **state)
 	}
 }
 
+/* ---- no descriptor left ---- */
+
+/* Of the broker as it runs: how many it may have. Returns what it was. */
+static rlim_t limit_descriptors(rlim_t count)
+{
+	struct rlimit limit, before;
+
+	assert_int_equal(prlimit(stack.broker.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	limit = before;
+	limit.rlim_cur = count;
+	assert_int_equal(prlimit(stack.broker.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	return before.rlim_cur;
+}
+
+/* The number that the broker's next one would have. */
+static rlim_t next_descriptor(void)
+{
+	char path[64];
+	rlim_t n = 0;
+
+	do
+		snprintf(path, sizeof(path), "/proc/%d/fd/%llu", (int)stack.broker.pid, (unsigned long long)n++);
+	while (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	return n - 1;
+}
+
+/* A descriptor that the broker was about to close when it was counted may serve one of them; none serves two. */
+static void without_descriptors_who_comes_is_served_later(void **state)
+{
+	int fds[20], waiting = 0;
+	rlim_t before;
+	char byte;
+
+	(void)state;
+	the_neighbour_is_served();
+	before = limit_descriptors(next_descriptor());
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = dial();
+		ask(fds[i]);
+		the_neighbour_is_served();
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		waiting += recv(fds[i], &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0;
+	assert_true(waiting > 0);
+	limit_descriptors(before);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		is_served(fds[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -406,6 +471,7 @@ int main(void)
 		TEST(more_settings_than_may_be_are_refused),
 		TEST(slow_ones_are_in_nobodys_way),
 		TEST(requests_in_a_row_are_answered_in_a_row),
+		TEST(without_descriptors_who_comes_is_served_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

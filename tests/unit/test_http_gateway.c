@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -320,14 +322,113 @@ static void it_ends_with_guests_in_every_state(void **state)
 	close(served);
 }
 
+static int try_to_dial(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+	at.sin_port = htons((uint16_t)atoi(strrchr(gateway_address(gateway), ':') + 1));
+	rc = connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+static void quiesced_it_answers_those_who_are_there_and_nobody_else(void **state)
+{
+	int there[8];
+
+	(void)state;
+	serve();
+	for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
+		there[i] = dial();
+		say(there[i], HEALTHZ);
+		expect_answer(there[i]);
+	}
+	gateway_quiesce(gateway);
+	assert_int_equal(try_to_dial(), -ECONNREFUSED);
+	for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
+		say(there[i], HEALTHZ);
+		expect_answer(there[i]);
+		close(there[i]);
+	}
+}
+
+/* ---- even shares ---- */
+
+/* How many descriptors an epoll set has; −1 for what is none. */
+static int count_in_set(const char *name)
+{
+	char path[300], line[256];
+	int count = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%s", name);
+	line[0] = '\0';
+	if (readlink(path, line, sizeof(line)) < 0 || strncmp(line, "anon_inode:[eventpoll]", 22) != 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", name);
+	f = fopen(path, "re");
+	while (fgets(line, sizeof(line), f))
+		count += strncmp(line, "tfd:", 4) == 0;
+	fclose(f);
+	return count;
+}
+
+/* The two largest sets of this process: those of the threads that serve. */
+static void largest_sets(int ret[2])
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	ret[0] = ret[1] = 0;
+	while ((e = readdir(dir))) {
+		int count = count_in_set(e->d_name);
+
+		if (count > ret[0]) {
+			ret[1] = ret[0];
+			ret[0] = count;
+		} else if (count > ret[1]) {
+			ret[1] = count;
+		}
+	}
+	closedir(dir);
+}
+
+/* A connection is in its thread's set when that has nothing more to read of it. Each has a bell of its own in there. */
+static void both_threads_have_as_many(void **state)
+{
+	int fds[24], sets[2] = { 0, 0 };
+
+	(void)state;
+	options.connections = 1000;
+	serve();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		say(fds[i], HEALTHZ);
+		expect_answer(fds[i]);
+	}
+	while (sets[0] + sets[1] < (int)ARRAY_SIZE(fds) + 2)
+		largest_sets(sets);
+	assert_int_equal(sets[0], sets[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_head_has_its_time_however_it_comes), TEST(so_has_the_head_after_an_answer),
-		TEST(so_has_each_piece_of_a_body),	    TEST(large_bodies_are_bounded_together),
-		TEST(who_asks_keeps_the_connection),	    TEST(those_who_ask_for_nothing_make_way),
-		TEST(it_ends_with_guests_in_every_state),   TEST(who_is_being_served_makes_way_for_nobody),
+		TEST(a_head_has_its_time_however_it_comes),
+		TEST(so_has_the_head_after_an_answer),
+		TEST(so_has_each_piece_of_a_body),
+		TEST(large_bodies_are_bounded_together),
+		TEST(who_asks_keeps_the_connection),
+		TEST(those_who_ask_for_nothing_make_way),
+		TEST(it_ends_with_guests_in_every_state),
+		TEST(who_is_being_served_makes_way_for_nobody),
+		TEST(quiesced_it_answers_those_who_are_there_and_nobody_else),
+		TEST(both_threads_have_as_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
