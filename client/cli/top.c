@@ -232,12 +232,17 @@ static int check_terminal(struct cli *c)
 int cli_top(struct cli *c)
 {
 	struct top t = { .c = c };
+	struct raincheck_ping_result *pong;
 	int exit = check_terminal(c);
 
 	if (exit == CLI_DONE)
 		exit = read_interval(c, &t.interval_ms);
 	if (exit != CLI_DONE || !cli_connect(c, &exit))
 		return exit;
+	/* A broker that is not there is told at once, where a request would wait for it. */
+	if (raincheck_ping(c->rc, &pong) < 0)
+		return cli_last_refused(c);
+	raincheck_free(pong);
 	t.now = &t.samples[0];
 	t.before = &t.samples[1];
 	t.next = &t.samples[2];

@@ -16,11 +16,11 @@
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/base/text.h"
+#include "server/store/blob_priv.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
 
-#define NAME_SIZE 32 /* a blob's id as hexadecimal digits */
-#define FOLDERS	  256
+#define NAME_SIZE 32   /* a blob's id as hexadecimal digits */
 #define MARGIN_MS 2000 /* a file's time may lag behind the clock by a tick, or two seconds where it is stored so */
 
 #define POSTPONED_MAX (1 << 20) /* removals that a hold puts off */
@@ -72,45 +72,6 @@ static struct blob_path temporary_path(const struct uuid *id)
 	return p;
 }
 
-static int from_errno(void)
-{
-	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-		return ERR_STORE_FULL;
-	return errno == ENOMEM ? ERR_NO_MEMORY : ERR_IO;
-}
-
-static int sync_folder(int blobs_fd, const char *name)
-{
-	int fd, rc = 0;
-
-	fd = openat(blobs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return from_errno();
-	if (fsync(fd) < 0)
-		rc = from_errno();
-	close(fd);
-	return rc;
-}
-
-static int make_folders(int blobs_fd)
-{
-	char name[3];
-
-	if (mkdirat(blobs_fd, "tmp", 0700) < 0 && errno != EEXIST)
-		return from_errno();
-	for (int i = 0; i < FOLDERS; i++) {
-		uint8_t byte = (uint8_t)i;
-
-		hex_encode(&byte, 1, name);
-		name[2] = '\0';
-		if (mkdirat(blobs_fd, name, 0700) < 0 && errno != EEXIST)
-			return from_errno();
-	}
-	if (fsync(blobs_fd) < 0)
-		return from_errno();
-	return sync_folder(blobs_fd, "..");
-}
-
 static struct blob_store *new_store(int64_t opened_at_ms)
 {
 	struct blob_store *bs = calloc(1, sizeof(*bs));
@@ -135,7 +96,7 @@ int blob_store_open(const char *dir, struct blob_store **ret, struct error_info 
 	if (mkdir(path, 0700) == 0 || errno == EEXIST)
 		bs->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (bs->dir_fd >= 0)
-		rc = make_folders(bs->dir_fd);
+		rc = blob__make_folders(bs->dir_fd);
 	if (rc < 0) {
 		error_set(info, rc, NULL, "cannot use %s: %s", path, strerror(errno));
 		blob_store_close(bs);
@@ -190,7 +151,7 @@ int blob_create(struct blob_store *bs, const struct uuid *id, struct blob_writer
 	w->id = *id;
 	w->fd = openat(bs->dir_fd, path.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (w->fd < 0) {
-		rc = from_errno();
+		rc = blob__from_errno();
 		free(w);
 		return rc;
 	}
@@ -213,7 +174,7 @@ int blob_append(struct blob_writer *w, struct slice data)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return from_errno();
+			return blob__from_errno();
 		p += n;
 		left -= (size_t)n;
 	}
@@ -234,13 +195,13 @@ int blob_publish(struct blob_writer *w, uint8_t ret_sha256[32])
 	struct blob_path to = final_path(&w->id);
 
 	if (fsync(w->fd) < 0)
-		return from_errno();
+		return blob__from_errno();
 	if (renameat(w->store->dir_fd, from.text, w->store->dir_fd, to.text) < 0)
-		return from_errno();
+		return blob__from_errno();
 	w->published = true;
 	gnutls_hash_output(w->hash, ret_sha256);
 	to.text[2] = '\0';
-	return sync_folder(w->store->dir_fd, to.text);
+	return blob__sync_folder(w->store->dir_fd, to.text);
 }
 
 void blob_close(struct blob_writer *w)
@@ -270,7 +231,7 @@ int blob_open(struct blob_store *bs, const struct uuid *id, int *ret_fd, int64_t
 		return ERR_NOT_FOUND;
 	fd = openat(bs->dir_fd, path.text, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? ERR_NOT_FOUND : from_errno();
+		return errno == ENOENT ? ERR_NOT_FOUND : blob__from_errno();
 	if (fstat(fd, &st) < 0) {
 		close(fd);
 		return ERR_IO;
@@ -354,7 +315,7 @@ static int unlink_blob(struct blob_store *bs, const struct uuid *id)
 	struct blob_path path = final_path(id);
 
 	if (unlinkat(bs->dir_fd, path.text, 0) < 0 && errno != ENOENT)
-		return from_errno();
+		return blob__from_errno();
 	return 0;
 }
 
@@ -415,7 +376,7 @@ static int copy_bytes(int from, int to, int64_t size, bool (*canceled)(void *use
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return from_errno();
+			return blob__from_errno();
 		/* Shorter than it was a moment ago: for whoever checks the copy to name. */
 		if (n == 0)
 			break;
@@ -423,7 +384,7 @@ static int copy_bytes(int from, int to, int64_t size, bool (*canceled)(void *use
 		if (size > 0 && canceled && canceled(user))
 			return ERR_CANCELED;
 	}
-	return fsync(to) < 0 ? from_errno() : 0;
+	return fsync(to) < 0 ? blob__from_errno() : 0;
 }
 
 int blob_look_folder(struct blob_store *bs, const struct uuid *id)
@@ -455,14 +416,14 @@ int blob_copy(struct blob_store *from, const struct uuid *id, struct blob_store 
 		return rc;
 	target = openat(to->dir_fd, path.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (target < 0) {
-		rc = errno == EEXIST ? ERR_CONFLICT : from_errno();
+		rc = errno == EEXIST ? ERR_CONFLICT : blob__from_errno();
 		close(source);
 		return rc;
 	}
 	rc = copy_bytes(source, target, size, canceled, user);
 	close(source);
 	if (close(target) < 0 && rc == 0)
-		rc = from_errno();
+		rc = blob__from_errno();
 	return rc;
 }
 
@@ -470,14 +431,14 @@ int blob_sync(struct blob_store *bs)
 {
 	int rc = 0;
 
-	for (int i = 0; rc == 0 && i < FOLDERS; i++) {
+	for (int i = 0; rc == 0 && i < BLOB_FOLDERS; i++) {
 		uint8_t byte = (uint8_t)i;
 		char name[3] = "";
 
 		hex_encode(&byte, 1, name);
-		rc = sync_folder(bs->dir_fd, name);
+		rc = blob__sync_folder(bs->dir_fd, name);
 	}
-	return rc == 0 ? sync_folder(bs->dir_fd, ".") : rc;
+	return rc == 0 ? blob__sync_folder(bs->dir_fd, ".") : rc;
 }
 
 /* ---- sweeping ---- */
@@ -535,7 +496,7 @@ static int visit_folder(struct blob_store *bs, const char *folder, struct visit 
 
 	count = scandirat(bs->dir_fd, folder, &entries, NULL, NULL);
 	if (count < 0)
-		return errno == ENOENT && v->found ? 0 : from_errno();
+		return errno == ENOENT && v->found ? 0 : blob__from_errno();
 	for (int i = 0; i < count; i++) {
 		const char *name = entries[i]->d_name;
 		struct uuid id;
@@ -555,7 +516,7 @@ static int visit_all(struct blob_store *bs, struct visit *v)
 {
 	int rc = visit_folder(bs, "tmp", v);
 
-	for (int i = 0; rc == 0 && i < FOLDERS; i++) {
+	for (int i = 0; rc == 0 && i < BLOB_FOLDERS; i++) {
 		uint8_t byte = (uint8_t)i;
 		char name[3] = "";
 

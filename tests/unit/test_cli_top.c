@@ -217,7 +217,7 @@ static bool answer(struct fake_broker *b, int64_t done)
 
 static void once_script(struct fake_broker *b, void *arg)
 {
-	if (fake_greet(b, 10) && answer(b, 0) && arg)
+	if (fake_greet_and_ping(b, 10) && answer(b, 0) && arg)
 		answer(b, 1000000);
 }
 
@@ -266,8 +266,11 @@ static void refused_script(struct fake_broker *b, void *arg)
 	struct fake_request r;
 
 	(void)arg;
-	if (fake_greet(b, 10) && fake_next(b, METHOD_server_stats, &r) &&
-	    fake_refuse(b, &r, ERR_DENIED, NULL, "server.stats is not for the role worker"))
+	if (fake_greet_and_ping(b, 10) && fake_next(b, METHOD_server_stats, &r) &&
+	    fake_refuse(b, &r, ERR_DENIED, NULL, "server.stats is not for the role worker") &&
+	    fake_next(b, METHOD_queue_list, &r) && fake_refuse(b, &r, ERR_DENIED, NULL, "nor is queue.list") &&
+	    fake_next(b, METHOD_limit_list, &r) && fake_refuse(b, &r, ERR_DENIED, NULL, "nor is limit.list") &&
+	    fake_next(b, METHOD_worker_list, &r) && fake_refuse(b, &r, ERR_DENIED, NULL, "nor is worker.list"))
 		fake_until_gone(b);
 }
 
