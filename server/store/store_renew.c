@@ -264,9 +264,7 @@ static void tell_renewed(const struct renewal *r)
 		return;
 	if (lost > 0)
 		snprintf(rest, sizeof(rest), ", %" PRIu32 " could not be read: raincheck check names their jobs", lost);
-	snprintf(line, sizeof(line),
-		 "table %s, page %" PRIu64 " was made anew, for new jobs go there: %" PRIu32
-		 " entries are as they were%s",
+	snprintf(line, sizeof(line), "table %s, page %" PRIu64 " was made anew: %" PRIu32 " entries are as they were%s",
 		 store__table_name(r->table), r->number, r->kept, rest);
 	s->notice(s->notice_user, line);
 }

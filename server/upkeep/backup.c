@@ -117,8 +117,8 @@ static int prove_source(struct backup *b)
 				 (long long)found.breaches, b->first_breach);
 	return error_set(
 		b->info, ERR_CORRUPT, NULL,
-		"the pages of the records file are damaged, and raincheckd --compact refuses them too: restore "
-		"the last backup; %lld breaches, the first: %s",
+		"the records file has damaged pages that raincheckd --compact refuses too: erase a job that such a "
+		"page hides, or restore the last backup; %lld breaches, the first: %.70s",
 		(long long)found.breaches, found.first_harm);
 }
 

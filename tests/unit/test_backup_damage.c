@@ -367,7 +367,7 @@ static void damaged_pages_are_told_before_they_are_walked(void **state)
 		wanted.store = look_at_damaged();
 		assert_int_equal(blob_store_look(good.rig.dir.path, &wanted.blobs, &info), 0);
 		assert_int_equal(backup_run(&wanted, &result, &why), ERR_CORRUPT);
-		assert_non_null(strstr(why.message, "the pages of the records file are damaged"));
+		assert_non_null(strstr(why.message, "the records file has damaged pages"));
 		assert_non_null(strstr(why.message, "restore the last backup"));
 		assert_non_null(strstr(why.message, "the first: table checkpoints, page "));
 		assert_int_equal(good_entries_of(good.dir.path), 0);
