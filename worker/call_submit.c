@@ -193,7 +193,10 @@ static void answered(struct call *c, const struct answer *a)
 		take_answer(c, body);
 	} else {
 		call__classify(c, a, body, what, &v);
-		refused(c, &v);
+		if (v.unknown)
+			unknown(c, &v);
+		else
+			refused(c, &v);
 	}
 	json_decref(body);
 }

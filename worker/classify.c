@@ -231,7 +231,7 @@ static bool retried(const struct upstream_error *e, long status)
 {
 	if (e->retry_http_count > 0)
 		return lists(e->retry_http, e->retry_http_count, status);
-	return status == 408 || status >= 500;
+	return status == 408 || (status >= 500 && status <= 599);
 }
 
 static enum raincheck_failure kind_of_status(const struct upstream_error *e, long status, const char *code)
@@ -246,6 +246,17 @@ static enum raincheck_failure kind_of_status(const struct upstream_error *e, lon
 	if (e->throttle_http_count == 0 && (status == 425 || status == 429))
 		return RAINCHECK_FAIL_THROTTLED;
 	return status == 408 || status == 504 ? RAINCHECK_FAIL_TIMEOUT : RAINCHECK_FAIL_UNAVAILABLE;
+}
+
+/* What a gateway says that has lost the API's answer: the request may have got through. 520 and 524 are Cloudflare's.
+ * Where the file says itself that the status is worth another attempt, or the API tells a code of its own that the file
+ * knows, it is the API's word. */
+static bool is_answer_lost(const struct upstream_error *e, long status, const char *code)
+{
+	return (status == 502 || status == 504 || status == 520 || status == 524) &&
+	       !lists(e->retry_http, e->retry_http_count, status) &&
+	       !lists(e->throttle_http, e->throttle_http_count, status) && !words_have(&e->retry_codes, code) &&
+	       !words_have(&e->throttle_codes, code) && !words_have(&e->fatal_codes, code);
 }
 
 /* " (CODE)" behind the words; nothing for the code that means "no error". */
@@ -274,6 +285,7 @@ void classify_status(const struct upstream_error *e, long status, const struct r
 		    words[0] ? ": " : "", words);
 	append_code(ret, code);
 	set_details(e, code, ret);
+	ret->unknown = is_answer_lost(e, status, code);
 	if (ret->kind != RAINCHECK_FAIL_REJECTED)
 		ret->retry_after_ms = classify_retry_after(e, h, now_ms);
 }

@@ -91,6 +91,16 @@ static void send_huge(int fd)
 		raw_send(fd, spaces);
 }
 
+static void send_long_header(int fd)
+{
+	static char text[200001];
+
+	memset(text, 'x', sizeof(text) - 1);
+	raw_send(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+	raw_send(fd, text);
+	raw_send(fd, "\r\nContent-Length: 0\r\n\r\n");
+}
+
 /* A byte now and then: slow, but not silent. */
 static void trickle(int fd)
 {
@@ -130,6 +140,10 @@ static void misbehave(int fd, const char *where, const char *fault)
 		send_json(fd, "{\"id\":{\"a\":1},\"status\":\"DONE\",\"output\":7}", 0);
 	else if (strcmp(fault, "trickle") == 0)
 		trickle(fd);
+	else if (strcmp(fault, "long_header") == 0)
+		send_long_header(fd);
+	else if (strcmp(fault, "empty") == 0)
+		raw_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 	else if (strcmp(fault, "redirect") == 0) {
 		snprintf(redirect, sizeof(redirect),
 			 "HTTP/1.1 302 Found\r\nLocation: %s/file\r\nContent-Length: 0\r\n\r\n", where);
@@ -233,6 +247,8 @@ static const struct {
 	{ "submit", "not_json", RAINCHECK_FAIL_INVALID, "something that is not JSON" },
 	{ "submit", "huge", RAINCHECK_FAIL_INVALID, "larger than what is read" },
 	{ "submit", "types", RAINCHECK_FAIL_INVALID, "and no id" },
+	{ "submit", "long_header", RAINCHECK_FAIL_UNAVAILABLE,
+	  "the connection broke: a header of the answer is longer" },
 	{ "submit", "redirect", RAINCHECK_FAIL_REJECTED, "the submit was answered with HTTP 302" },
 	{ "poll", "reset", RAINCHECK_FAIL_UNAVAILABLE, "the poll: the connection broke" },
 	{ "poll", "close", RAINCHECK_FAIL_UNAVAILABLE, "the poll: the connection broke" },
@@ -254,6 +270,8 @@ static const struct {
 	{ "file", "half_body", RAINCHECK_FAIL_TIMEOUT, "the API went silent in the middle" },
 	{ "file", "short", RAINCHECK_FAIL_INVALID, "the answer is cut short" },
 	{ "file", "not_json", RAINCHECK_FAIL_INVALID, "application/json" },
+	{ "file", "long_header", RAINCHECK_FAIL_UNAVAILABLE, "the connection broke: a header of the answer is longer" },
+	{ "file", "empty", RAINCHECK_FAIL_INVALID, "the result is empty" },
 	{ "file", "redirect", RAINCHECK_FAIL_INVALID, "is redirected more than 5 times" },
 };
 
@@ -275,6 +293,23 @@ static void what_goes_wrong_is_told_and_harms_no_other(void **state)
 	}
 	calls_expect_end(&calls, slow, RAINCHECK_JOB_SUCCEEDED);
 	expect_well();
+}
+
+/* 502: the request may have got through the gateway, and the answer not back. */
+static void what_a_gateway_lost_is_not_bought_again(void **state)
+{
+	static const struct calls_shape shapes[] = { { .mode = "poll" }, { .mode = "sync" } };
+	char name[8];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		calls_start_worker(&calls, &shapes[i]);
+		snprintf(name, sizeof(name), "%zu", i);
+		calls_expect_failure(&calls, calls_put(&calls, 3, name, "\"http_status\":502"), RAINCHECK_FAIL_REJECTED,
+				     "to get this status; whether the API took the call is not known");
+		process_stop(&calls.stack.worker);
+		assert_int_equal(calls_counted(&calls, "submits"), i + 1);
+	}
 }
 
 /* ---- peers that are not there ---- */
@@ -397,6 +432,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(what_goes_wrong_is_told_and_harms_no_other),
+		T(what_a_gateway_lost_is_not_bought_again),
 		T(a_refused_connection_is_told),
 		T(a_name_that_is_nowhere_is_told),
 		T(a_peer_that_speaks_no_tls_is_told),

@@ -109,6 +109,8 @@ static void test_statuses(void **state)
 		{ 504, RAINCHECK_FAIL_TIMEOUT },     { 425, RAINCHECK_FAIL_THROTTLED },
 		{ 429, RAINCHECK_FAIL_THROTTLED },   { 500, RAINCHECK_FAIL_UNAVAILABLE },
 		{ 502, RAINCHECK_FAIL_UNAVAILABLE }, { 503, RAINCHECK_FAIL_UNAVAILABLE },
+		{ 520, RAINCHECK_FAIL_UNAVAILABLE }, { 524, RAINCHECK_FAIL_UNAVAILABLE },
+		{ 599, RAINCHECK_FAIL_UNAVAILABLE }, { 600, RAINCHECK_FAIL_REJECTED },
 	};
 
 	(void)state;
@@ -117,8 +119,27 @@ static void test_statuses(void **state)
 
 		assert_int_equal(v.kind, known[i].kind);
 		assert_int_equal(v.retry_after_ms, v.kind == RAINCHECK_FAIL_REJECTED ? 0 : 3000);
-		assert_false(v.unknown);
+		assert_int_equal(v.unknown, known[i].status == 502 || known[i].status == 504 ||
+						    known[i].status == 520 || known[i].status == 524);
 	}
+}
+
+/* A gateway's word is the API's where the file says so, or the API has a word of its own. */
+static void test_answers_that_a_gateway_lost(void **state)
+{
+	static const char *const codes[] = { "BUSY" };
+	static const unsigned list[] = { 502 };
+	struct upstream_error e = { .cap_ms = 1000, .code = slice_str("/code") };
+
+	(void)state;
+	assert_true(status(&e, 502, NULL, "{\"code\":\"BUSY\"}").unknown);
+	e.retry_codes = (struct words){ codes, 1 };
+	assert_false(status(&e, 502, NULL, "{\"code\":\"BUSY\"}").unknown);
+	assert_true(status(&e, 502, NULL, "{\"code\":\"OTHER\"}").unknown);
+	e.retry_http = list;
+	e.retry_http_count = 1;
+	assert_false(status(&e, 502, NULL, NULL).unknown);
+	assert_true(status(&e, 504, NULL, NULL).unknown);
 }
 
 static void test_a_list_of_statuses_replaces_the_usual_ones(void **state)
@@ -331,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_reset_headers),
 		cmocka_unit_test(test_retry_after_in_other_units),
 		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_answers_that_a_gateway_lost),
 		cmocka_unit_test(test_a_list_of_statuses_replaces_the_usual_ones),
 		cmocka_unit_test(test_codes_in_the_body),
 		cmocka_unit_test(test_what_else_is_throttling),
