@@ -425,15 +425,95 @@ static void complain_cb(cyaml_log_t level, void *ctx, const char *fmt, va_list a
 		snprintf(c->message, sizeof(c->message), "%.199s", text);
 }
 
+/* ---- libcyaml's words in ours ---- */
+
+/* The words that a key takes, after one another; nothing for a key that takes no words of its own. */
+static void list_choices(const char *path, char *ret, size_t size)
+{
+	static const cyaml_schema_field_t *const tables[] = { auth_fields,    part_fields, submit_fields,
+							      result_fields,  hook_fields, upstream_fields,
+							      webhooks_fields };
+	const char *dot = strrchr(path, '.'), *key = dot ? dot + 1 : path;
+	size_t used = 0;
+
+	ret[0] = '\0';
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+		for (const cyaml_schema_field_t *f = tables[t]; f->key; f++) {
+			if (f->value.type != CYAML_ENUM || strcmp(f->key, key) != 0)
+				continue;
+			for (uint32_t i = 0; i < f->value.enumeration.count && used < size; i++)
+				used += (size_t)snprintf(ret + used, size - used, "%s%s", i > 0 ? ", " : "",
+							 f->value.enumeration.strings[i].str);
+			return;
+		}
+	}
+}
+
+static bool begins(const char *text, const char *with, const char **ret_rest)
+{
+	size_t n = strlen(with);
+
+	if (strncmp(text, with, n) != 0)
+		return false;
+	*ret_rest = text + n;
+	return true;
+}
+
+static bool kind_in_words(const char *text, char *ret, size_t size)
+{
+	static const struct {
+		const char *kind, *words;
+	} kinds[] = {
+		{ "MAPPING,", "a mapping of keys" },
+		{ "SEQUENCE,", "a list, such as [a, b]" },
+		{ "UINT,", "a whole number" },
+		{ "FLOAT,", "a number" },
+		{ "STRING,", "a text" },
+		{ "ENUM,", "a word" },
+	};
+	const char *rest;
+
+	for (size_t i = 0; begins(text, "Expecting ", &rest) && i < ARRAY_SIZE(kinds); i++) {
+		if (!begins(rest, kinds[i].kind, &rest))
+			continue;
+		snprintf(ret, size, "it is not %s", kinds[i].words);
+		return true;
+	}
+	return false;
+}
+
+/* What is not known here stays as it is. */
+static void in_words(const char *path, const char *text, char *ret, size_t size)
+{
+	char choices[200];
+	const char *rest;
+
+	if (kind_in_words(text, ret, size))
+		return;
+	if (begins(text, "Invalid ENUM value: ", &rest)) {
+		list_choices(path, choices, sizeof(choices));
+		snprintf(ret, size, "\"%s\" is none of: %s", rest, choices);
+	} else if (begins(text, "Invalid uint64_t value: '", &rest) || begins(text, "Invalid UINT value: '", &rest)) {
+		snprintf(ret, size, "\"%.*s\" is not a whole number, or too large a one", (int)strcspn(rest, "'"),
+			 rest);
+	} else if (begins(text, "Invalid FLOAT value: ", &rest)) {
+		snprintf(ret, size, "\"%s\" is not a number", rest);
+	} else {
+		snprintf(ret, size, "%s", text);
+	}
+}
+
 static int report(const struct complaint *c, cyaml_err_t err, const struct yaml_index *index, struct issue *issue)
 {
 	static const char unexpected[] = "Unexpected key: ";
 	const char *what = c->message[0] ? c->message : cyaml_strerror(err);
-	char key[320];
+	char key[320], words[460];
 	int line = c->line;
 
-	if (strncmp(what, unexpected, strlen(unexpected)) != 0)
-		return issue_set(issue, line, c->path, "%s", what);
+	if (strncmp(what, unexpected, strlen(unexpected)) != 0) {
+		in_words(c->path, what, words, sizeof(words));
+		return issue_set(issue, line, c->path, "%s", words);
+	}
 	snprintf(key, sizeof(key), "%s%s%s", c->path, c->path[0] ? "." : "", what + strlen(unexpected));
 	if (yaml_index_has(index, key))
 		line = yaml_index_line(index, key);

@@ -196,7 +196,7 @@ static void test_wrong_kinds_of_values(void **state)
 		   "    submit: { path: / }\n"
 		   "    result: { from: body }\n",
 		   6, "upstreams.u.headers.X-A", "control character");
-	assert_bad(SYNC "    timeouts: 5s\n", 7, "upstreams.up.timeouts", "MAPPING");
+	assert_bad(SYNC "    timeouts: 5s\n", 7, "upstreams.up.timeouts", "not a mapping of keys");
 	assert_bad(SYNC "    allow_private: maybe\n", 7, "upstreams.up.allow_private", "maybe");
 	assert_bad(SYNC "    timeouts: { connect: 5 }\n", 7, "upstreams.up.timeouts.connect", "duration");
 	assert_bad(SYNC "    timeouts:\n      stall: 5 weeks\n", 8, "upstreams.up.timeouts.stall", "duration");
