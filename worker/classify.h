@@ -59,8 +59,8 @@ int64_t classify_retry_after(const struct upstream_error *e, const struct retry_
 /* For an exchange that did not end in an answer. what says which: "the submit". */
 void classify_transport(const struct answer *a, const char *what, struct verdict *ret);
 
-/* For an answer that is not success. body may be NULL where it is not JSON. It is unknown, too, what became of a request
- * that was answered by a gateway in the place of the API. */
+/* For an answer that is not success. body may be NULL where it is not JSON. It is unknown, too, what became of a
+ * request that was answered by a gateway in the place of the API. */
 void classify_status(const struct upstream_error *e, long status, const struct retry_headers *h, json_t *body,
 		     int64_t now_ms, const char *what, struct verdict *ret);
 

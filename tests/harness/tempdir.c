@@ -39,3 +39,28 @@ const char *tempdir_file(const struct tempdir *d, const char *name)
 	snprintf(path, sizeof(path), "%s/%s", d->path, name);
 	return path;
 }
+
+static FILE *open_or_end(const char *path, const char *mode)
+{
+	FILE *f = fopen(path, mode);
+
+	if (!f) {
+		perror(path);
+		exit(1);
+	}
+	return f;
+}
+
+void tempdir_copy(const char *from, const char *to)
+{
+	FILE *in = open_or_end(from, "r"), *out = open_or_end(to, "w");
+	int c;
+
+	while ((c = fgetc(in)) != EOF)
+		fputc(c, out);
+	fclose(in);
+	if (fclose(out) != 0) {
+		perror(to);
+		exit(1);
+	}
+}

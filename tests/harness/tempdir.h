@@ -14,4 +14,8 @@ void tempdir_remove(struct tempdir *d);
 /* path/name, for one use at a time. */
 const char *tempdir_file(const struct tempdir *d, const char *name);
 
+/* Writes one file's bytes into another, which may be a pipe: then once somebody reads it. Ends the test program
+ * where it cannot. */
+void tempdir_copy(const char *from, const char *to);
+
 #endif

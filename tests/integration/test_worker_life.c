@@ -204,21 +204,6 @@ static void a_reload_while_the_broker_is_away_holds_when_it_is_back(void **state
 	expect_first_attempt(id, "a", 1024);
 }
 
-static void copy_into(const char *from, const char *to)
-{
-	FILE *in = fopen(from, "r"), *out;
-	int c;
-
-	assert_non_null(in);
-	/* Of a pipe, until somebody reads it. */
-	out = fopen(to, "w");
-	assert_non_null(out);
-	while ((c = fgetc(in)) != EOF)
-		fputc(c, out);
-	fclose(in);
-	fclose(out);
-}
-
 /* The file is a pipe: the worker is in the middle of its start as long as nobody has written it. */
 static void a_hangup_during_the_start_is_taken_after_it(void **state)
 {
@@ -235,10 +220,10 @@ static void a_hangup_during_the_start_is_taken_after_it(void **state)
 	held_open = open(file, O_WRONLY | O_CLOEXEC);
 	assert_true(held_open >= 0);
 	kill(calls.stack.worker.pid, SIGHUP);
-	copy_into(calls.stack.worker_config, file);
+	tempdir_copy(calls.stack.worker_config, file);
 	close(held_open);
 	calls_wait_for_log(&calls, "4 slots for 1 queues");
-	copy_into(calls.stack.worker_config, file);
+	tempdir_copy(calls.stack.worker_config, file);
 	calls_wait_for_log(&calls, "was read again");
 	calls_expect_video(&calls, calls_put(&calls, 1, "a", ""), "a", 0);
 }

@@ -348,19 +348,6 @@ static void a_stranger_is_not_kept(void **state)
 	}
 }
 
-static void copy_into(const char *from, const char *to)
-{
-	FILE *in = fopen(from, "r"), *out = fopen(to, "w");
-	int c;
-
-	assert_non_null(in);
-	assert_non_null(out);
-	while ((c = fgetc(in)) != EOF)
-		fputc(c, out);
-	fclose(in);
-	fclose(out);
-}
-
 static void hang_up(void)
 {
 	kill(calls.stack.worker.pid, SIGHUP);
@@ -372,7 +359,7 @@ static void expect_renewal(const char *trusted)
 {
 	hang_up();
 	expect_distrust("TLS: ");
-	copy_into(cert, trusted);
+	tempdir_copy(cert, trusted);
 	hang_up();
 	expect_success();
 }
@@ -387,7 +374,7 @@ static void the_files_certificates_are_read_anew(void **state)
 	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
 	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
 	snprintf(top + strlen(top), sizeof(top) - strlen(top), "ca_file: %s\n", trusted);
-	copy_into(cert, trusted);
+	tempdir_copy(cert, trusted);
 	start_worker("127.0.0.1", NULL);
 	expect_success();
 	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);
@@ -417,7 +404,7 @@ static void the_systems_certificates_are_read_anew(void **state)
 	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
 	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
-	copy_into(cert, trusted);
+	tempdir_copy(cert, trusted);
 	calls.stack.worker.pid = -1; /* start_worker() only writes the file */
 	start_worker("127.0.0.1", NULL);
 	process_start_heard(&calls.stack.worker, argv);
