@@ -1,17 +1,38 @@
 #include "tests/harness/stack.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #define ARGS_MAX 32
+
+/* Links must go on working after a restart, so the port is the same again; and nobody else may get it meanwhile. A
+ * socket that is bound and does not listen keeps it from all that ask for any port, but not from the broker, which asks
+ * for this one with SO_REUSEADDR. */
+static void hold_http_port(struct stack *s)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(at);
+	int yes = 1;
+
+	s->http_port_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(s->http_port_fd >= 0);
+	assert_int_equal(setsockopt(s->http_port_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)), 0);
+	assert_int_equal(bind(s->http_port_fd, (const struct sockaddr *)&at, size), 0);
+	assert_int_equal(getsockname(s->http_port_fd, (struct sockaddr *)&at, &size), 0);
+	snprintf(s->http, sizeof(s->http), "http://127.0.0.1:%u", ntohs(at.sin_port));
+}
 
 void stack_start_broker(struct stack *s)
 {
@@ -23,14 +44,13 @@ void stack_start_broker(struct stack *s)
 	snprintf(program, sizeof(program), "%s", process_program("raincheckd"));
 	snprintf(data, sizeof(data), "%s", tempdir_file(&s->dir, "data"));
 	snprintf(s->server, sizeof(s->server), "unix:%s", tempdir_file(&s->dir, "rpc.sock"));
-	/* The port of the first start is kept: links must go on working. */
-	snprintf(address, sizeof(address), "%s", s->http[0] ? s->http + strlen("http://") : "127.0.0.1:0");
+	if (!s->http[0])
+		hold_http_port(s);
+	snprintf(address, sizeof(address), "%s", s->http + strlen("http://"));
 	argv[2] = data;
 	process_start(&s->broker, argv);
 	if (!process_wait_line(&s->broker, "ready "))
 		fail_msg("raincheckd did not become ready");
-	snprintf(s->http, sizeof(s->http), "http://");
-	process_line_word(&s->broker, "http=", s->http + strlen("http://"), sizeof(s->http) - strlen("http://"));
 }
 
 void stack_start_api(struct stack *s, const char *const *extra)
@@ -124,8 +144,10 @@ void stack_stop(struct stack *s)
 		process_stop(&s->broker);
 	if (s->api.pid)
 		process_stop(&s->api);
-	if (s->http[0])
+	if (s->http[0]) {
+		close(s->http_port_fd);
 		stack_check(s);
+	}
 	tempdir_remove(&s->dir);
 }
 

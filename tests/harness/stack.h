@@ -13,6 +13,7 @@ struct stack {
 	struct process broker, api, worker;
 	char server[256];	 /* the broker's address for clients */
 	char http[128];		 /* "http://127.0.0.1:PORT", of the links */
+	int http_port_fd;	 /* keeps that port from others while the broker is down */
 	char api_url[128];	 /* of the render API */
 	char worker_config[256]; /* path */
 };

@@ -105,7 +105,11 @@ class Side:
         self.folder = folder
         self.receiver = Receiver()
         self.numbers = 0
-        self.http = "127.0.0.1:0"
+        # The same port after each kill, and nobody else's meanwhile: bound, and not listened on.
+        self.port = socket.socket()
+        self.port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port.bind(("127.0.0.1", 0))
+        self.http = "127.0.0.1:%d" % self.port.getsockname()[1]
         self.worker = None
         self.log = Heard(PATIENCE)
         self.start_broker()
