@@ -7,6 +7,7 @@
 #include "exchange.h"
 #include "leased.h"
 #include "http_request.h"
+#include "request.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
@@ -42,7 +43,7 @@ static int send_request(struct call *c)
 	int rc;
 
 	c->values.id = c->checkpoint.id;
-	rc = http_request_step(c->upstream, &c->values, &cancel->step, c->checkpoint.cancel_url, &r, &info);
+	rc = request_step(c->upstream, &c->values, &cancel->step, c->checkpoint.cancel_url, &r, &info);
 	if (rc == 0)
 		rc = call__exchange(c, r, cancel->timeout_ms, ANSWER_MAX, false, answered);
 	if (rc == 0)

@@ -10,6 +10,7 @@
 #include "exchange.h"
 #include "leased.h"
 #include "http_request.h"
+#include "request.h"
 #include "pointer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -130,7 +131,7 @@ void call__ask(struct call *c)
 	int rc;
 
 	call__move(c, CALL_ASKING);
-	rc = http_request_step(c->upstream, &c->values, &c->upstream->submit.lookup.step, NULL, &r, &info);
+	rc = request_step(c->upstream, &c->values, &c->upstream->submit.lookup.step, NULL, &r, &info);
 	if (rc == 0)
 		rc = call__exchange(c, r, c->upstream->timeouts.stall_ms, ANSWER_MAX, false, answered);
 	if (rc == 0) {

@@ -18,6 +18,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "request.h"
 #include "upstream.h"
 
 #define ANSWER_MAX	 (16 << 20)
@@ -327,7 +328,7 @@ void call__poll(struct call *c)
 	}
 	call__hooks_polling(c);
 	call__move(c, CALL_POLLING);
-	rc = http_request_get(c->upstream, &c->values, c->upstream->poll.path, c->checkpoint.status_url, &r, &info);
+	rc = request_get(c->upstream, &c->values, c->upstream->poll.path, c->checkpoint.status_url, &r, &info);
 	if (rc == 0 && c->upstream->result.from == RESULT_BODY)
 		rc = call__fetch_request(c, r, what, false, 0, is_result, result_cb);
 	else if (rc == 0)

@@ -10,6 +10,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "request.h"
 #include "upstream.h"
 
 #define ANSWER_MAX    (16 << 20)
@@ -347,7 +348,7 @@ static void get(struct call *c, json_t *body)
 	call__move(c, u->result.has_media ? CALL_LOCATING : CALL_FETCHING);
 	/* A path of the file's own may hold what the answer says. */
 	c->values.answer = body;
-	rc = http_request_get(u, &c->values, u->result.path, u->result.path ? NULL : c->checkpoint.result_url, &r,
+	rc = request_get(u, &c->values, u->result.path, u->result.path ? NULL : c->checkpoint.result_url, &r,
 			      &info);
 	c->values.answer = NULL;
 	if (rc == 0 && u->result.has_media)

@@ -15,6 +15,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "request.h"
 #include "upstream.h"
 #include "url.h"
 
@@ -245,7 +246,7 @@ static void send_submit(struct call *c)
 
 static int make_request(struct call *c, struct error_info *info)
 {
-	return http_request_submit(c->upstream, &c->values, leased_content_type(c->job), &c->request, info);
+	return request_submit(c->upstream, &c->values, leased_content_type(c->job), &c->request, info);
 }
 
 /* False where the request cannot be made, and the attempt has failed of it. */

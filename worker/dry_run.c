@@ -10,6 +10,7 @@
 #include "proto/base/buf.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "request.h"
 #include "secrets.h"
 
 #define EXAMPLE_ID   "00000000-0000-7000-8000-000000000000"
@@ -120,7 +121,7 @@ static int show(const struct worker_config *config, const char *path, json_t *fi
 	values.secrets = config->secrets;
 	values.mask_secrets = true;
 	values.key = job->id;
-	rc = http_request_submit(u, &values, leased_content_type(job), &r, &info);
+	rc = request_submit(u, &values, leased_content_type(job), &r, &info);
 	if (rc < 0)
 		return complain(path, info.code ? info.message : error_text(rc));
 	return print(config, r, out);

@@ -12,6 +12,7 @@
 #include "proto/base/clock.h"
 #include "proto/error.h"
 #include "http_request.h"
+#include "request.h"
 #include "template.h"
 #include "upload.h"
 #include "upstream.h"
@@ -369,8 +370,8 @@ static int make_request(struct fetch *f, struct http_request **ret_request)
 		return ERR_DENIED;
 	}
 	if (u->result.credentials && f->hops == 0 && origin_equal(&origin, &u->origin))
-		return http_request_get(u, &f->values, NULL, f->url, ret_request, &info);
-	return http_request_plain(u, f->url, ret_request);
+		return request_get(u, &f->values, NULL, f->url, ret_request, &info);
+	return request_plain(u, f->url, ret_request);
 }
 
 static int try_begin(struct fetch *f)

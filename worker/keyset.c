@@ -7,6 +7,7 @@
 
 #include "exchange.h"
 #include "http_request.h"
+#include "request.h"
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -192,7 +193,7 @@ static int copy_text(const char *text, char **copy)
 static int make_request(struct keyset_source *s, const struct upstream *u, struct http_request **ret)
 {
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
-	int rc = http_request_plain(u, s->url, &r);
+	int rc = request_plain(u, s->url, &r);
 
 	if (rc == 0)
 		rc = copy_text(u->proxy, &s->proxy);

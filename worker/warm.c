@@ -17,6 +17,7 @@
 #include "curl_loop.h"
 #include "exchange.h"
 #include "http_request.h"
+#include "request.h"
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
@@ -155,7 +156,7 @@ static int open_one(struct plan *p, struct opening *o)
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
 	int rc;
 
-	rc = http_request_plain(p->way, p->url, &r);
+	rc = request_plain(p->way, p->url, &r);
 	if (rc < 0)
 		return rc;
 	r->method = p->method;

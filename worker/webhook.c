@@ -11,8 +11,10 @@
 #include "leased.h"
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "signature.h"
 #include "upstream.h"
 #include "url.h"
+#include "webhook_config.h"
 
 #define SECOND	INT64_C(1000)
 #define MINUTE	(60 * SECOND)

@@ -18,25 +18,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "signature.h"
-
 struct answer;
 struct error_info;
 struct http_request;
 struct leased;
 struct retry_headers;
 struct verdict;
+struct webhooks;
 
-#define WEBHOOK_QUEUE	     "_webhooks"
 #define WEBHOOK_PAUSE_MAX_MS 86400000 /* as much as the broker believes */
-
-/* What the file says of them. */
-struct webhooks {
-	bool allow_private; /* deliver to addresses that are not public, too */
-	int64_t timeout_ms; /* of one attempt */
-	struct signature_key *keys;
-	size_t key_count;
-};
 
 /* Another attempt's circumstances. */
 struct webhook_attempt {

@@ -10,7 +10,6 @@
 #include "proto/error.h"
 #include "upstream.h"
 #include "way_out.h"
-#include "webhook.h"
 
 #define TIMEOUT_MS  20000
 #define TIMEOUT_MAX 600000

@@ -3,11 +3,24 @@
 #define RAINCHECK_WORKER_WEBHOOK_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "signature.h"
 
 struct check;
 struct raw_webhooks;
 struct upstream;
-struct webhooks;
+
+#define WEBHOOK_QUEUE "_webhooks"
+
+/* What the file says of them. */
+struct webhooks {
+	bool allow_private; /* deliver to addresses that are not public, too */
+	int64_t timeout_ms; /* of one attempt */
+	struct signature_key *keys;
+	size_t key_count;
+};
 
 /* Fills *w, and *u with what carries deliveries out, which points to w and is to be freed with upstream_done(), on
  * failure too. *ret_serve: whether this worker delivers. As the functions of check.h. */

@@ -10,7 +10,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "upstream.h"
-#include "webhook.h"
+#include "webhook_config.h"
 
 struct issue;
 struct raw_file;

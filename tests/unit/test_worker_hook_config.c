@@ -11,6 +11,7 @@
 #include "proto/base/clean.h"
 #include "proto/error.h"
 #include "worker/http_request.h"
+#include "worker/request.h"
 #include "worker/issue.h"
 #include "worker/template.h"
 #include "worker/worker_config.h"
@@ -170,7 +171,7 @@ static int submit(const struct worker_config *c, const char *hook_url, struct ht
 	};
 	struct error_info info = { .code = 0 };
 
-	return http_request_submit(u, &values, NULL, ret, &info);
+	return request_submit(u, &values, NULL, ret, &info);
 }
 
 static void test_where_the_url_goes(void **state)

@@ -13,6 +13,7 @@
 #include "worker/http_request.h"
 #include "worker/leased.h"
 #include "worker/webhook.h"
+#include "worker/webhook_config.h"
 
 #define SECOND INT64_C(1000)
 #define HOUR   (3600 * SECOND)
