@@ -1,17 +1,17 @@
-#include "dry_run.h"
+#include "worker/dry_run.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "worker_config.h"
-#include "leased.h"
 #include "proto/base/buf.h"
 #include "proto/error.h"
-#include "http_request.h"
-#include "request.h"
-#include "secrets.h"
+#include "worker/call/leased.h"
+#include "worker/call/request.h"
+#include "worker/config/secrets.h"
+#include "worker/config/worker_config.h"
+#include "worker/transport/http_request.h"
 
 #define EXAMPLE_ID   "00000000-0000-7000-8000-000000000000"
 #define METADATA_MAX 64

@@ -1,12 +1,12 @@
-#include "extender.h"
+#include "worker/extender.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker_link.h"
-#include "call.h"
-#include "leased.h"
 #include "proto/error.h"
+#include "worker/call/broker_link.h"
+#include "worker/call/call.h"
+#include "worker/call/leased.h"
 
 #define BATCH_MAX 1000
 

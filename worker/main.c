@@ -7,16 +7,16 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "worker_config.h"
-#include "dry_run.h"
-#include "issue.h"
-#include "worker_options.h"
-#include "pool.h"
 #include "proto/base/hangup.h"
 #include "proto/base/log.h"
 #include "proto/base/stdio.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "worker/config/issue.h"
+#include "worker/config/worker_config.h"
+#include "worker/dry_run.h"
+#include "worker/pool.h"
+#include "worker/worker_options.h"
 
 #define OTHER_FILES 64 /* the broker, the log, libuv's own, spools, names being looked up */
 

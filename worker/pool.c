@@ -1,22 +1,22 @@
-#include "pool.h"
+#include "worker/pool.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-#include "broker_link.h"
-#include "call.h"
-#include "call_table.h"
-#include "worker_config.h"
-#include "curl_loop.h"
-#include "extender.h"
-#include "fetch.h"
-#include "keyset.h"
-#include "leased.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
-#include "warm.h"
+#include "worker/call/broker_link.h"
+#include "worker/call/call.h"
+#include "worker/call/call_table.h"
+#include "worker/call/fetch.h"
+#include "worker/call/keyset.h"
+#include "worker/call/leased.h"
+#include "worker/config/worker_config.h"
+#include "worker/extender.h"
+#include "worker/transport/curl_loop.h"
+#include "worker/warm.h"
 
 #define LEASE_WAIT_MS	30000
 #define LEASE_BATCH_MAX 1000

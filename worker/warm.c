@@ -5,7 +5,7 @@
  * It is kept for a while after its moment, so that whoever is told the same again knows it. The first goes alone
  * because it may tell that the API speaks HTTP/2, or is not there at all.
  */
-#include "warm.h"
+#include "worker/warm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +14,14 @@
 #include <uv.h>
 
 #include "client/raincheck.h"
-#include "curl_loop.h"
-#include "exchange.h"
-#include "http_request.h"
-#include "request.h"
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
-#include "worker_config.h"
+#include "worker/call/request.h"
+#include "worker/config/worker_config.h"
+#include "worker/transport/curl_loop.h"
+#include "worker/transport/exchange.h"
+#include "worker/transport/http_request.h"
 
 #define PLANS_MAX     64
 #define KEPT_MS	      60000 /* after its moment */

@@ -1,4 +1,4 @@
-#include "worker_options.h"
+#include "worker/worker_options.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/pointer.h"
+#include "worker/config/pointer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,8 +2,8 @@
 #include "tests/fuzz/fuzz_text.h"
 
 #include "proto/base/clean.h"
-#include "worker/classify.h"
-#include "worker/upstream.h"
+#include "worker/call/classify.h"
+#include "worker/config/upstream.h"
 
 #define NOW 1700000000000LL
 

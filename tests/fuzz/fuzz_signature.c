@@ -12,8 +12,8 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/messages.h"
-#include "worker/keyset.h"
-#include "worker/signature.h"
+#include "worker/call/keyset.h"
+#include "worker/config/signature.h"
 
 #define HEADERS 16
 #define AT_S	1700000000

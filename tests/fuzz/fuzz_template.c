@@ -7,8 +7,8 @@
 #include "proto/base/clean.h"
 #include "proto/error.h"
 #include "proto/messages.h"
-#include "worker/secrets.h"
-#include "worker/template.h"
+#include "worker/config/secrets.h"
+#include "worker/config/template.h"
 
 #define CAP (1 << 24)
 

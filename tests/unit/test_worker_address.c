@@ -15,9 +15,9 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/address_guard.h"
-#include "worker/upstream.h"
-#include "worker/url.h"
+#include "worker/config/upstream.h"
+#include "worker/transport/address_guard.h"
+#include "worker/transport/url.h"
 
 static void test_closed_addresses(void **state)
 {

@@ -10,9 +10,9 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/checkpoint.h"
-#include "worker/pauses.h"
-#include "worker/upstream.h"
+#include "worker/call/checkpoint.h"
+#include "worker/call/pauses.h"
+#include "worker/config/upstream.h"
 
 static void test_pauses_grow_to_the_maximum(void **state)
 {

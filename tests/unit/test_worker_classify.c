@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
-#include "worker/classify.h"
-#include "worker/exchange.h"
-#include "worker/secrets.h"
-#include "worker/upstream.h"
+#include "worker/call/classify.h"
+#include "worker/config/secrets.h"
+#include "worker/config/upstream.h"
+#include "worker/transport/exchange.h"
 
 #define NOW 1700000000000LL /* Tue, 14 Nov 2023 22:13:20 GMT */
 

@@ -11,8 +11,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/issue.h"
-#include "worker/worker_config.h"
+#include "worker/config/issue.h"
+#include "worker/config/worker_config.h"
 
 #define HEAD "queues: { q: up }\nupstreams:\n  up:\n    base_url: http://127.0.0.1:1\n"
 #define SYNC HEAD "    mode: sync\n    submit: { path: /x }\n"

@@ -13,8 +13,8 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/issue.h"
-#include "worker/worker_config.h"
+#include "worker/config/issue.h"
+#include "worker/config/worker_config.h"
 
 #define TOP  "queues: { q: up }\nupstreams:\n  up:\n"
 #define BASE TOP "    base_url: http://127.0.0.1:1\n"
@@ -280,7 +280,7 @@ static size_t check_line(const char *line)
 static void test_every_key_has_a_row(void **state)
 {
 	char line[1024];
-	FILE *f = fopen("worker/config_schema.c", "r");
+	FILE *f = fopen("worker/config/config_schema.c", "r");
 	size_t found = 0;
 
 	(void)state;

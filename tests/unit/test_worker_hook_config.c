@@ -10,11 +10,11 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/http_request.h"
-#include "worker/request.h"
-#include "worker/issue.h"
-#include "worker/template.h"
-#include "worker/worker_config.h"
+#include "worker/call/request.h"
+#include "worker/config/issue.h"
+#include "worker/config/template.h"
+#include "worker/config/worker_config.h"
+#include "worker/transport/http_request.h"
 
 #define HEAD	"queues: { q: up }\nupstreams:\n  up:\n    base_url: http://127.0.0.1:1\n"
 #define REST	"    poll: { path: \"/x/{id}\", ok: [DONE] }\n    result: { media: /out }\n"

@@ -15,8 +15,8 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
-#include "worker/jwt.h"
-#include "worker/secrets.h"
+#include "worker/config/jwt.h"
+#include "worker/config/secrets.h"
 
 #define NOW 1700000000000LL
 #define TTL 1800000LL

@@ -10,8 +10,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/data_url.h"
-#include "worker/media.h"
+#include "worker/call/data_url.h"
+#include "worker/call/media.h"
 
 #define HEAD(s) slice_of(s, sizeof(s) - 1)
 #define INIT(s)                  \

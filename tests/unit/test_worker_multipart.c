@@ -10,9 +10,9 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/multipart.h"
-#include "worker/template.h"
-#include "worker/upstream.h"
+#include "worker/call/multipart.h"
+#include "worker/config/template.h"
+#include "worker/config/upstream.h"
 
 struct made {
 	int rc;

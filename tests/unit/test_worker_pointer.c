@@ -10,7 +10,7 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/pointer.h"
+#include "worker/config/pointer.h"
 
 static json_t *parse(const char *text)
 {

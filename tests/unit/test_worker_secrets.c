@@ -13,7 +13,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/secrets.h"
+#include "worker/config/secrets.h"
 
 static void write_file(char path[static 64], const void *data, size_t size)
 {

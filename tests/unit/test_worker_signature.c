@@ -11,8 +11,8 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "proto/messages.h"
-#include "worker/keyset.h"
-#include "worker/signature.h"
+#include "worker/call/keyset.h"
+#include "worker/config/signature.h"
 
 #define COUNT_OF(pairs) ARRAY_SIZE(pairs)
 

@@ -8,12 +8,12 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/classify.h"
-#include "worker/exchange.h"
-#include "worker/http_request.h"
-#include "worker/leased.h"
-#include "worker/webhook.h"
-#include "worker/webhook_config.h"
+#include "worker/call/classify.h"
+#include "worker/call/leased.h"
+#include "worker/call/webhook.h"
+#include "worker/config/webhook_config.h"
+#include "worker/transport/exchange.h"
+#include "worker/transport/http_request.h"
 
 #define SECOND INT64_C(1000)
 #define HOUR   (3600 * SECOND)
