@@ -5,10 +5,10 @@
  * live until the writer releases it. It is answered exactly once, whatever happens to its session meanwhile, and goes
  * back to a pool with its buffers, so that a busy connection allocates nothing.
  *
- *   request_new ─▶ dispatch ─▶ request_answer ───────────────────────────────▶ session sends ─▶ request_free
- *                     ├──▶ request_submit ─▶ writer: keep, release ─▶ loop: encode, settle ──▲
- *                     ├──▶ request_work ─▶ pool: run ─▶ loop: after ─────────────┤
- *                     └──▶ upkeep.h: a thread of its own ────────────────────────┘
+ *   request_new ─▶ dispatch ─▶ request_answer ──────────────────────────────▶ session sends ─▶ request_free
+ *                     ├──▶ request_submit ─▶ writer: keep ─▶ loop: encode, settle ─▲
+ *                     ├──▶ request_work ─▶ pool: run ─▶ loop: after ───────────────┤
+ *                     └──▶ upkeep.h: a thread of its own ──────────────────────────┘
  */
 #ifndef RAINCHECK_NET_REQUEST_H
 #define RAINCHECK_NET_REQUEST_H
