@@ -63,7 +63,7 @@ int broker_link_greet_as(struct broker_link *link, const char *token, const stru
 struct raincheck *broker_link_handle(struct broker_link *link);
 /* Grows whenever a connection is made or ends: what belonged to one is lost when this is not what it was. */
 unsigned broker_link_turns(const struct broker_link *link);
-/* The broker's clock, as far as the last greeting told it: Unix epoch. */
+/* The broker's clock as the last greeting told it, Unix epoch: behind by as long as that was on its way. */
 int64_t broker_link_wall_ms(const struct broker_link *link);
 
 /* op must stay where it is until its callback or broker_op_cancel(). */

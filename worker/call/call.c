@@ -17,6 +17,9 @@
 #include "worker/transport/exchange.h"
 #include "worker/transport/http_request.h"
 
+/* The broker's clock may be ahead of what we take it for by as long as its greeting was on the way. */
+#define CLOCK_DOUBT_MS 1000
+
 #define BIT(s) (1u << (s))
 #define END    (BIT(CALL_FORGETTING) | BIT(CALL_FAILING) | BIT(CALL_RELEASING) | BIT(CALL_CANCELING) | BIT(CALL_OVER))
 
@@ -124,13 +127,14 @@ void call__over(struct call *c, enum call_outcome outcome)
 	uv_close((uv_handle_t *)&c->timer, closed_cb);
 }
 
-/* No other attempt will take the call up. */
+/* No other attempt will take the call up. That the deadline has passed the broker knows by its own clock, which we know
+ * but roughly: in the doubt it has, because nobody could do much with the call in the time that would be left. */
 static bool is_for_good(const struct call *c, enum call_outcome outcome)
 {
 	int64_t deadline = c->job->deadline_at_ms;
 
-	return outcome == CALL_CANCELED ||
-	       (outcome == CALL_LOST && deadline > 0 && broker_link_wall_ms(c->spec.means->link) >= deadline);
+	return outcome == CALL_CANCELED || (outcome == CALL_LOST && deadline > 0 &&
+					    broker_link_wall_ms(c->spec.means->link) + CLOCK_DOUBT_MS >= deadline);
 }
 
 void call_abort(struct call *c, enum call_outcome outcome)
