@@ -165,22 +165,10 @@ static void test_a_garbled_token_is_a_link_that_nobody_knows(void **state)
 
 static void test_other_paths_lead_nowhere(void **state)
 {
-	static const char *const paths[] = { "",
-					     "/",
-					     "*",
-					     "r/t",
-					     "/x",
-					     "/r",
-					     "/r/t/x",
-					     "/r/t/a",
-					     "/r/t/a/",
-					     "/r/t/a/x/y",
-					     "/R/t",
-					     "/r/t/a/..%2f..",
-					     "/r/t/a/%zz",
-					     "/healthz/",
-					     "/healthz/x",
-					     "//healthz",
+	static const char *const paths[] = { "",	   "/",		 "*",	       "r/t",
+					     "/x",	   "/r",	 "/r/t/x",     "/r/t/a",
+					     "/r/t/a/",	   "/r/t/a/x/y", "/R/t",       "/r/t/a/..%2f..",
+					     "/r/t/a/%zz", "/healthz/",	 "/healthz/x", "//healthz",
 					     "/r/t/a/x y" };
 	struct path p;
 
