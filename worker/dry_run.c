@@ -8,7 +8,7 @@
 #include "proto/base/buf.h"
 #include "proto/error.h"
 #include "worker/call/leased.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/secrets.h"
 #include "worker/config/worker_config.h"
 #include "worker/transport/http_request.h"
@@ -121,7 +121,7 @@ static int show(const struct worker_config *config, const char *path, json_t *fi
 	values.secrets = config->secrets;
 	values.mask_secrets = true;
 	values.key = job->id;
-	rc = request_submit(u, &values, leased_content_type(job), &r, &info);
+	rc = call_request_submit(u, &values, leased_content_type(job), &r, &info);
 	if (rc < 0)
 		return complain(path, info.code ? info.message : error_text(rc));
 	return print(config, r, out);

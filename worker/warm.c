@@ -17,7 +17,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
 #include "proto/error.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/worker_config.h"
 #include "worker/transport/curl_loop.h"
 #include "worker/transport/exchange.h"
@@ -156,7 +156,7 @@ static int open_one(struct plan *p, struct opening *o)
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
 	int rc;
 
-	rc = request_plain(p->way, p->url, &r);
+	rc = call_request_plain(p->way, p->url, &r);
 	if (rc < 0)
 		return rc;
 	r->method = p->method;

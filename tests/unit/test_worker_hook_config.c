@@ -10,7 +10,7 @@
 
 #include "proto/base/clean.h"
 #include "proto/error.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/issue.h"
 #include "worker/config/template.h"
 #include "worker/config/worker_config.h"
@@ -171,7 +171,7 @@ static int submit(const struct worker_config *c, const char *hook_url, struct ht
 	};
 	struct error_info info = { .code = 0 };
 
-	return request_submit(u, &values, NULL, ret, &info);
+	return call_request_submit(u, &values, NULL, ret, &info);
 }
 
 static void test_where_the_url_goes(void **state)

@@ -8,7 +8,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "worker/call/leased.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
 #include "worker/transport/http_request.h"
@@ -43,7 +43,7 @@ static int send_request(struct call *c)
 	int rc;
 
 	c->values.id = c->checkpoint.id;
-	rc = request_step(c->upstream, &c->values, &cancel->step, c->checkpoint.cancel_url, &r, &info);
+	rc = call_request_step(c->upstream, &c->values, &cancel->step, c->checkpoint.cancel_url, &r, &info);
 	if (rc == 0)
 		rc = call__exchange(c, r, cancel->timeout_ms, ANSWER_MAX, false, answered);
 	if (rc == 0)

@@ -11,7 +11,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "worker/call/leased.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/pointer.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
@@ -131,7 +131,7 @@ void call__ask(struct call *c)
 	int rc;
 
 	call__move(c, CALL_ASKING);
-	rc = request_step(c->upstream, &c->values, &c->upstream->submit.lookup.step, NULL, &r, &info);
+	rc = call_request_step(c->upstream, &c->values, &c->upstream->submit.lookup.step, NULL, &r, &info);
 	if (rc == 0)
 		rc = call__exchange(c, r, c->upstream->timeouts.stall_ms, ANSWER_MAX, false, answered);
 	if (rc == 0) {

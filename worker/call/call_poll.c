@@ -15,7 +15,7 @@
 #include "proto/error.h"
 #include "worker/call/leased.h"
 #include "worker/call/pauses.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/pointer.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
@@ -328,7 +328,7 @@ void call__poll(struct call *c)
 	}
 	call__hooks_polling(c);
 	call__move(c, CALL_POLLING);
-	rc = request_get(c->upstream, &c->values, c->upstream->poll.path, c->checkpoint.status_url, &r, &info);
+	rc = call_request_get(c->upstream, &c->values, c->upstream->poll.path, c->checkpoint.status_url, &r, &info);
 	if (rc == 0 && c->upstream->result.from == RESULT_BODY)
 		rc = call__fetch_request(c, r, what, false, 0, is_result, result_cb);
 	else if (rc == 0)

@@ -7,7 +7,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "worker/call/leased.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/pointer.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
@@ -348,7 +348,7 @@ static void get(struct call *c, json_t *body)
 	call__move(c, u->result.has_media ? CALL_LOCATING : CALL_FETCHING);
 	/* A path of the file's own may hold what the answer says. */
 	c->values.answer = body;
-	rc = request_get(u, &c->values, u->result.path, u->result.path ? NULL : c->checkpoint.result_url, &r,
+	rc = call_request_get(u, &c->values, u->result.path, u->result.path ? NULL : c->checkpoint.result_url, &r,
 			      &info);
 	c->values.answer = NULL;
 	if (rc == 0 && u->result.has_media)

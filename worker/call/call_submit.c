@@ -12,7 +12,7 @@
 #include "proto/base/log.h"
 #include "proto/error.h"
 #include "worker/call/leased.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/pointer.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
@@ -246,7 +246,7 @@ static void send_submit(struct call *c)
 
 static int make_request(struct call *c, struct error_info *info)
 {
-	return request_submit(c->upstream, &c->values, leased_content_type(c->job), &c->request, info);
+	return call_request_submit(c->upstream, &c->values, leased_content_type(c->job), &c->request, info);
 }
 
 /* False where the request cannot be made, and the attempt has failed of it. */

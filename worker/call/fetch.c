@@ -10,7 +10,7 @@
 #include "proto/base/clock.h"
 #include "proto/error.h"
 #include "worker/call/data_url.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/call/upload.h"
 #include "worker/config/template.h"
 #include "worker/config/upstream.h"
@@ -370,8 +370,8 @@ static int make_request(struct fetch *f, struct http_request **ret_request)
 		return ERR_DENIED;
 	}
 	if (u->result.credentials && f->hops == 0 && origin_equal(&origin, &u->origin))
-		return request_get(u, &f->values, NULL, f->url, ret_request, &info);
-	return request_plain(u, f->url, ret_request);
+		return call_request_get(u, &f->values, NULL, f->url, ret_request, &info);
+	return call_request_plain(u, f->url, ret_request);
 }
 
 static int try_begin(struct fetch *f)

@@ -10,7 +10,7 @@
 #include "proto/base/log.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
 #include "worker/transport/http_request.h"
@@ -193,7 +193,7 @@ static int copy_text(const char *text, char **copy)
 static int make_request(struct keyset_source *s, const struct upstream *u, struct http_request **ret)
 {
 	_cleanup_(http_request_freep) struct http_request *r = NULL;
-	int rc = request_plain(u, s->url, &r);
+	int rc = call_request_plain(u, s->url, &r);
 
 	if (rc == 0)
 		rc = copy_text(u->proxy, &s->proxy);

@@ -1,4 +1,4 @@
-#include "worker/call/request.h"
+#include "worker/call/call_request.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -199,8 +199,8 @@ static struct http_request *request_of(const struct upstream *u, const char *met
 	return r;
 }
 
-int request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
-		   struct http_request **ret_request, struct error_info *info)
+int call_request_submit(const struct upstream *u, const struct template_values *values, const char *content_type,
+			struct http_request **ret_request, struct error_info *info)
 {
 	_cleanup_(http_request_freep) struct http_request *r = request_of(u, u->submit.method);
 	int rc;
@@ -224,8 +224,8 @@ int request_submit(const struct upstream *u, const struct template_values *value
 	return 0;
 }
 
-int request_step(const struct upstream *u, const struct template_values *values, const struct upstream_step *step,
-		 const char *url, struct http_request **ret_request, struct error_info *info)
+int call_request_step(const struct upstream *u, const struct template_values *values, const struct upstream_step *step,
+		      const char *url, struct http_request **ret_request, struct error_info *info)
 {
 	_cleanup_(http_request_freep) struct http_request *r = request_of(u, step->method);
 	const struct body_places none = { .key = NULL };
@@ -258,15 +258,15 @@ int request_step(const struct upstream *u, const struct template_values *values,
 	return 0;
 }
 
-int request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
-		struct http_request **ret_request, struct error_info *info)
+int call_request_get(const struct upstream *u, const struct template_values *values, const char *path, const char *url,
+		     struct http_request **ret_request, struct error_info *info)
 {
 	struct upstream_step step = { .method = "GET", .path = path };
 
-	return request_step(u, values, &step, url, ret_request, info);
+	return call_request_step(u, values, &step, url, ret_request, info);
 }
 
-int request_plain(const struct upstream *u, const char *url, struct http_request **ret_request)
+int call_request_plain(const struct upstream *u, const char *url, struct http_request **ret_request)
 {
 	_cleanup_(http_request_freep) struct http_request *r = request_of(u, "GET");
 
