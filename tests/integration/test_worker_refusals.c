@@ -28,6 +28,7 @@ struct play {
 	int refuse_writes; /* … and after those so many are refused … */
 	int refusal;	   /* … with this */
 	bool hold_put;	   /* a small artifact is taken only once a job has failed */
+	bool begun;	   /* an upload, on this connection */
 
 	size_t ended;
 	int begins, extends, completes, fails;
@@ -124,8 +125,12 @@ static bool take_piece(struct fake_broker *b, const struct fake_request *r)
 {
 	struct msg_artifact_write_result written = { .has_offset = true };
 
+	/* It had not left the worker when the connection broke. */
+	if (!play.begun)
+		return fake_refuse(b, r, ERR_NOT_FOUND, "upload", "there is no such upload");
 	if (play.cut_writes > 0) {
 		play.cut_writes--;
+		play.begun = false;
 		fake_hang_up(b);
 		return fake_greet(b, 100);
 	}
@@ -162,6 +167,7 @@ static bool begin(struct fake_broker *b, const struct fake_request *r)
 	struct msg_artifact_begin_result begun = { .has_upload = true, .upload = token_of(9) };
 
 	play.begins++;
+	play.begun = true;
 	return fake_reply(b, r, &begun);
 }
 
