@@ -60,7 +60,7 @@ void calls_configure_worker(struct calls *c, const struct calls_shape *s)
 	f = fopen(c->stack.worker_config, "w");
 	assert_non_null(f);
 	fprintf(f, "server: %s\n%squeues: { %s }\nupstreams:\n  api:\n    base_url: %s\n    mode: %s\n%s%s",
-		c->stack.server, either(s->top, "slots: 4\nlease: 5s\n"), either(s->queues, "q: api"),
+		c->stack.server, either(s->top, "slots: 4\nlease: 60s\n"), either(s->queues, "q: api"),
 		either(s->base, c->stack.api_url), either(s->mode, "poll"),
 		s->is_public ? "" : "    allow_private: true\n", either(s->lines, ""));
 	fprintf(f, "    submit: { path: %s%s%s }\n", either(s->path, sync ? "/sync/render" : "/v1/renders"),

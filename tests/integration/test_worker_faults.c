@@ -197,7 +197,7 @@ static void start_worker(const char *base, const char *timeouts)
 {
 	struct calls_shape s = {
 		.base = base,
-		.top = "slots: 64\nlease: 5s\n",
+		.top = "slots: 64\nlease: 60s\n",
 		.lines = timeouts,
 		.path = "\"/{input/stage}/{input/fault}/submit\"",
 		.submit = ", on_unknown: retry",
