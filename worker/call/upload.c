@@ -47,7 +47,7 @@ struct upload {
 	bool finished;
 	bool feeder_waits;
 	bool lost;    /* the broker does not know the upload any more */
-	bool refused; /* … for a reason that will not go away by itself */
+	bool excused; /* … for a reason that goes away by itself */
 	bool pausing; /* to be begun again, and not at once */
 	bool abandoned;
 	gnutls_hash_hd_t hash;
@@ -137,12 +137,14 @@ static void end(struct upload *up, int code, const char *why)
 
 /* ---- talking to the broker ---- */
 
-/* The upload as the broker knew it is gone. */
+/* The upload as the broker knew it is gone. The first answer says why: a broker that cannot take a piece forgets the
+ * upload, and does not know it when the pieces come that were on their way. */
 static void lose(struct upload *up, int code, const char *why)
 {
+	if (!up->lost)
+		snprintf(up->why, sizeof(up->why), "%s", why);
 	up->lost = true;
-	up->refused |= !broker_retryable(code);
-	snprintf(up->why, sizeof(up->why), "%s", why);
+	up->excused |= broker_retryable(code);
 }
 
 /* An answer that is not success to something that cannot simply be repeated: true when the upload is over. */
@@ -373,7 +375,7 @@ static bool may_restart(struct upload *up)
 {
 	if (up->spool < 0 || clock_mono_ms() >= up->spec.give_up_at_ms)
 		return false;
-	return upload_was_cut_off(up) || !up->refused || ++up->restarts <= RESTARTS_MAX;
+	return upload_was_cut_off(up) || up->excused || ++up->restarts <= RESTARTS_MAX;
 }
 
 /* After the last answer of an upload that was lost: from the beginning, or not at all. */
@@ -386,7 +388,7 @@ static void restart(struct upload *up)
 		return;
 	}
 	up->pausing = !upload_was_cut_off(up);
-	up->lost = up->refused = false;
+	up->lost = up->excused = false;
 	up->sent = 0;
 	start_op(up, BEGINNING, send_begin, begun_cb);
 }

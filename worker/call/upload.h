@@ -4,8 +4,8 @@
  * the caller to go with the job's completion; a large one in pieces, of which four may be unanswered, and the feeder is
  * told to wait when they are. The broker forgets an upload when the connection breaks: then one that keeps its bytes
  * (in a nameless file) starts again by itself, another fails with ERR_GONE and is to be fed anew. That may happen as
- * often as connections break, until its time is over; what the broker does not know though the connection is the same
- * is tried a few times only. Loop's thread only.
+ * often as connections break or the broker is full or busy, until its time is over; what the broker does not know for
+ * no such reason is tried a few times only. Loop's thread only.
  */
 #ifndef RAINCHECK_WORKER_UPLOAD_H
 #define RAINCHECK_WORKER_UPLOAD_H
