@@ -360,6 +360,28 @@ static void a_full_store_is_waited_for(void **state)
 	calls_expect_counts(&calls, 1, 1);
 }
 
+/* The same of a file that can be fetched again: it is, and not at once. */
+static void a_full_store_is_waited_for_with_a_fetch(void **state)
+{
+	struct calls_shape by_url = calls_by_sync_url;
+
+	(void)state;
+	by_url.top = TOP;
+	by_url.submit = "";
+	play.payloads[0] = large;
+	play.refuse_uploads = 6;
+	play.refusal = ERR_STORE_FULL;
+	start(&by_url);
+	fake_await_script(broker);
+	assert_int_equal(play.fails, 0);
+	calls_wait_for_log(&calls, "result, which is fetched again in 50 ms: not now");
+	calls_wait_for_log(&calls, "result, which is fetched again in 1600 ms: not now");
+	stop();
+	assert_int_equal(play.begins, 7);
+	assert_int_equal(play.completes, 1);
+	calls_expect_counts(&calls, 1, 1);
+}
+
 /* A broker that forgets every upload without a reason is believed in the end, and no second result is bought. */
 static void what_cannot_be_stored_is_not_bought_again(void **state)
 {
@@ -404,6 +426,7 @@ int main(void)
 		T(connections_that_break_lose_no_result),
 		T(connections_that_break_fail_no_fetch),
 		T(a_full_store_is_waited_for),
+		T(a_full_store_is_waited_for_with_a_fetch),
 		T(what_cannot_be_stored_is_not_bought_again),
 		T(a_whole_result_may_take_longer_to_store_than_the_attempt),
 	};

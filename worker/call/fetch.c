@@ -8,6 +8,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
+#include "proto/base/log.h"
 #include "proto/error.h"
 #include "worker/call/data_url.h"
 #include "worker/call/call_request.h"
@@ -19,7 +20,9 @@
 #include "worker/transport/url.h"
 
 #define HOPS_MAX	  5
-#define RESTARTS_MAX	  5 /* but for those that a broken connection to the broker explains */
+#define RESTARTS_MAX	  5 /* of those that nothing explains */
+#define PAUSE_FIRST_MS	  50
+#define PAUSE_MAX_MS	  30000
 #define ERROR_BODY_CAP	  65536
 #define PREVIEW_MAX_BYTES (64LL << 20)
 
@@ -30,10 +33,11 @@ struct fetch {
 	bool kept;
 	unsigned hops;
 	unsigned restarts;
+	uint64_t pause_ms; /* before the next one that is not made at once; 0: PAUSE_FIRST_MS */
 	struct exchange *exchange;
 	struct upload *upload;
 	struct data_url *data;
-	uv_timer_t later; /* ends, or begins, outside of the caller's stack */
+	uv_timer_t later; /* ends, or begins, outside of the caller's stack; or begins again, after a pause */
 	bool closing;
 	long status;
 	char shown[200]; /* the URL without its query, or what the caller calls the request */
@@ -133,17 +137,46 @@ static void judge_upload(const struct fetch *f, int code, const char *why, struc
 	}
 }
 
+/* The file is still where it was, but whoever sends it is not to be asked for all of it again and again while the
+ * broker's disk is full. */
+static void begin_after_pause(struct fetch *f, const char *why)
+{
+	f->pause_ms = f->pause_ms > 0 ? 2 * f->pause_ms : PAUSE_FIRST_MS;
+	if (f->pause_ms > PAUSE_MAX_MS)
+		f->pause_ms = PAUSE_MAX_MS;
+	log_info("job %s: the broker has not taken the %s, which is fetched again in %llu ms: %s", f->spec.job,
+		 f->spec.name, (unsigned long long)f->pause_ms, why);
+	uv_timer_start(&f->later, later_cb, f->pause_ms, 0);
+}
+
+/* The upload was lost, and its bytes with it. False: they are not fetched again. */
+static bool fetch_again(struct fetch *f, const struct upload *up, const char *why)
+{
+	bool cut_off = upload_was_cut_off(up), excused = upload_was_excused(up);
+
+	if (!f->url || (!cut_off && !excused && f->restarts >= RESTARTS_MAX))
+		return false;
+	if (!cut_off && excused && clock_mono_ms() >= f->spec.give_up_at_ms)
+		return false;
+	stop(f);
+	if (cut_off) {
+		begin(f);
+	} else if (excused) {
+		begin_after_pause(f, why);
+	} else {
+		f->restarts++;
+		begin(f);
+	}
+	return true;
+}
+
 static void upload_done_cb(struct upload *up, int code, const char *why, void *user)
 {
 	struct fetch *f = user;
 	struct fetch_end e = { .code = code };
 
-	if (code == ERR_GONE && f->url && (upload_was_cut_off(up) || f->restarts < RESTARTS_MAX)) {
-		f->restarts += !upload_was_cut_off(up);
-		stop(f);
-		begin(f);
+	if (code == ERR_GONE && fetch_again(f, up, why))
 		return;
-	}
 	if (code < 0)
 		judge_upload(f, code, why, &e.verdict);
 	else

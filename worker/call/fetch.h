@@ -2,7 +2,7 @@
  *
  *   URL ──▶ may it be fetched? ──▶ exchange ──redirect (at most 5)──┐
  *            ▲                        │ └──────────────────────────┘
- *            └── upload lost ─────────┤ pieces, held back while the broker is slow
+ *            └─ upload lost (pause) ──┤ pieces, held back while the broker is slow
  *                                     ▼
  *                                  upload ──▶ stored
  *

@@ -113,6 +113,11 @@ bool upload_was_cut_off(const struct upload *up)
 	return up->lost && up->turn != broker_link_turns(up->spec.link);
 }
 
+bool upload_was_excused(const struct upload *up)
+{
+	return up->lost && up->excused;
+}
+
 bool upload_is_fed(const struct upload *up)
 {
 	return up->finished;

@@ -59,6 +59,8 @@ int64_t upload_bytes(const struct upload *up);
 
 /* Of one that failed with ERR_GONE: whether it is for nothing but its connection, which is over. */
 bool upload_was_cut_off(const struct upload *up);
+/* Likewise: whether the broker was full or busy, which passes. */
+bool upload_was_excused(const struct upload *up);
 /* Whether upload_finish() has been called: nothing is missing but that the broker takes it. */
 bool upload_is_fed(const struct upload *up);
 
