@@ -22,6 +22,7 @@
 #define LEASE_BATCH_MAX 1000
 #define RETRY_PAUSE_MS	1000
 #define RELEASE_WAIT_MS 5000
+#define STORE_WAIT_MS	20000 /* where a result has come whole */
 #define TICK_MS		1000
 #define WARM_MAX	10000 /* connections opened ahead for one upstream */
 
@@ -103,15 +104,18 @@ static void close_if_done(struct pool *p)
 static void release_all(struct pool *p)
 {
 	struct call_place *place, *next;
+	long long storing = 0;
 
 	p->state = POOL_RELEASING;
-	p->until_ms = clock_mono_ms() + RELEASE_WAIT_MS;
-	if (p->calls.count > 0)
-		log_info("giving %lld jobs back", (long long)p->calls.count);
 	for (place = TAILQ_FIRST(&p->calls.all); place; place = next) {
 		next = TAILQ_NEXT(place, entry);
-		call_release(place->call);
+		storing += call_release(place->call);
 	}
+	p->until_ms = clock_mono_ms() + (storing > 0 ? STORE_WAIT_MS : RELEASE_WAIT_MS);
+	if ((long long)p->calls.count > storing)
+		log_info("giving %lld jobs back", (long long)p->calls.count - storing);
+	if (storing > 0)
+		log_info("storing %lld results that have come whole", storing);
 	close_if_done(p);
 }
 

@@ -28,7 +28,9 @@ struct play {
 	int refuse_uploads; /* … and after those so many uploads are refused … */
 	int refusal;	    /* … with this at the first piece, and are not known at the later ones */
 	bool begun;	    /* an upload, on this connection, and not refused */
-	bool hold_put;	    /* a small artifact is taken only once a job has failed */
+	bool hold_put;	    /* a small artifact is taken only once a job has failed, … */
+	bool ask_put;	    /* … or when the test says so */
+	int preview;	    /* 2: of the result and the preview, only the result is taken, and then a notice is sent */
 
 	size_t ended;
 	int begins, extends, completes, fails;
@@ -155,8 +157,24 @@ static bool store(struct fake_broker *b, const struct fake_request *r)
 	return fake_reply(b, r, &stored);
 }
 
+/* When the result is stored and the preview is not, the worker hears of it: what it logs then, it logs after that. */
+static bool put_beside_preview(struct fake_broker *b, const struct fake_request *r)
+{
+	struct msg_empty nothing = { 0 };
+
+	if (slice_is(r->artifact_put->name, "result") && !store(b, r))
+		return false;
+	return --play.preview > 0 || fake_notify(b, "worker.quiet", &MSG_empty, &nothing);
+}
+
 static bool put(struct fake_broker *b, const struct fake_request *r)
 {
+	if (play.preview)
+		return put_beside_preview(b, r);
+	if (play.ask_put) {
+		fake_tell_test(b);
+		return fake_await_test(b) && store(b, r);
+	}
 	if (!play.hold_put)
 		return store(b, r);
 	play.put = *r;
@@ -417,6 +435,50 @@ static void a_whole_result_may_take_longer_to_store_than_the_attempt(void **stat
 	assert_non_null(strstr(play.failure, "the call took too long"));
 }
 
+/* ---- the worker is told to end ---- */
+
+static void end_at_once(const char *words)
+{
+	kill(calls.stack.worker.pid, SIGTERM);
+	calls_wait_for_log(&calls, "1 calls may end within the grace time");
+	kill(calls.stack.worker.pid, SIGTERM);
+	calls_wait_for_log(&calls, words);
+}
+
+/* The broker is about to take it. */
+static void a_whole_result_is_not_given_back(void **state)
+{
+	(void)state;
+	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":100}}";
+	play.ask_put = true;
+	start(&paid);
+	fake_await_script(broker);
+	end_at_once("storing 1 results that have come whole");
+	fake_tell_script(broker);
+	fake_await_script(broker);
+	stop();
+	assert_int_equal(play.completes, 1);
+	assert_int_equal(play.fails, 0);
+}
+
+static void a_stored_result_does_not_wait_for_its_preview(void **state)
+{
+	struct calls_shape by_url = calls_by_sync_url;
+
+	(void)state;
+	by_url.top = TOP;
+	by_url.submit = "";
+	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":100}}";
+	play.preview = 2;
+	start(&by_url);
+	calls_wait_for_log(&calls, "told to lease no more");
+	end_at_once("storing 1 results that have come whole");
+	fake_await_script(broker);
+	stop();
+	assert_int_equal(play.completes, 1);
+	assert_int_equal(play.fails, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -429,6 +491,8 @@ int main(void)
 		T(a_full_store_is_waited_for_with_a_fetch),
 		T(what_cannot_be_stored_is_not_bought_again),
 		T(a_whole_result_may_take_longer_to_store_than_the_attempt),
+		T(a_whole_result_is_not_given_back),
+		T(a_stored_result_does_not_wait_for_its_preview),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

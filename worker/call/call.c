@@ -333,6 +333,19 @@ void call__fail_code(struct call *c, int code, const char *what)
 	call__fail(c, &v);
 }
 
+/* Nothing is missing but that the broker takes it. */
+static bool result_is_whole(const struct call *c)
+{
+	return c->result && !c->output_at && fetch_is_whole(c->result);
+}
+
+/* Only the preview is missing, and that is not worth the job. */
+static void complete_at_once(struct call *c)
+{
+	fetch_cancel(TAKE_PTR(c->preview));
+	call__complete(c);
+}
+
 static void timed_out(struct call *c)
 {
 	struct verdict v;
@@ -343,12 +356,10 @@ static void timed_out(struct call *c)
 		return;
 	}
 	if (c->result_stored) {
-		/* Only the preview is missing, and that is not worth the job. */
-		fetch_cancel(TAKE_PTR(c->preview));
-		call__complete(c);
+		complete_at_once(c);
 		return;
 	}
-	if (c->result && !c->output_at && fetch_is_whole(c->result)) {
+	if (result_is_whole(c)) {
 		call__store_on(c);
 		return;
 	}
@@ -440,12 +451,10 @@ static void tell_release(struct call *c)
 	start_op(c, send_release, released_cb);
 }
 
-void call_release(struct call *c)
+static void give_back(struct call *c)
 {
 	bool only_meant_to = c->state == CALL_INTENT;
 
-	if (c->doomed || !(may_become[c->state] & BIT(CALL_RELEASING)))
-		return;
 	call__stop(c);
 	broker_op_cancel(&c->op);
 	call__move(c, CALL_RELEASING);
@@ -456,6 +465,24 @@ void call_release(struct call *c)
 	/* The intent may be on its way, and nothing was sent. */
 	c->checkpoint.submitting = false;
 	call__save(c, tell_release);
+}
+
+bool call_release(struct call *c)
+{
+	if (call__is(c, CALL_COMPLETING))
+		return true;
+	if (c->doomed || !(may_become[c->state] & BIT(CALL_RELEASING)))
+		return false;
+	if (c->result_stored) {
+		complete_at_once(c);
+		return true;
+	}
+	if (result_is_whole(c)) {
+		fetch_cancel(TAKE_PTR(c->preview));
+		return true;
+	}
+	give_back(c);
+	return false;
 }
 
 /* ---- beginning ---- */
@@ -555,34 +582,4 @@ int call_start(const struct call_spec *spec, struct leased *job, struct call **r
 	uv_timer_start(&c->timer, begin_cb, 0, 0);
 	*ret_call = c;
 	return 0;
-}
-
-/* ---- looking ---- */
-
-const struct leased *call_job(const struct call *c)
-{
-	return c->job;
-}
-
-struct call_place *call_place(struct call *c)
-{
-	return &c->place;
-}
-
-bool call_has_news(const struct call *c)
-{
-	return c->has_news;
-}
-
-bool call_take_progress(struct call *c, double *ret_progress)
-{
-	c->has_news = false;
-	if (c->has_progress)
-		*ret_progress = c->progress;
-	return c->has_progress;
-}
-
-const char *call_note(const struct call *c)
-{
-	return c->has_note ? c->note : NULL;
 }

@@ -45,8 +45,10 @@ int call_start(const struct call_spec *spec, struct leased *job, struct call **r
  * most, or from within a further call_abort() with CALL_UNTOLD. */
 void call_abort(struct call *c, enum call_outcome outcome);
 
-/* Gives the job back with its checkpoint, unless its end is being written already. The callback comes later. */
-void call_release(struct call *c);
+/* Gives the job back with its checkpoint, unless its end is being written already, or its result has come whole, which
+ * would be lost. True: that result is on its way to the broker, for as long as the caller likes to wait. The callback
+ * comes later. */
+bool call_release(struct call *c);
 
 /* The API reported: n is a RAINCHECK_NOTICE_JOB_WAKE for this lease, and only looked at. One that was seen is passed
  * over.

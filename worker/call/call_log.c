@@ -1,4 +1,4 @@
-/* The line that tells of a call that has ended. */
+/* What is seen of a call: what it says while it runs, and the line that tells of its end. */
 #include "worker/call/call_priv.h"
 
 #include <stdio.h>
@@ -80,4 +80,34 @@ void call__log_end(const struct call *c, enum call_outcome outcome)
 	if (outcome == CALL_FAILED)
 		add_text(&l, "error", c->verdict.message);
 	log_event(level, l.fields, l.count, "call ended");
+}
+
+/* ---- looking ---- */
+
+const struct leased *call_job(const struct call *c)
+{
+	return c->job;
+}
+
+struct call_place *call_place(struct call *c)
+{
+	return &c->place;
+}
+
+bool call_has_news(const struct call *c)
+{
+	return c->has_news;
+}
+
+bool call_take_progress(struct call *c, double *ret_progress)
+{
+	c->has_news = false;
+	if (c->has_progress)
+		*ret_progress = c->progress;
+	return c->has_progress;
+}
+
+const char *call_note(const struct call *c)
+{
+	return c->has_note ? c->note : NULL;
 }

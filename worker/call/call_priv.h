@@ -182,7 +182,7 @@ void call__cancel(struct call *c, enum call_outcome outcome);
 /* call_lookup.c: asks the API whether it has the call, after a pause (first_ms) that lets it find out; and asks now. */
 void call__look_up(struct call *c, int64_t first_ms);
 void call__ask(struct call *c);
-/* call_log.c */
+/* call_log.c: the line that tells of its end. */
 void call__log_end(const struct call *c, enum call_outcome outcome);
 
 /* call_submit.c: begins with the submit; and the attempt's time ran out during it. */
