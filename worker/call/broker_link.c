@@ -69,7 +69,7 @@ static void reply_cb(struct raincheck *rc, const struct raincheck_reply *reply, 
 	if (!op)
 		return;
 	op->ticket = NULL;
-	if (reply->code < 0 && broker_retryable(reply->code) && !op->link->closed &&
+	if (reply->code < 0 && broker_retryable(reply->code) && !op->once && !op->link->closed &&
 	    clock_mono_ms() < op->give_up_at_ms) {
 		wait_to_retry(op, reply->code, RETRY_PAUSE_MS);
 		return;

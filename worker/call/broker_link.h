@@ -25,6 +25,7 @@ struct broker_op {
 	/* The answer for good. Once, never from within broker_op_start(). */
 	void (*done_cb)(struct broker_op *op, const struct raincheck_reply *reply);
 	int64_t give_up_at_ms; /* of clock_mono_ms(); then done_cb gets the last refusal */
+	bool once;	       /* whatever is answered is for good: tried again is only what could not be sent */
 
 	/* the link's */
 	struct broker_link *link;

@@ -51,7 +51,7 @@ struct upload {
 	bool pausing; /* to be begun again, and not at once */
 	bool abandoned;
 	gnutls_hash_hd_t hash;
-	struct broker_op op; /* begin, put, or a piece that had to wait */
+	struct broker_op op; /* begin, put, commit, or a piece that had to wait */
 	size_t op_size;	     /* of that piece */
 	char token[RAINCHECK_TOKEN_SIZE];
 	char sha256[RAINCHECK_SHA256_SIZE];
@@ -185,22 +185,6 @@ static void written_cb(struct raincheck *rc, const struct raincheck_reply *reply
 		settle(up, reply);
 }
 
-static void committed_cb(struct raincheck *rc, const struct raincheck_reply *reply, void *user)
-{
-	struct upload *up = user;
-
-	(void)rc;
-	up->unanswered--;
-	if (up->abandoned) {
-		destroy(up);
-		return;
-	}
-	if (reply->code < 0)
-		settle(up, reply);
-	else
-		end(up, 0, "");
-}
-
 static int send_begin(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
 {
 	struct upload *up = CONTAINER_OF(op, struct upload, op);
@@ -275,7 +259,13 @@ static void start_op(struct upload *up, enum upload_state state,
 		     void (*done)(struct broker_op *, const struct raincheck_reply *))
 {
 	up->state = state;
-	up->op = (struct broker_op){ .send = send, .done_cb = done, .give_up_at_ms = up->spec.give_up_at_ms };
+	up->op = (struct broker_op){
+		.send = send,
+		.done_cb = done,
+		.give_up_at_ms = up->spec.give_up_at_ms,
+		/* Whatever the broker refuses of an upload, it forgets it: repeated, it would not be known. */
+		.once = state == STREAMING || state == COMMITTING,
+	};
 	broker_op_start(up->spec.link, &up->op);
 }
 
@@ -361,17 +351,28 @@ static bool is_through(const struct upload *up)
 	       !broker_op_under_way(&up->op);
 }
 
-static int send_commit(struct upload *up)
+static int send_commit(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
 {
+	struct upload *up = CONTAINER_OF(op, struct upload, op);
 	struct raincheck_artifact_commit commit = { .upload = up->token, .sha256 = up->sha256 };
-	int rc;
 
-	rc = raincheck_artifact_commit_async(broker_link_handle(up->spec.link), &commit, committed_cb, up);
-	if (rc < 0)
-		return rc;
-	up->state = COMMITTING;
-	up->unanswered++;
-	return 0;
+	return raincheck_artifact_commit_async(rc, &commit, cb, user);
+}
+
+static void committed_cb(struct broker_op *op, const struct raincheck_reply *reply)
+{
+	struct upload *up = CONTAINER_OF(op, struct upload, op);
+
+	if (reply->code < 0)
+		settle(up, reply);
+	else
+		end(up, 0, "");
+}
+
+static void commit_if_through(struct upload *up)
+{
+	if (is_through(up))
+		start_op(up, COMMITTING, send_commit, committed_cb);
 }
 
 /* What is kept cannot be had again: as long as it is the connection that ends, or a broker that is full or busy, only
@@ -418,13 +419,12 @@ static void pump(struct upload *up)
 	if (up->state != STREAMING)
 		return;
 	rc = send_pieces(up);
-	if (rc == 0 && is_through(up))
-		rc = send_commit(up);
 	if (rc < 0) {
 		lose(up, rc, error_text(rc));
 		restart(up);
 		return;
 	}
+	commit_if_through(up);
 	tell_room(up);
 }
 
@@ -528,9 +528,10 @@ int upload_finish(struct upload *up, const char *content_type)
 	up->finished = true;
 	if (up->state != FILLING) {
 		rc = push(up);
-		if (rc == 0 && is_through(up))
-			rc = send_commit(up);
-		return rc < 0 ? not_taken(up, rc) : 0;
+		if (rc < 0)
+			return not_taken(up, rc);
+		commit_if_through(up);
+		return 0;
 	}
 	if (up->spec.hand_over && up->fed <= INLINE_BYTES)
 		start_op(up, PUTTING, send_hand_over, handed_over_cb);
