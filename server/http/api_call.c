@@ -42,7 +42,7 @@ struct api_call {
 
 	/* What the writer says. */
 	int released;		 /* negative: nothing of it came to be */
-	struct error_info error; /* code < 0: refused */
+	struct error_info error; /* code < 0: refused; what it said last, see command.h */
 	void *result;		 /* of a put; NULL: there was no memory for it */
 
 	struct uuid id;
@@ -346,6 +346,7 @@ static void put_answer_cb(struct command *cmd, const struct message *m, const vo
 {
 	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
 
+	call->error.code = 0;
 	if (message_copy(m, result, call->arena, &call->result) < 0)
 		call->result = NULL;
 }
@@ -443,9 +444,9 @@ enum MHD_Result api_call_put(struct exchange *x)
 
 static void change_answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
-	(void)cmd;
 	(void)m;
 	(void)result;
+	CONTAINER_OF(cmd, struct api_call, command)->error.code = 0;
 }
 
 enum MHD_Result api_call_change(struct exchange *x, const struct uuid *id, enum change_action action)
