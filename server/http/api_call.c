@@ -71,21 +71,12 @@ static void note_suspended(struct api_call *call, bool suspended)
 	call->suspended = suspended;
 }
 
-/* A file that no record came to name goes before anybody is told so. */
-static void settle(struct api_call *call)
-{
-	/* The engine wrote into the item's copy. */
-	call->still.staged.adopted = call->item.preview.adopted;
-	still_settle(call->exchange->request.site->blobs, &call->still);
-}
-
 void api_call_free(struct api_call *call)
 {
 	if (!call)
 		return;
 	note_suspended(call, false);
 	watch_leave(&call->watcher);
-	settle(call);
 	if (call->arena)
 		msgpack_zone_free(call->arena);
 	free(call);
@@ -217,12 +208,23 @@ static void refuse_cb(struct command *cmd, const struct error_info *info)
 	CONTAINER_OF(cmd, struct api_call, command)->error = *info;
 }
 
+/* From the resumption on the connection's thread may end the request. */
+static void settled_cb(struct still *still, int rc)
+{
+	(void)rc;
+	MHD_resume_connection(CONTAINER_OF(still, struct api_call, still)->exchange->request.connection);
+}
+
+/* A file that no record came to name goes before anybody is told so: neither the writer nor the connections wait for
+ * that. */
 static void release_cb(struct command *cmd, int rc)
 {
 	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
 
 	call->released = rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc;
-	MHD_resume_connection(call->exchange->request.connection);
+	/* The engine wrote into the item's copy. */
+	call->still.staged.adopted = call->item.preview.adopted;
+	stills_settle(call->exchange->request.site->stills, &call->still, settled_cb);
 }
 
 /* Whoever then has the command releases it. */
@@ -253,7 +255,6 @@ static int check_written(struct api_call *call, enum MHD_Result *ret_result)
 	struct exchange *x = call->exchange;
 
 	note_suspended(call, false);
-	settle(call);
 	call->stage = CALL_NEW;
 	if (call->released < 0)
 		error_set(&call->error, call->released, NULL, "%s", error_text(call->released));
