@@ -1,6 +1,7 @@
 #include "api_call.h"
 
 #include <msgpack/zone.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,6 @@
 #include "proto/base/clock.h"
 #include "proto/messages_json.h"
 #include "server/engine/answer.h"
-#include "server/engine/link.h"
 #include "server/engine/put_check.h"
 #include "server/http/api.h"
 #include "server/http/api_settings.h"
@@ -355,17 +355,14 @@ static void put_answer_cb(struct command *cmd, const struct message *m, const vo
 /* Whole, as JSON. ERR_NO_MEMORY. */
 static int write_put(struct api_call *call, struct buf *body)
 {
-	const struct settings *settings = call->exchange->request.site->settings;
-	struct link_signer *links;
+	struct site *site = call->exchange->request.site;
 	int rc;
 
 	if (!call->result)
 		return ERR_NO_MEMORY;
-	rc = link_signer_new(settings->link_secret, &links);
-	if (rc < 0)
-		return rc;
-	rc = answer_finish(&call->command, call->result, settings, links, call->arena);
-	link_signer_free(links);
+	pthread_mutex_lock(&site->links_lock);
+	rc = answer_finish(&call->command, call->result, site->settings, site->links, call->arena);
+	pthread_mutex_unlock(&site->links_lock);
 	return rc < 0 ? rc : message_to_json(&MSG_job_put_result, call->result, body);
 }
 

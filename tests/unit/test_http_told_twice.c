@@ -106,6 +106,8 @@ static int setup(void **state)
 	rig.settings.payload_bytes = 1 << 20;
 	rig.site.settings = &rig.settings;
 	owed_init(&rig.site.owed);
+	pthread_mutex_init(&rig.site.links_lock, NULL);
+	assert_int_equal(link_signer_new(rig.settings.link_secret, &rig.site.links), 0);
 	rig.x.request.site = &rig.site;
 	return 0;
 }
@@ -116,6 +118,8 @@ static int teardown(void **state)
 	api_call_free(rig.x.call);
 	hook_post_free(rig.x.hook);
 	owed_done(&rig.site.owed);
+	link_signer_free(rig.site.links);
+	pthread_mutex_destroy(&rig.site.links_lock);
 	store_close(rig.site.store);
 	tempdir_remove(&rig.dir);
 	return 0;
@@ -202,12 +206,9 @@ static void a_hook_that_was_refused_and_then_taken_is_202(void **state)
 {
 	static const struct msg_empty nothing;
 	static const struct uuid id = { { 1 } };
-	struct link_signer *links;
 
 	(void)state;
-	assert_int_equal(link_signer_new(rig.settings.link_secret, &links), 0);
-	snprintf(rig.x.path.token, sizeof(rig.x.path.token), "%s", hook_sign(links, &id, 1).text);
-	link_signer_free(links);
+	snprintf(rig.x.path.token, sizeof(rig.x.path.token), "%s", hook_sign(rig.site.links, &id, 1).text);
 	rig.x.method = "POST";
 	assert_int_equal(hooks_begin(&rig.x), 0);
 	assert_int_equal(hooks_serve(&rig.x), MHD_YES);
