@@ -144,6 +144,8 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libharness.a $(B)/libserver.a $(B)/libwork
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) $(LIBS_tests)
+# This one is the writer itself.
+$(B)/tests/unit/test_http_told_twice: LDFLAGS += -Wl,--wrap=writer_submit
 $(B)/tests/libfault.so: $(FAULT_LAYER)
 	@mkdir -p $(@D)
 	$(call say,LINK)

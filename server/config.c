@@ -225,7 +225,8 @@ static int set_aspect(char **at, const char *text, struct config_error *error)
 	int width = 0, height = 0, end = 0;
 	char kept[24];
 
-	if (text[0] < '0' || text[0] > '9' || sscanf(text, "%4d%*1[:/]%4d%n", &width, &height, &end) != 2 ||
+	/* Digits and one sign, nothing else: sscanf() alone would take blanks and a plus before a number. */
+	if (text[strspn(text, "0123456789:/")] != '\0' || sscanf(text, "%4d%*1[:/]%4d%n", &width, &height, &end) != 2 ||
 	    text[end] != '\0' || height < 1 || width < 1)
 		return refuse(error, "\"%.40s\" is not WIDTH:HEIGHT, as 16:9 or 9:16", text);
 	if (width > 3 * height || height > 3 * width)

@@ -6,9 +6,11 @@
  * maker and must stay until release.
  *
  * Two stages, so that no promise leaves before the sync:
- *   answer or refuse   exactly once, on the writer thread, inside the transaction: what they are given points into the
- *                      map, so they copy it at once, and show nobody. Everybody waits for that thread: the rest of the
- *                      work (answer.h, encoding) is the maker's own
+ *   answer or refuse   on the writer thread, inside the transaction: what they are given points into the map, so they
+ *                      copy it at once, and show nobody. Everybody waits for that thread: the rest of the work
+ *                      (answer.h, encoding) is the maker's own. Once for each time that the command is applied: again
+ *                      where a batch was taken back for the damage that another command met. The last one before
+ *                      release counts, so each forgets what the one before it said
  *   release            exactly once, on the writer thread, after the commit: rc 0, or the error that took the whole
  *                      batch back (ERR_DAMAGED where that was a damaged page), and then the answer must be thrown away
  *                      and the error told instead

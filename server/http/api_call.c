@@ -1,6 +1,7 @@
 #include "api_call.h"
 
 #include <msgpack/zone.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,6 @@
 #include "proto/base/clock.h"
 #include "proto/messages_json.h"
 #include "server/engine/answer.h"
-#include "server/engine/link.h"
 #include "server/engine/put_check.h"
 #include "server/http/api.h"
 #include "server/http/api_settings.h"
@@ -42,7 +42,7 @@ struct api_call {
 
 	/* What the writer says. */
 	int released;		 /* negative: nothing of it came to be */
-	struct error_info error; /* code < 0: refused */
+	struct error_info error; /* code < 0: refused; what it said last, see command.h */
 	void *result;		 /* of a put; NULL: there was no memory for it */
 
 	struct uuid id;
@@ -71,21 +71,12 @@ static void note_suspended(struct api_call *call, bool suspended)
 	call->suspended = suspended;
 }
 
-/* A file that no record came to name goes before anybody is told so. */
-static void settle(struct api_call *call)
-{
-	/* The engine wrote into the item's copy. */
-	call->still.staged.adopted = call->item.preview.adopted;
-	still_settle(call->exchange->request.site->blobs, &call->still);
-}
-
 void api_call_free(struct api_call *call)
 {
 	if (!call)
 		return;
 	note_suspended(call, false);
 	watch_leave(&call->watcher);
-	settle(call);
 	if (call->arena)
 		msgpack_zone_free(call->arena);
 	free(call);
@@ -217,12 +208,23 @@ static void refuse_cb(struct command *cmd, const struct error_info *info)
 	CONTAINER_OF(cmd, struct api_call, command)->error = *info;
 }
 
+/* From the resumption on the connection's thread may end the request. */
+static void settled_cb(struct still *still, int rc)
+{
+	(void)rc;
+	MHD_resume_connection(CONTAINER_OF(still, struct api_call, still)->exchange->request.connection);
+}
+
+/* A file that no record came to name goes before anybody is told so: neither the writer nor the connections wait for
+ * that. */
 static void release_cb(struct command *cmd, int rc)
 {
 	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
 
 	call->released = rc == ERR_CANCELED ? ERR_SHUTTING_DOWN : rc;
-	MHD_resume_connection(call->exchange->request.connection);
+	/* The engine wrote into the item's copy. */
+	call->still.staged.adopted = call->item.preview.adopted;
+	stills_settle(call->exchange->request.site->stills, &call->still, settled_cb);
 }
 
 /* Whoever then has the command releases it. */
@@ -253,7 +255,6 @@ static int check_written(struct api_call *call, enum MHD_Result *ret_result)
 	struct exchange *x = call->exchange;
 
 	note_suspended(call, false);
-	settle(call);
 	call->stage = CALL_NEW;
 	if (call->released < 0)
 		error_set(&call->error, call->released, NULL, "%s", error_text(call->released));
@@ -346,6 +347,7 @@ static void put_answer_cb(struct command *cmd, const struct message *m, const vo
 {
 	struct api_call *call = CONTAINER_OF(cmd, struct api_call, command);
 
+	call->error.code = 0;
 	if (message_copy(m, result, call->arena, &call->result) < 0)
 		call->result = NULL;
 }
@@ -353,17 +355,14 @@ static void put_answer_cb(struct command *cmd, const struct message *m, const vo
 /* Whole, as JSON. ERR_NO_MEMORY. */
 static int write_put(struct api_call *call, struct buf *body)
 {
-	const struct settings *settings = call->exchange->request.site->settings;
-	struct link_signer *links;
+	struct site *site = call->exchange->request.site;
 	int rc;
 
 	if (!call->result)
 		return ERR_NO_MEMORY;
-	rc = link_signer_new(settings->link_secret, &links);
-	if (rc < 0)
-		return rc;
-	rc = answer_finish(&call->command, call->result, settings, links, call->arena);
-	link_signer_free(links);
+	pthread_mutex_lock(&site->links_lock);
+	rc = answer_finish(&call->command, call->result, site->settings, site->links, call->arena);
+	pthread_mutex_unlock(&site->links_lock);
 	return rc < 0 ? rc : message_to_json(&MSG_job_put_result, call->result, body);
 }
 
@@ -443,9 +442,9 @@ enum MHD_Result api_call_put(struct exchange *x)
 
 static void change_answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
-	(void)cmd;
 	(void)m;
 	(void)result;
+	CONTAINER_OF(cmd, struct api_call, command)->error.code = 0;
 }
 
 enum MHD_Result api_call_change(struct exchange *x, const struct uuid *id, enum change_action action)

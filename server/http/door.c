@@ -1,6 +1,6 @@
 /* Who is at a desk is counted from what desks tell, and by the thread from what it gave them. A desk may fail to begin
  * with one, for want of memory, and tells nothing then: so when nothing was given for a second, and still no place is
- * free, the thread takes it that all who have not begun never will.
+ * free, the thread takes it that all who have not begun never will. Who does begin after that is counted again.
  *
  * The thread sleeps on its bell. Whoever frees a place rings only where it waits for that: it says so before it counts
  * for the last time. */
@@ -23,7 +23,8 @@
 #define PAUSE_MS 1000
 
 struct desk {
-	unsigned given; /* so far; the thread's */
+	unsigned given; /* so far; the thread's, like what follows */
+	unsigned lost;	/* of those who have not begun: so many are taken to have been lost */
 	atomic_uint begun, left;
 };
 
@@ -65,10 +66,17 @@ void door_left(struct door *d, int desk)
 
 /* ---- counting ---- */
 
-/* May be one too few for a moment, below zero too: of a connection that was given up and began all the same. */
+/* Where fewer have yet to begin than were taken to be lost, the others of these have begun: they have their place
+ * again. Too few for as long as others who are on their way hide that. Who left is looked up first, so that whoever
+ * began and left meanwhile is rather counted than not: then it rings. */
 static int count_at(struct door *d, int desk)
 {
-	return (int)(d->desk[desk].given - atomic_load(&d->desk[desk].left));
+	struct desk *at = &d->desk[desk];
+	unsigned left = atomic_load(&at->left), to_begin = at->given - atomic_load(&at->begun);
+
+	if (at->lost > to_begin)
+		at->lost = to_begin;
+	return (int)(at->given - at->lost - left);
 }
 
 static bool is_full(struct door *d)
@@ -106,7 +114,7 @@ static int choose(struct door *d)
 static void give_up_lost(struct door *d)
 {
 	for (int i = 0; i < d->desks; i++)
-		d->desk[i].given = atomic_load(&d->desk[i].begun);
+		d->desk[i].lost = d->desk[i].given - atomic_load(&d->desk[i].begun);
 }
 
 /* ---- accepting ---- */
@@ -197,7 +205,8 @@ static void wait_for_room(struct door *d, enum state state, unsigned left)
 
 	atomic_store(&d->waits, true);
 	is_none = state == FULL ? is_full(d) : left_so_far(d) == left;
-	if (is_none && !atomic_load(&d->shut) && !sleep_until_rung(d, false, PAUSE_MS))
+	/* While it is SHORT, nobody's place is wanting. */
+	if (is_none && !atomic_load(&d->shut) && !sleep_until_rung(d, false, PAUSE_MS) && state == FULL)
 		give_up_lost(d);
 	atomic_store(&d->waits, false);
 }

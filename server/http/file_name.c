@@ -14,18 +14,21 @@ static bool harmless(unsigned char c)
 	return c >= 0x80 || (c > 0x20 && c < 0x7f && !strchr("\"%*/:<>?\\|;'`$&", c)) || c == ' ';
 }
 
-/* Bytes of a character that is seen as nothing and changes what is around it: a control of ISO 6429 (C1), or one that
- * turns the direction of writing, with which a name can seem to end in another extension. 0: it is none. */
+/* Bytes of a character that is seen as nothing and changes what is around it: a control of ISO 6429 (C1), one that ends
+ * a line or a paragraph (U+2028, U+2029), or one that turns the direction of writing (Bidi_Control of Unicode, UAX #9),
+ * with which a name can seem to end in another extension. 0: it is none. */
 static size_t unseen(const char *p)
 {
 	const unsigned char *c = (const unsigned char *)p;
 
 	if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
 		return 2;
+	if (c[0] == 0xd8 && c[1] == 0x9c)
+		return 2;
 	if (c[0] != 0xe2 || (c[1] != 0x80 && c[1] != 0x81))
 		return 0;
 	if (c[1] == 0x80)
-		return c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xaa && c[2] <= 0xae) ? 3 : 0;
+		return c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xa8 && c[2] <= 0xae) ? 3 : 0;
 	return c[2] >= 0xa6 && c[2] <= 0xa9 ? 3 : 0;
 }
 

@@ -239,8 +239,11 @@ static int take_header(const struct reader *r, struct slice line, struct form_pa
 	value = trim(skip(line, n + 1));
 	if (is_word(name, "Content-Disposition"))
 		return take_name(r, value, part);
-	if (is_word(name, "Content-Type"))
+	if (is_word(name, "Content-Type")) {
+		if (part->content_type.data)
+			return refuse(r, part->name, "has two Content-Types");
 		part->content_type = value;
+	}
 	if (is_word(name, "Content-Transfer-Encoding") && !is_word(value, "binary") && !is_word(value, "8bit") &&
 	    !is_word(value, "7bit"))
 		return refuse(r, part->name, "must be sent as it is, without Content-Transfer-Encoding");

@@ -11,6 +11,8 @@
 
 #include "proto/base/clean.h"
 #include "proto/base/log.h"
+#include "server/engine/link.h"
+#include "server/engine/settings.h"
 #include "server/http/address.h"
 #include "server/http/board.h"
 #include "server/http/door.h"
@@ -133,6 +135,7 @@ int gateway_bind(const char *address, bool insecure, struct gateway **ret, struc
 		return ERR_NO_MEMORY;
 	g->listener = -1;
 	owed_init(&g->site.owed);
+	pthread_mutex_init(&g->site.links_lock, NULL);
 	rc = board_new(&g->site.board);
 	if (rc == 0)
 		rc = address_listen(address, insecure, &g->listener, info);
@@ -244,6 +247,8 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	rc = link_page_make_fixed(&g->site);
 	if (rc == 0)
 		rc = openapi_prepare(&g->site);
+	if (rc == 0)
+		rc = link_signer_new(options->settings->link_secret, &g->site.links);
 	if (rc < 0)
 		return error_set(info, rc, NULL, "cannot make the pages: %s", error_text(rc));
 	rc = start_threads(g, options);
@@ -297,6 +302,8 @@ void gateway_stop(struct gateway *g)
 	board_free(g->site.board);
 	close_listener(g);
 	owed_done(&g->site.owed);
+	link_signer_free(g->site.links);
+	pthread_mutex_destroy(&g->site.links_lock);
 	openapi_release(&g->site);
 	link_page_free_fixed(&g->site);
 	free(g);

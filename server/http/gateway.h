@@ -1,7 +1,8 @@
 /* gateway.h: the HTTP front: return-later links, the API for producers, metrics and the health of the broker.
  *
  * Runs on threads of its own: one accepts (door.h), two serve, each its share of the connections; others watch over
- * who waits (guests.h, watch.h) and follows a stream (streams.h). Each request reads in a read transaction of its own
+ * who waits (guests.h, watch.h) and follows a stream (streams.h), and up to four, from the first large still on, write
+ * and remove files (stills.h). Each request reads in a read transaction of its own
  * that ends before a byte is sent. The process must ignore SIGPIPE. From the main thread:
  */
 #ifndef RAINCHECK_HTTP_GATEWAY_H

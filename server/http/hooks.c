@@ -33,7 +33,7 @@ struct hook_post {
 	size_t headers_bytes;
 	struct buf texts; /* lower-case names of headers; sized once */
 	bool submitted, suspended;
-	struct error_info error; /* code < 0: refused by the engine */
+	struct error_info error; /* code < 0: refused by the engine; what it said last, see command.h */
 	int released;		 /* the writer's verdict */
 };
 
@@ -201,9 +201,9 @@ static int digest(const struct hook_post *post, uint8_t ret[HOOK_DIGEST])
 
 static void answer_cb(struct command *cmd, const struct message *m, const void *result)
 {
-	(void)cmd;
 	(void)m;
 	(void)result;
+	CONTAINER_OF(cmd, struct hook_post, command)->error.code = 0;
 }
 
 static void refuse_cb(struct command *cmd, const struct error_info *info)

@@ -128,6 +128,13 @@ static void read_first(const struct site *site, const struct artifact *a, bool p
 	close(fd);
 }
 
+static bool is_picture(const struct msg_artifact *said)
+{
+	const struct media_type *type = said ? media_type_find(said->content_type) : NULL;
+
+	return type && type->class == MEDIA_IMAGE;
+}
+
 /* Who brought it said what it is, and is not believed. One that cannot be read makes no difference. */
 static void look_at(const struct request *r, const struct visit *v, const struct msg_artifact *said, bool *ret_lies,
 		    struct picture_size *ret_size)
@@ -158,10 +165,14 @@ static int write_page(const struct request *r, const struct visit *v, const stru
 		.nonce = nonce->text,
 		.now_ms = v->now_ms,
 	};
+	struct picture_size result = { 0 };
 
-	/* A result that is a picture is what is shown. */
 	look_at(r, v, v->preview, &content.preview_lies, &content.size);
-	look_at(r, v, v->result, &content.result_lies, &content.size);
+	look_at(r, v, v->result, &content.result_lies, &result);
+	/* A result that is a picture is what is shown, in the still's place: that is not its size, where its own is not
+	 * known. */
+	if (is_picture(v->result) && !content.result_lies)
+		content.size = result;
 	return page_html_job(body, &content);
 }
 

@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOST 65535
+#define MOST	     65535
+#define ENTRIES_MOST 256 /* of a directory of Exif, which has a few dozen: a crafted one must not cost more */
 
 struct bytes {
 	const uint8_t *p;
@@ -52,7 +53,8 @@ static bool set(struct picture_size *ret, int64_t width, int64_t height)
 
 /* ---- JPEG ---- */
 
-/* The TIFF header within Exif, and the tag 0x0112 in its first directory. 5 to 8 stand on their side. */
+/* The TIFF header within Exif, and the tag 0x0112 in its first directory. 5 to 8 stand on their side. exif: of its own
+ * segment, and no more. */
 static bool is_turned(struct bytes exif)
 {
 	bool is_little = has(exif, 0, "II*\0", 4);
@@ -63,13 +65,24 @@ static bool is_turned(struct bytes exif)
 		return false;
 	at = number(exif, 4, 4);
 	count = at < 0 ? -1 : number(exif, (size_t)at, 2);
-	for (int64_t i = 0; i < count; i++) {
+	for (int64_t i = 0; i < count && i < ENTRIES_MOST; i++) {
 		size_t entry = (size_t)at + 2 + (size_t)i * 12;
+		int64_t tag = number(exif, entry, 2);
 
-		if (number(exif, entry, 2) == 0x0112)
+		if (tag < 0) /* it claims more than there are */
+			return false;
+		if (tag == 0x0112)
 			return number(exif, entry + 8, 2) >= 5 && number(exif, entry + 8, 2) <= 8;
 	}
 	return false;
+}
+
+/* What a segment of that length holds behind the sign of Exif, as far as it is there. The caller has found the sign. */
+static struct bytes exif_of(struct bytes b, size_t at, int64_t length)
+{
+	size_t begin = at + 10, left = b.size - begin, own = (size_t)length - 8;
+
+	return (struct bytes){ b.p + begin, own < left ? own : left };
 }
 
 static bool is_frame(int marker)
@@ -79,7 +92,7 @@ static bool is_frame(int marker)
 
 static bool read_jpeg(struct bytes b, struct picture_size *ret)
 {
-	bool turned = false;
+	bool turned = false, has_exif = false;
 
 	/* Segments: FF, a marker, a length that counts itself. */
 	for (size_t at = 2; at + 4 <= b.size && b.p[at] == 0xff;) {
@@ -98,8 +111,11 @@ static bool read_jpeg(struct bytes b, struct picture_size *ret)
 		}
 		if (length < 2)
 			return false;
-		if (marker == 0xe1 && length >= 8 && has(b, at + 4, "Exif\0\0", 6))
-			turned |= is_turned((struct bytes){ b.p + at + 10, b.size - at - 10 });
+		/* There is but one. Were each looked at, a file of nothing else would keep its thread busy. */
+		if (marker == 0xe1 && !has_exif && length >= 8 && has(b, at + 4, "Exif\0\0", 6)) {
+			has_exif = true;
+			turned = is_turned(exif_of(b, at, length));
+		}
 		at += 2 + (size_t)length;
 	}
 	return false;

@@ -1,9 +1,10 @@
 /* site.h: what every request's answer is made from. Filled before the first request, then only read, but for what is
- * atomic, traffic and owed.
+ * atomic, traffic, owed and links.
  */
 #ifndef RAINCHECK_HTTP_SITE_H
 #define RAINCHECK_HTTP_SITE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -17,6 +18,7 @@ struct MHD_Connection;
 struct MHD_Response;
 struct blob_store;
 struct board;
+struct link_signer;
 struct page_files;
 struct settings;
 struct stills;
@@ -45,6 +47,8 @@ struct site {
 	struct watch *_Atomic watch; /* NULL until the threads are started */
 	struct streams *streams;
 	struct stills *stills;
+	pthread_mutex_t links_lock;
+	struct link_signer *links; /* of the answers to puts; only under the lock */
 	struct fixed_answers fixed;
 	atomic_bool quiesced;
 	atomic_int files; /* that may yet be opened for downloads */

@@ -65,7 +65,7 @@ void stills_free(struct stills *s)
 	free(s);
 }
 
-/* ---- writing ---- */
+/* ---- writing and removing ---- */
 
 static int publish(struct blob_store *blobs, struct still *still)
 {
@@ -81,6 +81,14 @@ static int publish(struct blob_store *blobs, struct still *still)
 	if (rc < 0)
 		response_log_failure(rc);
 	return rc;
+}
+
+/* One that cannot be removed now is swept when the broker starts again. */
+static int take_back(struct blob_store *blobs, struct still *still)
+{
+	(void)blob_remove(blobs, &still->staged.blob);
+	still->published = false;
+	return 0;
 }
 
 /* The next one, once there is one; NULL when there will be none. */
@@ -107,7 +115,7 @@ static void *run(void *arg)
 	struct still *still;
 
 	while ((still = wait_for_one(s)))
-		still->done(still, publish(s->blobs, still));
+		still->done(still, still->published ? take_back(s->blobs, still) : publish(s->blobs, still));
 	return NULL;
 }
 
@@ -167,11 +175,14 @@ void stills_prepare(struct stills *s, struct still *still, struct slice content_
 		done(still, rc);
 }
 
-void still_settle(struct blob_store *blobs, struct still *still)
+void stills_settle(struct stills *s, struct still *still, void (*done)(struct still *still, int rc))
 {
-	/* A commit that failed may have reached the disk all the same: what it adopted is the writer's to see to. A
-	 * file that stays is swept when the broker starts again. */
-	if (still->published && !still->staged.adopted)
-		(void)blob_remove(blobs, &still->staged.blob);
-	still->published = false;
+	/* A commit that failed may have reached the disk all the same: what it adopted is the writer's to see to. */
+	if (!still->published || still->staged.adopted) {
+		done(still, 0);
+		return;
+	}
+	still->done = done;
+	if (hand_over(s, still) < 0)
+		done(still, take_back(s->blobs, still));
 }

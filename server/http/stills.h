@@ -1,8 +1,8 @@
 /* stills.h: makes the still of a put ready for its command: hashes it, and writes one that is too large for the map
  * into a blob file, on threads of its own, so that no visitor waits for the disk.
  *
- * A blob that no record came to name is removed again by still_settle(). One whose record was in a commit of which
- * nobody knows whether it is on the disk stays: the writer sees to it.
+ * A blob that no record came to name is removed again by stills_settle(), on the same threads. One whose record was in
+ * a commit of which nobody knows whether it is on the disk stays: the writer sees to it.
  */
 #ifndef RAINCHECK_HTTP_STILLS_H
 #define RAINCHECK_HTTP_STILLS_H
@@ -27,7 +27,7 @@ struct still {
 
 /* What it is given must outlive it. ERR_NO_MEMORY. */
 int stills_new(const struct settings *settings, struct blob_store *blobs, struct stills **ret);
-/* Writes what there is, and refuses what comes from here on. NULL is taken. */
+/* Writes and removes what there is, and refuses what is to be written from here on. NULL is taken. */
 void stills_stop(struct stills *s);
 /* After that, or before anything was prepared. NULL is taken. */
 void stills_free(struct stills *s);
@@ -37,8 +37,8 @@ void stills_free(struct stills *s);
 void stills_prepare(struct stills *s, struct still *still, struct slice content_type, struct slice data,
 		    void (*done)(struct still *still, int rc));
 
-/* Its command came back, or was never sent: removes the file if it may. Any thread; a still of zeroes is taken, and one
- * that was settled. */
-void still_settle(struct blob_store *blobs, struct still *still);
+/* Its command came back: removes the file if it may, then calls done(), always with 0: on this thread where there is no
+ * file to remove, or after stills_stop(). Any thread; a still of zeroes is taken, then s may be NULL. */
+void stills_settle(struct stills *s, struct still *still, void (*done)(struct still *still, int rc));
 
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Writes what the fuzzers begin with: those of the wire every method and message of proto/message_table.h, small and
-full; those of the worker its own kinds of text.
+full; those of the worker its own kinds of text; that of pictures each kind of picture.
 
 Usage: tests/fuzz/seeds.py TARGET FOLDER   A target that is not known here gets an empty folder.
 """
@@ -116,6 +116,16 @@ SIGNED = [b"webhook-id:m\nwebhook-timestamp:1700000000\nwebhook-signature:v1,AAA
           b'\n{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}',
           b"\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 
+FRAME = b"\xff\xc0\0\x11\x08\x05\0\x02\xd0\x03"
+PICTURES = [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\x68", b"GIF89a\x80\2\x68\1",
+            b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\1\x2a\x80\x42\x68\x81",
+            b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\x7f\xc2\x59\0", b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x7f\2\0\x67\1\0",
+            b"\0\0\0\x1cftypavif\0\0\0\0 \0\0\0\x14ispe\0\0\0\0\0\0\2\x80\0\0\1\x68",
+            b"\xff\xd8\xff\xe0\0\x04xx\xff" + FRAME,
+            b"\xff\xd8\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6" + bytes(7) + FRAME,
+            b"\xff\xd8\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x08" + bytes(6) + FRAME,
+            b"\xff\xd8" + b"\xff\xe1\0\x10Exif\0\0II*\0\x08\0\0\0\xff\xff" * 20 + FRAME]
+
 PART = '--B\r\nContent-Disposition: form-data; name="%s"\r\n%s\r\n%s\r\n'
 
 # Lines of texts; what follows the last is a JSON text, or a body. As fuzz_template.c, fuzz_pointer.c, fuzz_retry_after.c
@@ -154,6 +164,8 @@ def main():
         seeds.append(b"".join(seeds[:8]))
     if target == "fuzz_signature":
         seeds += SIGNED
+    if target == "fuzz_picture":
+        seeds += PICTURES
     seeds += [text.encode() for text in TEXTS.get(target, [])]
     for i, seed in enumerate(seeds):
         with open(os.path.join(folder, "seed-%03d" % i), "wb") as f:

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "proto/base/clean.h"
 #include "tests/harness/stack.h"
 
 static struct stack stack;
@@ -325,6 +326,35 @@ static void what_is_not_the_medium_it_claims_is_a_download(void **state)
 	expect_header("Content-Type", "application/octet-stream");
 }
 
+/* It takes the still's place, and not its size; one that is none leaves both to the still. */
+static void the_size_of_the_picture_that_is_shared_is_its_own(void **state)
+{
+#define PNG "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\x68"
+	static const struct raincheck_media still = { "image/png", { PNG, sizeof(PNG) - 1 } };
+	static const struct {
+		const char *type, *data;
+		size_t size;
+		const char *width; /* NULL: not known */
+	} rows[] = {
+		{ "image/gif", "GIF89a\x64\0\x32\0", 10, "100" },
+		{ "image/jpeg", "\xff\xd8\xff\xd9", 4, NULL },
+		{ "image/jpeg", "<html>", 6, "640" },
+	};
+	char width[96];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		put("x", &still);
+		lease_one();
+		complete(rows[i].type, rows[i].data, rows[i].size);
+		get("", NULL);
+		snprintf(width, sizeof(width), "og:image:width\" content=\"%s\"", rows[i].width ? rows[i].width : "");
+		expect(200, rows[i].width ? width : "og:image");
+		if (!rows[i].width && strstr(answer.body, "og:image:width"))
+			fail_msg("%zu: it has the size of another:\n%s", i, answer.body);
+	}
+}
+
 /* ---- what is no link ---- */
 
 /* Status, headers but for the date, and body: all that a stranger can see. */
@@ -439,6 +469,7 @@ int main(void)
 		T(an_unchanged_status_is_304),
 		T(results_come_whole_and_in_ranges),
 		T(what_is_not_the_medium_it_claims_is_a_download),
+		T(the_size_of_the_picture_that_is_shared_is_its_own),
 		T(whatever_is_no_live_link_looks_alike),
 		T(only_reading_is_allowed),
 		T(health_and_nothing_else),

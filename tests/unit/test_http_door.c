@@ -242,6 +242,53 @@ static void nor_does_for_long_who_never_begins(void **state)
 	wait_for(&rig.given, 3);
 }
 
+/* They were slow, and have the places that they were given, which others hold too by then. */
+static void who_begins_after_all_is_counted_again(void **state)
+{
+	(void)state;
+	atomic_store(&rig.manner, NEVER_BEGIN);
+	open_door(3);
+	dial(3);
+	wait_for(&rig.given, 3);
+	atomic_store(&rig.manner, STAY);
+	dial(1);
+	wait_for(&rig.given, 1);
+	expect_counts(1, 1, 1, 1);
+	for (int desk = 0; desk < 3; desk++)
+		door_begun(rig.door, desk);
+	dial(60);
+	leave(0, 1);
+	for (int i = 0; i < 60; i++) {
+		leave((i + 1) % DESKS, 1);
+		wait_for(&rig.given, 1);
+	}
+	assert_int_equal(atomic_load(&rig.most), 4);
+}
+
+/* Seen by who gets the next ones: the slow one counts at its desk. */
+static void who_is_slow_is_not_given_up_for_want_of_descriptors(void **state)
+{
+	static const int error = EMFILE;
+
+	(void)state;
+	open_door(GUESTS);
+	dial(4);
+	wait_for(&rig.given, 4);
+	atomic_store(&rig.manner, NEVER_BEGIN);
+	dial(1);
+	wait_for(&rig.given, 1);
+	expect_counts(2, 1, 1, 1);
+	atomic_store(&rig.manner, STAY);
+	fail_with(&error, 1, true);
+	dial(6);
+	wait_for(&faults.failed, 2);
+	for (int desk = 1; desk < DESKS; desk++)
+		leave(desk, 1);
+	fail_with(NULL, 0, false);
+	wait_for(&rig.given, 6);
+	expect_counts(2, 2, 2, 2);
+}
+
 /* Did it pause for each, this would take longer than a test may. */
 static void what_becomes_of_others_is_no_hindrance(void **state)
 {
@@ -345,6 +392,8 @@ int main(void)
 		TEST(nobody_is_let_in_beyond_the_places),
 		TEST(who_was_refused_takes_no_place),
 		TEST(nor_does_for_long_who_never_begins),
+		TEST(who_begins_after_all_is_counted_again),
+		TEST(who_is_slow_is_not_given_up_for_want_of_descriptors),
 		TEST(what_becomes_of_others_is_no_hindrance),
 		TEST(without_descriptors_it_waits_and_goes_on),
 		TEST(what_nobody_expects_does_not_make_it_spin),

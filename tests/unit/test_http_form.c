@@ -80,6 +80,8 @@ static const struct {
 	{ "--B\r\n\r\nx\r\n--B--", "", "no Content-Disposition" },
 	{ "--B\r\nContent-Type: x\r\n\r\nx\r\n--B--", "", "no Content-Disposition" },
 	{ "--B\r\n" PART("p") PART("p") "\r\nx\r\n--B--", "p", "two Content-Dispositions" },
+	{ "--B\r\n" PART("p") "Content-Type: a/b\r\ncontent-type: a/c\r\n\r\nx\r\n--B--", "p", "two Content-Types" },
+	{ "--B\r\n" PART("p") "Content-Type:\r\nContent-Type: a/c\r\n\r\nx\r\n--B--", "p", "two Content-Types" },
 	{ "--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--", "", "no name" },
 	{ "--B\r\nContent-Disposition: attachment; name=\"a\"\r\n\r\nx\r\n--B--", "", "no name" },
 	{ "--B\r\nContent-Disposition: form-data; name=\"\"\r\n\r\nx\r\n--B--", "", "no name" },

@@ -150,8 +150,10 @@ static void test_a_download_is_named_after_its_title(void **state)
 	assert_disposition("Grüße", "attachment; filename=\"Gr__e.mp4\"; filename*=UTF-8''Gr%C3%BC%C3%9Fe.mp4");
 	/* Turned around, this one would be seen to end in .exe; nothing of ours is hidden in another. */
 	assert_disposition(turned, "attachment; filename=\"a_gpj.exe___b.mp4\"");
-	assert_disposition("a\u00a0\u2028b",
-			   "attachment; filename=\"a__b.mp4\"; filename*=UTF-8''a%C2%A0%E2%80%A8b.mp4");
+	assert_disposition("a\u00a0\u2027b",
+			   "attachment; filename=\"a__b.mp4\"; filename*=UTF-8''a%C2%A0%E2%80%A7b.mp4");
+	/* The Arabic letter mark, and the ends of a line and of a paragraph. */
+	assert_disposition("a\u061cb\u2028c\u2029d", "attachment; filename=\"a_b_c_d.mp4\"");
 	assert_disposition("生日", "attachment; filename=\"__.mp4\"; filename*=UTF-8''%E7%94%9F%E6%97%A5.mp4");
 }
 

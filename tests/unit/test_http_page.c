@@ -1,5 +1,5 @@
 /* The link's page without a server: what it says in each state, and that nothing a stranger wrote gets out of its
- * place in the HTML. */
+ * place in the HTML. How it looks: test_http_page_shape.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,15 +13,15 @@
 #include "proto/error.h"
 #include "server/http/html.h"
 #include "server/http/page_html.h"
-#include "server/http/page_load.h"
 #include "server/http/words.h"
+#include "tests/harness/page_made.h"
 
 #define SECOND 1000LL
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
-#define NOW    1700000000000LL
-#define LINK   "https://example.org/r/TOKEN"
+#define NOW    PAGE_MADE_NOW
+#define LINK   PAGE_MADE_LINK
 
 static const struct page_settings plain = { .name = "Acme", .accent = "#3366ff" };
 
@@ -312,45 +312,9 @@ static const struct msg_artifact still = { .content_type = { "image/jpeg", 10 } 
 static const struct msg_artifact video = { .content_type = { "video/mp4", 9 } };
 static const struct msg_artifact svg = { .content_type = { "image/svg+xml", 13 } };
 
-/* The page as a string that the caller frees. */
-static char *page_written(struct page_content content, struct msg_job *job)
-{
-	struct buf out;
-
-	job->has_link = true;
-	job->link = slice_str(LINK);
-	content.job = job;
-	content.token = "TOKEN";
-	content.nonce = "NONCE";
-	content.now_ms = NOW;
-	buf_init(&out, PAGE_MAX_BYTES);
-	assert_int_equal(page_html_job(&out, &content), 0);
-	assert_int_equal(buf_append(&out, "", 1), 0);
-	assert_int_equal(strlen((const char *)out.data), out.size - 1);
-	return (char *)out.data;
-}
-
 static char *page_of(struct msg_job *job, const struct msg_artifact *preview, const struct msg_artifact *result)
 {
-	return page_written((struct page_content){ .page = &plain, .preview = preview, .result = result }, job);
-}
-
-/* As the operator set it, with a still of that size. */
-static char *page_with(const struct page_settings *settings, struct msg_job *job, struct picture_size size)
-{
-	return page_written((struct page_content){ .page = settings, .preview = &still, .size = size }, job);
-}
-
-static void assert_has(const char *page, const char *what)
-{
-	if (!strstr(page, what))
-		fail_msg("the page lacks %s", what);
-}
-
-static void assert_lacks(const char *page, const char *what)
-{
-	if (strstr(page, what))
-		fail_msg("the page has %s", what);
+	return page_made((struct page_content){ .page = &plain, .preview = preview, .result = result }, job);
 }
 
 static void test_a_waiting_page_shows_the_still_and_looks_again(void **state)
@@ -359,18 +323,18 @@ static void test_a_waiting_page_shows_the_still_and_looks_again(void **state)
 	_cleanup_free_ char *page = page_of(&job, &still, NULL);
 
 	(void)state;
-	assert_has(page, "<img src=\"TOKEN/preview\"");
-	assert_has(page, "property=\"og:image\" content=\"" LINK "/preview\"");
-	assert_has(page, "name=\"twitter:card\" content=\"summary_large_image\"");
-	assert_has(page, "property=\"og:title\" content=\"Your video\"");
-	assert_has(page, "Number 3 in line");
-	assert_has(page, "About 2 to 5 minutes to go");
-	assert_has(page, "<noscript><meta http-equiv=\"refresh\"");
-	assert_has(page, "<script nonce=\"NONCE\">");
-	assert_has(page, "<style nonce=\"NONCE\">");
-	assert_has(page, "aria-live=\"polite\"");
-	assert_lacks(page, "og:video");
-	assert_lacks(page, "<video");
+	page_has(page, "<img src=\"TOKEN/preview\"");
+	page_has(page, "property=\"og:image\" content=\"" LINK "/preview\"");
+	page_has(page, "name=\"twitter:card\" content=\"summary_large_image\"");
+	page_has(page, "property=\"og:title\" content=\"Your video\"");
+	page_has(page, "Number 3 in line");
+	page_has(page, "About 2 to 5 minutes to go");
+	page_has(page, "<noscript><meta http-equiv=\"refresh\"");
+	page_has(page, "<script nonce=\"NONCE\">");
+	page_has(page, "<style nonce=\"NONCE\">");
+	page_has(page, "aria-live=\"polite\"");
+	page_lacks(page, "og:video");
+	page_lacks(page, "<video");
 }
 
 static void test_a_page_without_a_still_keeps_its_place(void **state)
@@ -379,10 +343,10 @@ static void test_a_page_without_a_still_keeps_its_place(void **state)
 	_cleanup_free_ char *page = page_of(&job, NULL, NULL);
 
 	(void)state;
-	assert_has(page, "<div id=\"media\"><div class=\"blank\">");
-	assert_has(page, "<progress id=\"bar\" max=\"1\" aria-label=\"Progress\"></progress>");
-	assert_lacks(page, "og:image");
-	assert_lacks(page, "<img");
+	page_has(page, "<div id=\"media\"><div class=\"blank\">");
+	page_has(page, "<progress id=\"bar\" max=\"1\" aria-label=\"Progress\"></progress>");
+	page_lacks(page, "og:image");
+	page_lacks(page, "<img");
 }
 
 static void test_progress_is_shown_while_it_runs(void **state)
@@ -394,12 +358,12 @@ static void test_progress_is_shown_while_it_runs(void **state)
 	job.progress = 0.25;
 	job.note = slice_str("frame <5>");
 	_cleanup_free_ char *page = page_of(&job, NULL, NULL);
-	assert_has(page, "aria-label=\"Progress\" value=\"0.25\"></progress>");
-	assert_has(page, "frame &lt;5&gt;");
+	page_has(page, "aria-label=\"Progress\" value=\"0.25\"></progress>");
+	page_has(page, "frame &lt;5&gt;");
 	job.state = JOB_SUCCEEDED;
 	_cleanup_free_ char *done = page_of(&job, NULL, NULL);
-	assert_lacks(done, "frame &lt;5");
-	assert_has(done, "value=\"0.25\" hidden>");
+	page_lacks(done, "frame &lt;5");
+	page_has(done, "value=\"0.25\" hidden>");
 }
 
 static void test_a_finished_page_plays_the_video_and_rests(void **state)
@@ -408,15 +372,15 @@ static void test_a_finished_page_plays_the_video_and_rests(void **state)
 	_cleanup_free_ char *page = page_of(&job, &still, &video);
 
 	(void)state;
-	assert_has(page,
-		   "<video controls playsinline preload=\"metadata\" src=\"TOKEN/result\" aria-label=\"Your video\" "
-		   "poster=\"TOKEN/preview\">");
-	assert_has(page, "property=\"og:video\" content=\"" LINK "/result\"");
-	assert_has(page, "property=\"og:type\" content=\"video.other\"");
-	assert_has(page, "href=\"TOKEN/result?download\"");
-	assert_has(page, "<main class=\"rest\"");
-	assert_has(page, "<button id=\"share\"");
-	assert_lacks(page, "http-equiv=\"refresh\"");
+	page_has(page,
+		 "<video controls playsinline preload=\"metadata\" src=\"TOKEN/result\" aria-label=\"Your video\" "
+		 "poster=\"TOKEN/preview\">");
+	page_has(page, "property=\"og:video\" content=\"" LINK "/result\"");
+	page_has(page, "property=\"og:type\" content=\"video.other\"");
+	page_has(page, "href=\"TOKEN/result?download\"");
+	page_has(page, "<main class=\"rest\"");
+	page_has(page, "<button id=\"share\"");
+	page_lacks(page, "http-equiv=\"refresh\"");
 }
 
 static void test_media_have_an_address_that_changes_with_their_bytes(void **state)
@@ -428,46 +392,11 @@ static void test_media_have_an_address_that_changes_with_their_bytes(void **stat
 	one.sha256 = slice_str("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
 	other.sha256 = slice_str("fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210");
 	_cleanup_free_ char *page = page_of(&job, &one, &other);
-	assert_has(page, "property=\"og:image\" content=\"" LINK "/preview?v=0123456789ab\"");
-	assert_has(page, "name=\"twitter:image\" content=\"" LINK "/preview?v=0123456789ab\"");
-	assert_has(page, "property=\"og:video\" content=\"" LINK "/result?v=fedcba987654\"");
-	assert_has(page, "src=\"TOKEN/result?v=fedcba987654\"");
-	assert_has(page, "poster=\"TOKEN/preview?v=0123456789ab\"");
-}
-
-/* So that nothing moves when the picture comes, whichever shape it has. */
-static void test_the_box_has_the_shape_of_the_picture(void **state)
-{
-	static const struct {
-		const char *aspect;
-		struct picture_size size;
-		const char *expected;
-		bool told;
-	} boxes[] = {
-		{ NULL, { 0, 0 }, "16/9", false },
-		{ "9/16", { 0, 0 }, "9/16", false },
-		{ "9/16", { 640, 360 }, "640/360", true },
-		{ NULL, { 720, 1280 }, "720/1280", true },
-		{ "1/1", { 300, 100 }, "300/100", true },
-		{ "1/1", { 301, 100 }, "1/1", true }, /* nobody could see anything of it */
-		{ "1/1", { 100, 301 }, "1/1", true },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(boxes); i++) {
-		struct page_settings settings = plain;
-		struct msg_job job = job_in(JOB_RUNNING);
-		char style[64], data[64];
-
-		settings.aspect = boxes[i].aspect;
-		_cleanup_free_ char *page = page_with(&settings, &job, boxes[i].size);
-		snprintf(style, sizeof(style), ":root{--aspect:%s}", boxes[i].expected);
-		snprintf(data, sizeof(data), " data-aspect=\"%s\"", boxes[i].expected);
-		assert_has(page, style);
-		assert_has(page, data);
-		snprintf(data, sizeof(data), "\"og:image:width\" content=\"%d\"", boxes[i].size.width);
-		assert_int_equal(strstr(page, data) != NULL, boxes[i].told);
-	}
+	page_has(page, "property=\"og:image\" content=\"" LINK "/preview?v=0123456789ab\"");
+	page_has(page, "name=\"twitter:image\" content=\"" LINK "/preview?v=0123456789ab\"");
+	page_has(page, "property=\"og:video\" content=\"" LINK "/result?v=fedcba987654\"");
+	page_has(page, "src=\"TOKEN/result?v=fedcba987654\"");
+	page_has(page, "poster=\"TOKEN/preview?v=0123456789ab\"");
 }
 
 /* Whoever shows a link keeps the words for as long as the link is shown. */
@@ -477,11 +406,11 @@ static void test_what_is_shared_does_not_age(void **state)
 	_cleanup_free_ char *page = page_of(&job, &still, NULL);
 
 	(void)state;
-	assert_has(page, "property=\"og:description\" content=\"Open it here: it plays as soon as it is ready.\"");
-	assert_has(page, "name=\"twitter:description\" content=\"Open it here: it plays as soon as it is ready.\"");
+	page_has(page, "property=\"og:description\" content=\"Open it here: it plays as soon as it is ready.\"");
+	page_has(page, "name=\"twitter:description\" content=\"Open it here: it plays as soon as it is ready.\"");
 	job = job_in(JOB_SUCCEEDED);
 	_cleanup_free_ char *done = page_of(&job, &still, &video);
-	assert_has(done, "property=\"og:description\" content=\"It is ready\"");
+	page_has(done, "property=\"og:description\" content=\"It is ready\"");
 }
 
 static void test_until_the_end_the_link_is_what_one_has_to_give(void **state)
@@ -490,61 +419,11 @@ static void test_until_the_end_the_link_is_what_one_has_to_give(void **state)
 	_cleanup_free_ char *page = page_of(&job, &still, NULL);
 
 	(void)state;
-	assert_has(page, "<div id=\"actions\"><button id=\"share\" class=\"button\"");
+	page_has(page, "<div id=\"actions\"><button id=\"share\" class=\"button\"");
 	job = job_in(JOB_SUCCEEDED);
 	_cleanup_free_ char *done = page_of(&job, &still, &video);
-	assert_has(done, "<div id=\"actions\"><a class=\"button\" href=\"TOKEN/result?download\"");
-	assert_has(done, "<button id=\"share\" class=\"button quiet\"");
-}
-
-static void test_a_page_is_written_in_its_languages_direction(void **state)
-{
-	static const struct {
-		const char *language, *begins;
-	} pages[] = {
-		{ NULL, "<!doctype html><html lang=\"en\" dir=\"ltr\">" },
-		{ "ar", "<!doctype html><html lang=\"ar\" dir=\"rtl\">" },
-		{ "he-IL", "<!doctype html><html lang=\"he-IL\" dir=\"rtl\">" },
-		{ "arn", "<!doctype html><html lang=\"arn\" dir=\"ltr\">" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
-		struct page_settings settings = plain;
-		struct msg_job job = job_in(JOB_READY);
-
-		settings.texts[PAGE_TEXT_language] = pages[i].language;
-		_cleanup_free_ char *page = page_with(&settings, &job, (struct picture_size){ 0 });
-		assert_memory_equal(page, pages[i].begins, strlen(pages[i].begins));
-	}
-}
-
-static void test_there_is_an_icon(void **state)
-{
-	struct page_settings settings = plain;
-	struct msg_job job = job_in(JOB_READY);
-	_cleanup_free_ char *page = page_with(&settings, &job, (struct picture_size){ 0 });
-
-	(void)state;
-	assert_has(page, "<link rel=\"icon\" href=\"../logo\">");
-	settings.logo = "../logo?v=1";
-	_cleanup_free_ char *own = page_with(&settings, &job, (struct picture_size){ 0 });
-	assert_has(own, "<link rel=\"icon\" href=\"../logo?v=1\">");
-}
-
-static void test_the_whole_page_is_small(void **state)
-{
-	struct msg_job job = waiting_between(12345, 2 * MINUTE, 5 * MINUTE);
-	_cleanup_free_ char *page = page_of(&job, &still, NULL);
-
-	(void)state;
-	/* With a logo of the largest size, and the headers of both. */
-	assert_in_range(strlen(page) + PAGE_LOGO_MAX + 2048, 0, 30 * 1024);
-	/* Nothing else is fetched: every address is of this link. */
-	for (const char *at = page; (at = strstr(at, "src=\"")); at++)
-		assert_memory_equal(at, "src=\"TOKEN/", 11);
-	assert_lacks(page, "@import");
-	assert_lacks(page, "url(");
+	page_has(done, "<div id=\"actions\"><a class=\"button\" href=\"TOKEN/result?download\"");
+	page_has(done, "<button id=\"share\" class=\"button quiet\"");
 }
 
 static void test_german_is_spoken_throughout(void **state)
@@ -577,10 +456,10 @@ static void test_what_must_not_be_shown_is_offered_as_a_download(void **state)
 	_cleanup_free_ char *page = page_of(&job, &svg, &svg);
 
 	(void)state;
-	assert_has(page, "href=\"TOKEN/result?download\"");
-	assert_lacks(page, "<img");
-	assert_lacks(page, "og:image");
-	assert_lacks(page, "id=\"media\"");
+	page_has(page, "href=\"TOKEN/result?download\"");
+	page_lacks(page, "<img");
+	page_lacks(page, "og:image");
+	page_lacks(page, "id=\"media\"");
 }
 
 static void test_what_is_none_of_its_type_is_not_shown(void **state)
@@ -589,21 +468,21 @@ static void test_what_is_none_of_its_type_is_not_shown(void **state)
 
 	(void)state;
 	_cleanup_free_ char *waiting_page =
-		page_written((struct page_content){ .page = &plain, .preview = &still, .preview_lies = true }, &job);
-	assert_has(waiting_page, "<div class=\"blank\">");
-	assert_lacks(waiting_page, "<img");
-	assert_lacks(waiting_page, "og:image");
-	assert_lacks(waiting_page, "Save the picture");
+		page_made((struct page_content){ .page = &plain, .preview = &still, .preview_lies = true }, &job);
+	page_has(waiting_page, "<div class=\"blank\">");
+	page_lacks(waiting_page, "<img");
+	page_lacks(waiting_page, "og:image");
+	page_lacks(waiting_page, "Save the picture");
 	/* The script looks for what the status tells, and that is there all the same. */
-	assert_has(waiting_page, "data-shows=\"running|" LINK "/preview|\"");
+	page_has(waiting_page, "data-shows=\"running|" LINK "/preview|\"");
 	job = job_in(JOB_SUCCEEDED);
-	_cleanup_free_ char *done = page_written(
+	_cleanup_free_ char *done = page_made(
 		(struct page_content){ .page = &plain, .preview = &still, .result = &video, .result_lies = true },
 		&job);
-	assert_lacks(done, "<video");
-	assert_lacks(done, "og:video");
-	assert_has(done, "<img src=\"TOKEN/preview");
-	assert_has(done, "href=\"TOKEN/result?download\"");
+	page_lacks(done, "<video");
+	page_lacks(done, "og:video");
+	page_has(done, "<img src=\"TOKEN/preview");
+	page_has(done, "href=\"TOKEN/result?download\"");
 }
 
 static void test_a_hostile_title_and_note_stay_text(void **state)
@@ -615,32 +494,10 @@ static void test_a_hostile_title_and_note_stay_text(void **state)
 	job.has_title = job.has_note = true;
 	job.title = job.note = slice_str(evil);
 	_cleanup_free_ char *page = page_of(&job, &still, NULL);
-	assert_lacks(page, "<script>alert");
-	assert_lacks(page, "<img src=x>");
-	assert_lacks(page, "\" onerror=\"");
-	assert_has(page, "&lt;script&gt;alert(1)");
-}
-
-static void test_the_accent_carries_legible_text(void **state)
-{
-	static const struct {
-		const char *accent, *expected;
-	} rows[] = {
-		{ "#3366ff", "--on-accent:#fff" }, { "#000000", "--on-accent:#fff" }, { "#ffffff", "--on-accent:#000" },
-		{ "#ffe100", "--on-accent:#000" }, { "#c00000", "--on-accent:#fff" }, { "#00c853", "--on-accent:#000" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct page_settings page = { .name = "x", .accent = rows[i].accent };
-		_cleanup_(buf_done) struct buf out;
-
-		buf_init(&out, PAGE_MAX_BYTES);
-		assert_int_equal(page_html_style(&out, &page), 0);
-		assert_int_equal(buf_append(&out, "", 1), 0);
-		assert_has((const char *)out.data, rows[i].accent);
-		assert_has((const char *)out.data, rows[i].expected);
-	}
+	page_lacks(page, "<script>alert");
+	page_lacks(page, "<img src=x>");
+	page_lacks(page, "\" onerror=\"");
+	page_has(page, "&lt;script&gt;alert(1)");
 }
 
 static void test_a_notice_says_it_and_runs_nothing(void **state)
@@ -652,10 +509,10 @@ static void test_a_notice_says_it_and_runs_nothing(void **state)
 	buf_init(&out, PAGE_MAX_BYTES);
 	assert_int_equal(page_html_notice(&out, &page, "NONCE", PAGE_TEXT_gone, PAGE_TEXT_gone_detail), 0);
 	assert_int_equal(buf_append(&out, "", 1), 0);
-	assert_has((const char *)out.data, "This link has expired");
-	assert_has((const char *)out.data, "A &amp; B");
-	assert_lacks((const char *)out.data, "<script");
-	assert_lacks((const char *)out.data, "<noscript");
+	page_has((const char *)out.data, "This link has expired");
+	page_has((const char *)out.data, "A &amp; B");
+	page_lacks((const char *)out.data, "<script");
+	page_lacks((const char *)out.data, "<noscript");
 }
 
 static void test_a_page_that_does_not_fit_is_an_error(void **state)
@@ -690,17 +547,12 @@ int main(void)
 		cmocka_unit_test(test_progress_is_shown_while_it_runs),
 		cmocka_unit_test(test_a_finished_page_plays_the_video_and_rests),
 		cmocka_unit_test(test_media_have_an_address_that_changes_with_their_bytes),
-		cmocka_unit_test(test_the_box_has_the_shape_of_the_picture),
 		cmocka_unit_test(test_what_is_shared_does_not_age),
 		cmocka_unit_test(test_until_the_end_the_link_is_what_one_has_to_give),
-		cmocka_unit_test(test_a_page_is_written_in_its_languages_direction),
-		cmocka_unit_test(test_there_is_an_icon),
-		cmocka_unit_test(test_the_whole_page_is_small),
 		cmocka_unit_test(test_german_is_spoken_throughout),
 		cmocka_unit_test(test_what_must_not_be_shown_is_offered_as_a_download),
 		cmocka_unit_test(test_what_is_none_of_its_type_is_not_shown),
 		cmocka_unit_test(test_a_hostile_title_and_note_stay_text),
-		cmocka_unit_test(test_the_accent_carries_legible_text),
 		cmocka_unit_test(test_a_notice_says_it_and_runs_nothing),
 		cmocka_unit_test(test_a_page_that_does_not_fit_is_an_error),
 	};

@@ -21,6 +21,8 @@
 #define EXIF_BIG(o)      \
 	"\xff\xe1\0\x22" \
 	"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0" o "\0\0\0\0\0\0"
+/* A directory at its 12th byte, behind the four of the next segment's head. */
+#define EXIF_HEAD "Exif\0\0II*\0\x0c\0\0\0"
 #define ROW(bytes, width, height)                           \
 	{                                                   \
 		{ bytes, sizeof(bytes) - 1 }, width, height \
@@ -45,6 +47,10 @@ static const struct {
 	ROW("\xff\xd8" EXIF_LITTLE("\6") FRAME("\xc0"), 1280, 720),
 	ROW("\xff\xd8" EXIF_BIG("\x8") FRAME("\xc0"), 1280, 720),
 	ROW("\xff\xd8" EXIF_BIG("\x3") FRAME("\xc0"), 720, 1280),
+	/* Only the first Exif counts, and only what lies in its own segment: this one ends before its directory. */
+	ROW("\xff\xd8" EXIF_LITTLE("\1") EXIF_LITTLE("\6") FRAME("\xc0"), 720, 1280),
+	ROW("\xff\xd8\xff\xe1\0\x10" EXIF_HEAD "\xff\xe0\0\x14\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0" FRAME("\xc0"),
+	    720, 1280),
 	/* Lies and other things. */
 	ROW("\xff\xd8\xff\xe0\0\1\xff\xc0", 0, 0),
 	ROW("\xff\xd8\xff\xe0\xff\xff", 0, 0),
@@ -107,12 +113,41 @@ static void test_bytes_of_any_kind_do_no_harm(void **state)
 	}
 }
 
+/* A directory of as many entries as can be claimed, in which one says that the picture stands on its side. */
+static bool is_turned_by_entry(size_t which)
+{
+	static const char head[] = "\xff\xd8\xff\xe1\xff\xff"
+				   "Exif\0\0II*\0\x08\0\0\0\xff\xff";
+	static uint8_t bytes[2 + 2 + 65535 + 9];
+	uint8_t *entry = bytes + sizeof(head) - 1 + which * 12;
+	struct picture_size size = { 0 };
+
+	memset(bytes, 0, sizeof(bytes));
+	memcpy(bytes, head, sizeof(head) - 1);
+	memcpy(entry, "\x12\1\3\0\1\0\0\0\6\0\0", 12);
+	memcpy(bytes + 2 + 2 + 65535, FRAME("\xc0"), 9);
+	assert_true(picture_size_read(slice_of(bytes, sizeof(bytes)), &size));
+	return size.width == 1280;
+}
+
+/* How many entries are looked at is shown by what is found in them: one directory, and 256 of it, whatever it claims.
+ */
+static void test_a_crafted_directory_costs_a_bounded_number_of_steps(void **state)
+{
+	(void)state;
+	assert_true(is_turned_by_entry(0));
+	assert_true(is_turned_by_entry(255));
+	assert_false(is_turned_by_entry(256));
+	assert_false(is_turned_by_entry(5000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_format_says_it),
 		cmocka_unit_test(test_what_is_cut_short_says_nothing),
 		cmocka_unit_test(test_bytes_of_any_kind_do_no_harm),
+		cmocka_unit_test(test_a_crafted_directory_costs_a_bounded_number_of_steps),
 	};
 
 	return cmocka_run_group_tests_name("http/picture_size", tests, NULL, NULL);
