@@ -7,8 +7,8 @@
  * often as connections break, until its time is over; what the broker does not know though the connection is the same
  * is tried a few times only. Loop's thread only.
  */
-#ifndef RAINCHECK_WORKER_UPLOAD_H
-#define RAINCHECK_WORKER_UPLOAD_H
+#ifndef RAINCHECK_WORKER_CALL_UPLOAD_H
+#define RAINCHECK_WORKER_CALL_UPLOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  * connected to, not of a name, so a name that resolves to something else the second time does not get around it.
  * Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_ADDRESS_GUARD_H
-#define RAINCHECK_WORKER_ADDRESS_GUARD_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_ADDRESS_GUARD_H
+#define RAINCHECK_WORKER_TRANSPORT_ADDRESS_GUARD_H
 
 #include <stdbool.h>
 
