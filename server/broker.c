@@ -321,8 +321,10 @@ static void stopped_cb(void *user)
 {
 	struct broker *b = user;
 
+	hangup_hold();
 	for (size_t i = 0; i < ARRAY_SIZE(b->signals); i++)
 		uv_close((uv_handle_t *)&b->signals[i], NULL);
+	hangup_ignore();
 	uv_close((uv_handle_t *)&b->grace, NULL);
 }
 

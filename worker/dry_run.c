@@ -7,8 +7,8 @@
 
 #include "proto/base/buf.h"
 #include "proto/error.h"
-#include "worker/call/leased.h"
 #include "worker/call/call_request.h"
+#include "worker/call/leased.h"
 #include "worker/config/secrets.h"
 #include "worker/config/worker_config.h"
 #include "worker/transport/http_request.h"

@@ -164,8 +164,10 @@ static void closed_cb(enum pool_status status, void *user)
 	struct program *program = user;
 
 	program->status = exits[status];
+	hangup_hold();
 	for (size_t i = 0; i < ARRAY_SIZE(program->signals); i++)
 		uv_close((uv_handle_t *)&program->signals[i], NULL);
+	hangup_ignore();
 }
 
 /* ---- working ---- */

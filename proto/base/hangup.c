@@ -22,3 +22,8 @@ void hangup_release(void)
 {
 	mask(SIG_UNBLOCK);
 }
+
+void hangup_ignore(void)
+{
+	signal(SIGHUP, SIG_IGN);
+}

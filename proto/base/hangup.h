@@ -12,5 +12,8 @@ void hangup_hold(void);
 /* From here on it is delivered, one that came meanwhile at once. The same thread; after its handler is set, or where
  * the program is to do without one. */
 void hangup_release(void);
+/* From here on it is nothing to the program, whichever thread it comes to: for its end, where whoever has watched for
+ * it closes, which brings back what the signal does by itself. Hold it before, ignore it afterwards. */
+void hangup_ignore(void);
 
 #endif

@@ -1,6 +1,8 @@
 #include "tests/harness/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -113,6 +115,55 @@ void process_line_word(const struct process *p, const char *key, char *ret, size
 	snprintf(ret, size, "%.*s", (int)strcspn(at, " "), at);
 }
 
+static bool has_ended(const struct process *p)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		die("waitid");
+	return info.si_pid == p->pid;
+}
+
+int process_open_fifo(const struct process *p, const char *path)
+{
+	int fd;
+
+	/* To one that is open for reading nowhere it is refused, where it would wait for ever otherwise. */
+	while ((fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0) {
+		if (errno != ENXIO)
+			die(path);
+		if (has_ended(p))
+			fail_msg("%s ended without reading %s", p->name, path);
+		sched_yield();
+	}
+	return fd;
+}
+
+bool process_end_has(const struct process *p, const char *set, int signal)
+{
+	size_t n = strlen(set);
+	char path[64], line[256];
+	unsigned long long signals = 0;
+	bool found = false;
+	siginfo_t info;
+	FILE *f;
+
+	if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOWAIT) < 0)
+		die("waitid");
+	snprintf(path, sizeof(path), "/proc/%ld/status", (long)p->pid);
+	f = fopen(path, "re");
+	if (!f)
+		die(path);
+	while (!found && fgets(line, sizeof(line), f)) {
+		found = strncmp(line, set, n) == 0 && line[n] == ':';
+		if (found)
+			signals = strtoull(line + n + 1, NULL, 16);
+	}
+	fclose(f);
+	assert_true(found);
+	return signals >> (signal - 1) & 1;
+}
+
 int process_finish(struct process *p, char *ret, size_t size)
 {
 	size_t used = 0;
@@ -133,6 +184,8 @@ int process_finish(struct process *p, char *ret, size_t size)
 
 int process_end(struct process *p, int signal)
 {
+	/* kill() takes others for whole groups of processes, and -1 for all there are. */
+	assert_true(p->pid > 0);
 	kill(p->pid, signal);
 	return process_finish(p, NULL, 0);
 }

@@ -32,8 +32,13 @@ bool process_wait_line(struct process *p, const char *prefix);
 bool process_wait_words(struct process *p, const char *words);
 /* The word that follows key in p->line: "rpc=" in "ready rpc=HOST:PORT http=…". */
 void process_line_word(const struct process *p, const char *key, char *ret, size_t size);
-/* Sends the signal and waits for the end. The wait status. */
+/* Sends the signal and waits for the end. The wait status. Fails the test where it is not running. */
 int process_end(struct process *p, int signal);
+/* Opens the FIFO for writing when the program has it open for reading. Fails the test where it ends without. */
+int process_open_fifo(const struct process *p, const char *path);
+/* Waits for the program's end: whether a signal was in the set that /proc calls "SigBlk" or "SigIgn" to the last. It is
+ * not reaped yet. */
+bool process_end_has(const struct process *p, const char *set, int signal);
 /* Waits for it to end by itself; what is left of its output is read into ret (may be NULL). The wait status. */
 int process_finish(struct process *p, char *ret, size_t size);
 /* SIGTERM, and fails the test unless the child then exits with 0. */

@@ -543,9 +543,10 @@ static void it_serves_tcp_and_several_addresses(void **state)
 /* The file is a pipe: the broker is in the middle of its start as long as nobody has written it. */
 static void a_hangup_ends_it_at_no_time(void **state)
 {
+	static const char text[] = "log: { level: warning }\n";
 	char file[256], data[256], output[4096];
 	struct process broker = { .pid = 0 };
-	FILE *f;
+	int fd;
 
 	(void)state;
 	snprintf(file, sizeof(file), "%s", tempdir_file(&stack.dir, "broker.yaml"));
@@ -554,15 +555,16 @@ static void a_hangup_ends_it_at_no_time(void **state)
 	process_start_heard(&broker,
 			    (const char *const[]){ process_program("raincheckd"), "--config", file, "--data", data,
 						   "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", NULL });
-	f = fopen(file, "w");
-	assert_non_null(f);
+	fd = process_open_fifo(&broker, file);
 	kill(broker.pid, SIGHUP);
-	fputs("log: { level: warning }\n", f);
-	fclose(f);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
 	assert_true(process_wait_words(&broker, "SIGHUP changes nothing"));
 	kill(broker.pid, SIGHUP);
 	assert_true(process_wait_words(&broker, "SIGHUP changes nothing"));
 	kill(broker.pid, SIGTERM);
+	assert_true(process_end_has(&broker, "SigBlk", SIGHUP));
+	assert_true(process_end_has(&broker, "SigIgn", SIGHUP));
 	assert_int_equal(process_finish(&broker, output, sizeof(output)), 0);
 }
 

@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -429,7 +430,8 @@ class BrokersSide:
 class Api:
     """Calls by their ids; what is asked is counted. Everything is under one lock, and changes wake whoever waits."""
 
-    def __init__(self):
+    def __init__(self, files=None):
+        """files: certificate and key, to be spoken to over TLS."""
         self.changed = threading.Condition()
         self.calls = []
         self.early = None  # called with the new call before its submit is answered
@@ -471,7 +473,11 @@ class Api:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
+        if files:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*files)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = "%s://127.0.0.1:%d" % ("https" if files else "http", self.server.server_address[1])
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def submit(self, request, body):
@@ -559,7 +565,7 @@ UPSTREAM = """
   %(name)s:
     base_url: "%(url)s"
     mode: %(mode)s
-    allow_private: true
+    allow_private: true%(more)s
     submit:
       path: "/submit"
       body: '{"name": "{input/name}"}'
@@ -577,6 +583,12 @@ class WorkersSide:
         self.broker = Broker(folder)
         self.key = FalKey(folder, "key")
         self.api.keys = [{"kty": "RSA"}, self.key.jwk]
+        files = [os.path.join(folder, name) for name in ("cert.pem", "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0],
+                        "-keyout", files[1]], check=True, capture_output=True)
+        self.over_tls = Api(files)
+        self.over_tls.keys = [self.key.jwk]
         standard_hook = "inject: 'body:/webhook', verify: standard, secret: '{env.WHSEC}'"
         self.shapes = {
             "poll": {"mode": "poll", "hook": "inject: 'body:/webhook'"},
@@ -587,6 +599,9 @@ class WorkersSide:
                                                 "header: Example-Signature, secrets: [old, 'a plain secret']"},
             "fal": {"mode": "webhook", "hook": "inject: 'body:/webhook', verify: fal_ed25519, keys_url: '%s/keys'"
                                                % self.api.url},
+            "fal_tls": {"mode": "webhook", "url": self.over_tls.url, "more": "\n    ca_file: " + files[0],
+                        "hook": "inject: 'body:/webhook', verify: fal_ed25519, keys_url: '%s/keys'"
+                                % self.over_tls.url},
         }
         self.log = Heard(PATIENCE)
         self.start_worker()
@@ -595,7 +610,7 @@ class WorkersSide:
         lines = ["server: " + self.broker.rpc, "lease: 2s", "slots: 50", "log: { level: info }",
                  "queues: { %s }" % ", ".join("%s: %s" % (name, name) for name in self.shapes), "upstreams:"]
         for name, shape in self.shapes.items():
-            lines.append(UPSTREAM % {"name": name, "url": self.api.url, "path": "path: '/poll/{id}', ", "pause": "1h",
+            lines.append(UPSTREAM % {"name": name, "url": self.api.url, "path": "path: '/poll/{id}', ", "pause": "1h", "more": "",
                                      **shape})
         config = os.path.join(self.folder, "worker.yaml")
         with open(config, "w", encoding="ascii") as file:
@@ -706,6 +721,15 @@ class WorkersSide:
     def only_what_fal_signed_is_believed(self):
         other = FalKey(self.folder, "other")
         self.forged("fal", self.key.sign, lambda body: [other.sign(body), {}, self.key.sign(b"x")], "")
+
+    def keys_on_the_apis_own_origin_are_vouched_for_by_its_ca_file(self):
+        id = self.put("fal_tls", "at home")
+        call = self.over_tls.call("at home")
+        self.over_tls.finish(call)
+        body = json.dumps(self.over_tls.report_of(call)).encode()
+        self.reports(call, self.key.sign(body), body)
+        self.ends(id)
+        equal(self.over_tls.keys_asked, 1)
 
     def a_report_that_is_proved_is_believed_at_once(self):
         def forgeries(body):

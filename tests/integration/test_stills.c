@@ -389,7 +389,7 @@ static void a_still_survives_kill_9(void **state)
 	expect(202);
 	process_end(&stack.broker, SIGKILL);
 	stack_start_broker(&stack);
-	/* Its port is another one now. */
+	/* At the same port: the stack asks for the one it had. */
 	snprintf(link_url, sizeof(link_url), "%s%s", stack.http, strstr(text("link"), "/r/"));
 	expect_still(large, sizeof(large), "image/png");
 	assert_int_equal(files(), 1);

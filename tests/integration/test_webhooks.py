@@ -403,7 +403,8 @@ class Side:
             self.start_worker("secrets: ['{env.WHSEC}'], proxy: 'http://127.0.0.1:%d', interface: 127.0.0.2"
                               % proxy.port)
             refused = [self.canceled("204")]
-            for host in ("localhost", "[::1]", "2130706433", "10.0.0.1"):
+            for host in ("localhost", "[::1]", "2130706433", "10.0.0.1", "%32130706433", "%31%32%37.1", "127.0.0.1.",
+                         "%30x7f000001", "localhos%74.", "[::ffff:10.0.0.1]"):
                 id, path = self.put("204", callback_url="http://%s:%d/x/204" % (host, port))
                 self.cli("cancel", id)
                 refused.append((id, path))

@@ -204,6 +204,22 @@ static void a_reload_while_the_broker_is_away_holds_when_it_is_back(void **state
 	expect_first_attempt(id, "a", 1024);
 }
 
+/* The worker's file into the pipe that it reads. */
+static void feed(const char *pipe)
+{
+	char text[4096];
+	FILE *f = fopen(calls.stack.worker_config, "re");
+	int fd = process_open_fifo(&calls.stack.worker, pipe);
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text), f);
+	assert_true(n < sizeof(text));
+	assert_int_equal(write(fd, text, n), n);
+	fclose(f);
+	close(fd);
+}
+
 /* The file is a pipe: the worker is in the middle of its start as long as nobody has written it. */
 static void a_hangup_during_the_start_is_taken_after_it(void **state)
 {
@@ -217,13 +233,12 @@ static void a_hangup_during_the_start_is_taken_after_it(void **state)
 	assert_int_equal(mkfifo(file, 0600), 0);
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	process_start_heard(&calls.stack.worker, argv);
-	held_open = open(file, O_WRONLY | O_CLOEXEC);
-	assert_true(held_open >= 0);
+	held_open = process_open_fifo(&calls.stack.worker, file);
 	kill(calls.stack.worker.pid, SIGHUP);
-	tempdir_copy(calls.stack.worker_config, file);
+	feed(file);
 	close(held_open);
 	calls_wait_for_log(&calls, "4 slots for 1 queues");
-	tempdir_copy(calls.stack.worker_config, file);
+	feed(file);
 	calls_wait_for_log(&calls, "was read again");
 	calls_expect_video(&calls, calls_put(&calls, 1, "a", ""), "a", 0);
 }
@@ -288,6 +303,18 @@ static int run(char *output, size_t size, const char *const *argv)
 
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+/* Who closes what watched for it brings back what the signal does by itself, and there is more to do until the end. */
+static void no_hangup_cuts_the_end_short(void **state)
+{
+	(void)state;
+	calls_start_worker(&calls, &plain);
+	calls_wait_for_log(&calls, "connected to the broker");
+	kill(calls.stack.worker.pid, SIGTERM);
+	assert_true(process_end_has(&calls.stack.worker, "SigBlk", SIGHUP));
+	assert_true(process_end_has(&calls.stack.worker, "SigIgn", SIGHUP));
+	expect_status(0);
 }
 
 static void once_without_a_broker_says_so(void **state)
@@ -479,6 +506,7 @@ int main(void)
 		T(a_hangup_during_the_start_is_taken_after_it),
 		T(a_second_sigterm_gives_back_at_once),
 		T(a_third_sigterm_ends_it),
+		T(no_hangup_cuts_the_end_short),
 		T(once_without_a_broker_says_so),
 		T(too_few_files_are_said_at_the_start),
 		T(each_call_leaves_a_line_that_programs_can_read),

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "proto/base/clock.h"
+#include "server/net/prescale.h"
 #include "tests/harness/calls.h"
 #include "tests/harness/certificate.h"
 
@@ -50,7 +51,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	process_end(&api, SIGKILL);
+	if (api.pid)
+		process_end(&api, SIGKILL);
 	calls_close(&calls);
 	return 0;
 }
@@ -97,10 +99,11 @@ static void start_api(const struct certificate_spec *spec)
 	} while (connect_to(port) < 0);
 }
 
-/* host as the URL has it; ca_file NULL: the system's. */
-static void start_worker(const char *host, const char *ca_file)
+/* host as the URL has it; ca_file NULL: the system's. configure: calls_configure_worker() or calls_start_worker(). */
+static void configure_with(void (*configure)(struct calls *, const struct calls_shape *), const char *host,
+			   const char *ca_file)
 {
-	static char lines[600];
+	char lines[600];
 	struct calls_shape shape = {
 		.top = top,
 		.mode = "sync",
@@ -113,10 +116,24 @@ static void start_worker(const char *host, const char *ca_file)
 	if (ca_file)
 		snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "    ca_file: %s\n", ca_file);
 	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "%s://%s:%u", scheme, host, port);
-	if (calls.stack.worker.pid)
-		calls_configure_worker(&calls, &shape);
-	else
-		calls_start_worker(&calls, &shape);
+	configure(&calls, &shape);
+}
+
+/* Only writes the file. */
+static void configure_worker(const char *host, const char *ca_file)
+{
+	configure_with(calls_configure_worker, host, ca_file);
+}
+
+static void start_worker(const char *host, const char *ca_file)
+{
+	configure_with(calls_start_worker, host, ca_file);
+}
+
+static void hang_up(void)
+{
+	kill(calls.stack.worker.pid, SIGHUP);
+	calls_wait_for_log(&calls, "was read again");
 }
 
 static void put(size_t count, int64_t attempts, char ids[][RAINCHECK_ID_SIZE])
@@ -196,11 +213,12 @@ static void calls_share_a_connection(void **state)
 	assert_int_equal(connections_made(CALLS), 1);
 }
 
-/* So many at once, from now on or, where soon, in twenty seconds. */
+/* So many at once, from now on or, where soon, as far ahead as the broker tells of it at once: what comes until then
+ * has that long. */
 static void set_limit(int64_t concurrency, bool soon)
 {
 	int64_t now_ms = clock_wall_ms();
-	struct raincheck_limit_spell spell = { .from_at_ms = now_ms + 20000,
+	struct raincheck_limit_spell spell = { .from_at_ms = now_ms + PRESCALE_LEAD_MS,
 					       .until_at_ms = now_ms + 3600000,
 					       .concurrency = concurrency };
 	struct raincheck_limit_set set = { .limit = "l", .concurrency = 1, .schedule = &spell, .schedule_count = 1 };
@@ -259,9 +277,8 @@ static void another_name_is_not_trusted(void **state)
 	start_api(&(struct certificate_spec){ .name = "other.example", .address = "127.0.0.2" });
 	start_worker("127.0.0.1", cert);
 	expect_distrust("");
-	start_worker("localhost", cert);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("localhost", cert);
+	hang_up();
 	expect_distrust("");
 }
 
@@ -271,9 +288,8 @@ static void a_name_is_trusted_by_name(void **state)
 	start_api(&(struct certificate_spec){ .name = "localhost" });
 	start_worker("localhost", cert);
 	expect_success();
-	start_worker("127.0.0.1", cert);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("127.0.0.1", cert);
+	hang_up();
 	expect_distrust("");
 }
 
@@ -287,9 +303,8 @@ static void a_certificate_of_the_past_or_the_future_is_not_trusted(void **state)
 	expect_distrust("expired");
 	process_end(&api, SIGKILL);
 	start_api(&(struct certificate_spec){ .address = "127.0.0.1", .from = now + 3600, .until = now + 7200 });
-	start_worker("127.0.0.1", cert);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("127.0.0.1", cert);
+	hang_up();
 	expect_distrust("not yet");
 }
 
@@ -305,13 +320,11 @@ static void a_reload_judges_anew(void **state)
 	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, other, other_key);
 	start_worker("127.0.0.1", cert);
 	expect_success();
-	start_worker("127.0.0.1", other);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("127.0.0.1", other);
+	hang_up();
 	expect_distrust("TLS: ");
-	start_worker("127.0.0.1", cert);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("127.0.0.1", cert);
+	hang_up();
 	expect_success();
 }
 
@@ -339,19 +352,12 @@ static void a_stranger_is_not_kept(void **state)
 	start_worker("127.0.0.1", cert);
 	expect_success();
 	assert_int_equal(connections_of_next_call(), 1);
-	start_worker("127.0.0.1", other);
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
+	configure_worker("127.0.0.1", other);
+	hang_up();
 	for (int i = 0; i < 2; i++) {
 		expect_distrust("TLS: ");
 		assert_int_equal(connections_of_next_call(), made[i]);
 	}
-}
-
-static void hang_up(void)
-{
-	kill(calls.stack.worker.pid, SIGHUP);
-	calls_wait_for_log(&calls, "was read again");
 }
 
 /* Another certificate, in place of the one at trusted, and the API's there in its turn. */
@@ -405,8 +411,7 @@ static void the_systems_certificates_are_read_anew(void **state)
 	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	tempdir_copy(cert, trusted);
-	calls.stack.worker.pid = -1; /* start_worker() only writes the file */
-	start_worker("127.0.0.1", NULL);
+	configure_worker("127.0.0.1", NULL);
 	process_start_heard(&calls.stack.worker, argv);
 	expect_success();
 	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);

@@ -104,6 +104,64 @@ static void test_socket_addresses(void **state)
 	assert_false(address_is_public((struct sockaddr *)&un));
 }
 
+/* What a proxy may be asked for. */
+static void test_hosts_that_are_private(void **state)
+{
+	static const char *const closed[] = {
+		"localhost",
+		"localhost.",
+		"a.localhost",
+		"LOCALHOST..",
+		"127.0.0.1",
+		"127.0.0.1.",
+		"127.0.0.1..",
+		"2130706433",
+		"2130706433.",
+		"127.1",
+		"127.1.",
+		"0x7f000001",
+		"0x7f.1",
+		"0X7F.0.0.1",
+		"017700000001",
+		"0177.0.0.1",
+		"010.0.0.1",
+		"4294967297",
+		"1.2.3.4.5",
+		"256.1.1.1",
+		"0x",
+		"10.0.0.1",
+		"169.254.169.254",
+		"0",
+		"a.b.1",
+		"::1",
+		"::ffff:10.0.0.1",
+		"fe80::1%eth0",
+		"127.0.0.1 x",
+		"%6cocalhost",
+		"a\x7f",
+		"",
+		".",
+		"127.0.0.\xef\xbc\x91",
+	};
+	static const char *const open[] = {
+		"api.example.com",   "api.example.com.",      "8.8.8.8",  "8.8.8.8.",	"2606:4700::1111",
+		"1.example.com",     "127.0.0.1.nip.example", "0xa.b0x1", "example.x1", "example.1x",
+		"localhost.example", "xn--bcher-kva.example", "cafe",
+	};
+	char longest[300];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(closed); i++)
+		if (!address_host_is_private(closed[i]))
+			fail_msg("%s is not taken for private", closed[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(open); i++)
+		if (address_host_is_private(open[i]))
+			fail_msg("%s is taken for private", open[i]);
+	memset(longest, 'a', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	assert_true(address_host_is_private(longest));
+}
+
 static void test_origins(void **state)
 {
 	struct origin a, b;
@@ -214,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_closed_addresses),
 		cmocka_unit_test(test_public_addresses),
 		cmocka_unit_test(test_socket_addresses),
+		cmocka_unit_test(test_hosts_that_are_private),
 		cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_urls_that_are_refused),
 		cmocka_unit_test(test_resolving),

@@ -5,8 +5,8 @@
  * the broker has answered it for good or its time is over. All of these writes may be repeated: a lease that has ended
  * refuses the second one. Loop's thread only.
  */
-#ifndef RAINCHECK_WORKER_BROKER_LINK_H
-#define RAINCHECK_WORKER_BROKER_LINK_H
+#ifndef RAINCHECK_WORKER_CALL_BROKER_LINK_H
+#define RAINCHECK_WORKER_CALL_BROKER_LINK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * A call belongs to the loop's thread. It ends with its done callback, once, never from within call_start(): the job is
  * then the broker's again, or lost to it, and nothing more is written for this lease. The call frees itself after it.
  */
-#ifndef RAINCHECK_WORKER_CALL_H
-#define RAINCHECK_WORKER_CALL_H
+#ifndef RAINCHECK_WORKER_CALL_CALL_H
+#define RAINCHECK_WORKER_CALL_CALL_H
 
 #include <stdbool.h>
 #include <stdint.h>

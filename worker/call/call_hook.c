@@ -177,7 +177,7 @@ static bool awaits_keys(struct call *c)
 
 	if (c->hooks.keys.source)
 		return true;
-	return keyset_may_want(ks, c->upstream) && keyset_want(ks, c->upstream, &c->hooks.keys) == 0;
+	return keyset_may_want(ks, c->upstream) && keyset_want(ks, c->spec.config, c->upstream, &c->hooks.keys) == 0;
 }
 
 static const char *check_fal(struct call *c, const struct signed_hook *hook, bool *ret_waits)

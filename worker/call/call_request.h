@@ -2,8 +2,8 @@
  * tokens that an upstream signs are renewed on the way. What is made is the caller's, to be freed with
  * http_request_free(); it points into the upstream.
  */
-#ifndef RAINCHECK_WORKER_REQUEST_H
-#define RAINCHECK_WORKER_REQUEST_H
+#ifndef RAINCHECK_WORKER_CALL_CALL_REQUEST_H
+#define RAINCHECK_WORKER_CALL_CALL_REQUEST_H
 
 struct error_info;
 struct http_request;

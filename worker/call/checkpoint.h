@@ -8,8 +8,8 @@
  *
  * n counts the calls that were given up, so that the idempotency key of a new one is another.
  */
-#ifndef RAINCHECK_WORKER_CHECKPOINT_H
-#define RAINCHECK_WORKER_CHECKPOINT_H
+#ifndef RAINCHECK_WORKER_CALL_CHECKPOINT_H
+#define RAINCHECK_WORKER_CALL_CHECKPOINT_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -17,8 +17,8 @@
  *
  * Any thread; no state; the time is handed in.
  */
-#ifndef RAINCHECK_WORKER_CLASSIFY_H
-#define RAINCHECK_WORKER_CLASSIFY_H
+#ifndef RAINCHECK_WORKER_CALL_CLASSIFY_H
+#define RAINCHECK_WORKER_CALL_CLASSIFY_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* data_url.h: the bytes inside a data: URL (RFC 2397), decoded piece by piece. Any thread, one at a time. */
-#ifndef RAINCHECK_WORKER_DATA_URL_H
-#define RAINCHECK_WORKER_DATA_URL_H
+#ifndef RAINCHECK_WORKER_CALL_DATA_URL_H
+#define RAINCHECK_WORKER_CALL_DATA_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>

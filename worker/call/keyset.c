@@ -12,8 +12,10 @@
 #include "proto/error.h"
 #include "worker/call/call_request.h"
 #include "worker/config/upstream.h"
+#include "worker/config/worker_config.h"
 #include "worker/transport/exchange.h"
 #include "worker/transport/http_request.h"
+#include "worker/transport/url.h"
 
 #define FRESH_MS    86400000 /* that keys are good for */
 #define AGAIN_MS    300000   /* between two fetches that succeeded */
@@ -25,12 +27,12 @@
 struct keyset_source {
 	struct keysets *owner;
 	char *url;
-	char *proxy, *interface; /* the way out of the fetch under way, which may outlive the upstream */
 	struct keyset keys;
 	bool has_keys;
 	int64_t fetched_at_ms; /* clock_mono_ms(), as these */
 	int64_t again_at_ms;   /* not before */
 	struct exchange *exchange;
+	struct worker_config *config; /* while there is an exchange, which goes the way of an upstream of it */
 	TAILQ_HEAD(, keyset_wait) waiting;
 	TAILQ_ENTRY(keyset_source) entry;
 };
@@ -125,8 +127,7 @@ void keysets_free(struct keysets *ks)
 		TAILQ_REMOVE(&ks->sources, s, entry);
 		exchange_cancel(s->exchange);
 		free(s->url);
-		free(s->proxy);
-		free(s->interface);
+		worker_config_free(s->config);
 		free(s);
 	}
 	free(ks);
@@ -166,6 +167,7 @@ static void fetched_cb(struct exchange *x, const struct answer *a, void *user)
 
 	(void)x;
 	s->exchange = NULL;
+	worker_config_free(TAKE_PTR(s->config));
 	if (a->end != EXCHANGE_ANSWERED)
 		snprintf(why, sizeof(why), "%.180s", a->detail ? a->detail : "no answer");
 	else if (a->status != 200)
@@ -182,32 +184,15 @@ static void fetched_cb(struct exchange *x, const struct answer *a, void *user)
 	tell(s, why[0] ? why : NULL);
 }
 
-static int copy_text(const char *text, char **copy)
+/* On base_url's own origin, whose server the upstream's ca_file vouches for. */
+static bool is_at_home(const struct keyset_source *s, const struct upstream *u)
 {
-	free(TAKE_PTR(*copy));
-	if (text)
-		*copy = strdup(text);
-	return text && !*copy ? ERR_NO_MEMORY : 0;
+	struct origin origin;
+
+	return url_origin(s->url, &origin) == 0 && origin_equal(&origin, &u->origin);
 }
 
-static int make_request(struct keyset_source *s, const struct upstream *u, struct http_request **ret)
-{
-	_cleanup_(http_request_freep) struct http_request *r = NULL;
-	int rc = call_request_plain(u, s->url, &r);
-
-	if (rc == 0)
-		rc = copy_text(u->proxy, &s->proxy);
-	if (rc == 0)
-		rc = copy_text(u->interface, &s->interface);
-	if (rc < 0)
-		return rc;
-	r->proxy = s->proxy;
-	r->interface = s->interface;
-	*ret = TAKE_PTR(r);
-	return 0;
-}
-
-static int fetch(struct keyset_source *s, const struct upstream *u)
+static int fetch(struct keyset_source *s, struct worker_config *config, const struct upstream *u)
 {
 	struct exchange_spec spec = {
 		.loop = s->owner->curl,
@@ -217,6 +202,7 @@ static int fetch(struct keyset_source *s, const struct upstream *u)
 		.stall_ms = PATIENCE_MS,
 		.body_cap = BODY_MAX,
 		.public_only = !u->allow_private,
+		.trust = is_at_home(s, u) ? u->trust : NULL,
 		.done_cb = fetched_cb,
 		.user = s,
 	};
@@ -225,22 +211,25 @@ static int fetch(struct keyset_source *s, const struct upstream *u)
 
 	if (s->exchange)
 		return 0;
-	rc = make_request(s, u, &request);
-	if (rc == 0) {
-		rc = exchange_start(&spec, request, &s->exchange);
-		if (rc < 0)
-			http_request_free(request);
+	rc = call_request_plain(u, s->url, &request);
+	if (rc < 0)
+		return rc;
+	rc = exchange_start(&spec, request, &s->exchange);
+	if (rc < 0) {
+		http_request_free(request);
+		return rc;
 	}
-	return rc;
+	s->config = worker_config_ref(config);
+	return 0;
 }
 
-int keyset_want(struct keysets *ks, const struct upstream *u, struct keyset_wait *w)
+int keyset_want(struct keysets *ks, struct worker_config *config, const struct upstream *u, struct keyset_wait *w)
 {
 	struct keyset_source *s = find(ks, u);
 	int rc = s ? 0 : source_new(ks, u, &s);
 
 	if (rc == 0)
-		rc = fetch(s, u);
+		rc = fetch(s, config, u);
 	if (rc < 0)
 		return rc;
 	w->source = s;

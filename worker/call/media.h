@@ -1,6 +1,6 @@
 /* media.h: what kind of media bytes are, by what is said of them and by how they begin. Any thread; no state. */
-#ifndef RAINCHECK_WORKER_MEDIA_H
-#define RAINCHECK_WORKER_MEDIA_H
+#ifndef RAINCHECK_WORKER_CALL_MEDIA_H
+#define RAINCHECK_WORKER_CALL_MEDIA_H
 
 #include <stdbool.h>
 #include <stddef.h>

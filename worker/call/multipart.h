@@ -1,8 +1,8 @@
 /* multipart.h: the body of a form (multipart/form-data, RFC 7578), made from the parts that an upstream names and the
  * values of a job. Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_MULTIPART_H
-#define RAINCHECK_WORKER_MULTIPART_H
+#ifndef RAINCHECK_WORKER_CALL_MULTIPART_H
+#define RAINCHECK_WORKER_CALL_MULTIPART_H
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* pauses.h: how long to wait between polls. Pure: the draw is handed in. Any thread. */
-#ifndef RAINCHECK_WORKER_PAUSES_H
-#define RAINCHECK_WORKER_PAUSES_H
+#ifndef RAINCHECK_WORKER_CALL_PAUSES_H
+#define RAINCHECK_WORKER_CALL_PAUSES_H
 
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
 /* spool.h: bytes kept in a file without a name, to be read again: what cannot be fetched a second time.
  * Loop's thread; reads and writes go to the page cache and are not synced: the file dies with the process anyway.
  */
-#ifndef RAINCHECK_WORKER_SPOOL_H
-#define RAINCHECK_WORKER_SPOOL_H
+#ifndef RAINCHECK_WORKER_CALL_SPOOL_H
+#define RAINCHECK_WORKER_CALL_SPOOL_H
 
 #include <stddef.h>
 #include <stdint.h>

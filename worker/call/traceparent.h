@@ -3,8 +3,8 @@
  * It is forwarded as the producer gave it: the worker records no spans, and a parent that nobody has recorded would cut
  * the provider's span off from the trace.
  */
-#ifndef RAINCHECK_WORKER_TRACEPARENT_H
-#define RAINCHECK_WORKER_TRACEPARENT_H
+#ifndef RAINCHECK_WORKER_CALL_TRACEPARENT_H
+#define RAINCHECK_WORKER_CALL_TRACEPARENT_H
 
 #include <stdbool.h>
 

@@ -7,8 +7,8 @@
  * often as connections break or the broker is full or busy, until its time is over; what the broker does not know for
  * no such reason is tried a few times only. Loop's thread only.
  */
-#ifndef RAINCHECK_WORKER_UPLOAD_H
-#define RAINCHECK_WORKER_UPLOAD_H
+#ifndef RAINCHECK_WORKER_CALL_UPLOAD_H
+#define RAINCHECK_WORKER_CALL_UPLOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>

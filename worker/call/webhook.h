@@ -11,8 +11,8 @@
  *
  * Any thread; no state; time and draw are handed in.
  */
-#ifndef RAINCHECK_WORKER_WEBHOOK_H
-#define RAINCHECK_WORKER_WEBHOOK_H
+#ifndef RAINCHECK_WORKER_CALL_WEBHOOK_H
+#define RAINCHECK_WORKER_CALL_WEBHOOK_H
 
 #include <stdbool.h>
 #include <stddef.h>

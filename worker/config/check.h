@@ -2,8 +2,8 @@
  * they start; main thread. Every function returns 0, or ERR_CONFIG with the issue filled, or ERR_NO_MEMORY, and takes a
  * word that is not given (NULL) for "leave the default".
  */
-#ifndef RAINCHECK_WORKER_CHECK_H
-#define RAINCHECK_WORKER_CHECK_H
+#ifndef RAINCHECK_WORKER_CONFIG_CHECK_H
+#define RAINCHECK_WORKER_CONFIG_CHECK_H
 
 #include <jansson.h>
 #include <stdbool.h>

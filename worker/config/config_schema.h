@@ -3,8 +3,8 @@
  * Only config and upstream look at these structs; they check the words and make typed values of them. Keys are
  * described in config_schema.c, one table a mapping. A word or list that is not given is NULL. Main thread.
  */
-#ifndef RAINCHECK_WORKER_CONFIG_SCHEMA_H
-#define RAINCHECK_WORKER_CONFIG_SCHEMA_H
+#ifndef RAINCHECK_WORKER_CONFIG_CONFIG_SCHEMA_H
+#define RAINCHECK_WORKER_CONFIG_CONFIG_SCHEMA_H
 
 #include <stddef.h>
 #include <stdint.h>

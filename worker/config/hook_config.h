@@ -1,6 +1,6 @@
 /* hook_config.h: what the file says of an API's hooks (webhook_in), checked; and where a submit names their URL. */
-#ifndef RAINCHECK_WORKER_HOOK_CONFIG_H
-#define RAINCHECK_WORKER_HOOK_CONFIG_H
+#ifndef RAINCHECK_WORKER_CONFIG_HOOK_CONFIG_H
+#define RAINCHECK_WORKER_CONFIG_HOOK_CONFIG_H
 
 struct buf;
 struct check;

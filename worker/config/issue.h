@@ -1,8 +1,8 @@
 /* issue.h: what is wrong with a configuration, and where. For those that read it (yaml_index, config, secrets,
  * upstream) and for main, which prints it. Main thread; no state.
  */
-#ifndef RAINCHECK_WORKER_ISSUE_H
-#define RAINCHECK_WORKER_ISSUE_H
+#ifndef RAINCHECK_WORKER_CONFIG_ISSUE_H
+#define RAINCHECK_WORKER_CONFIG_ISSUE_H
 
 #include <stddef.h>
 

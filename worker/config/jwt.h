@@ -3,8 +3,8 @@
  * A token is signed when it is first asked for and again when half of its time is over, so that none expires on its
  * way. Those in use are remembered as secrets. One thread at a time.
  */
-#ifndef RAINCHECK_WORKER_JWT_H
-#define RAINCHECK_WORKER_JWT_H
+#ifndef RAINCHECK_WORKER_CONFIG_JWT_H
+#define RAINCHECK_WORKER_CONFIG_JWT_H
 
 #include <stdint.h>
 

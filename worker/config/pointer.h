@@ -1,8 +1,8 @@
 /* pointer.h: JSON Pointers (RFC 6901) into Jansson trees, with one addition: the token `*` takes the first member or
  * element from which the rest of the pointer leads anywhere. Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_POINTER_H
-#define RAINCHECK_WORKER_POINTER_H
+#ifndef RAINCHECK_WORKER_CONFIG_POINTER_H
+#define RAINCHECK_WORKER_CONFIG_POINTER_H
 
 #include <jansson.h>
 

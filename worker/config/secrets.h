@@ -4,8 +4,8 @@
  * Main thread. Values never leave through a log, an error or a dry run: whoever prints what may hold one masks it
  * first. A value taken for something that is no secret (the address of an API) is remembered as plain and not masked.
  */
-#ifndef RAINCHECK_WORKER_SECRETS_H
-#define RAINCHECK_WORKER_SECRETS_H
+#ifndef RAINCHECK_WORKER_CONFIG_SECRETS_H
+#define RAINCHECK_WORKER_CONFIG_SECRETS_H
 
 #include <stdbool.h>
 #include <stddef.h>

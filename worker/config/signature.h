@@ -8,8 +8,8 @@
  * Timestamps are seconds since the Unix epoch and may be five minutes away from when the broker received the hook: what
  * is older may be a recording. Comparisons take the same time whatever differs. Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_SIGNATURE_H
-#define RAINCHECK_WORKER_SIGNATURE_H
+#ifndef RAINCHECK_WORKER_CONFIG_SIGNATURE_H
+#define RAINCHECK_WORKER_CONFIG_SIGNATURE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -13,8 +13,8 @@
  * body, a segment to a path or a line to a header. A body's string that is one placeholder and nothing else becomes the
  * JSON value itself; inside a longer string a placeholder must be a scalar and becomes its text. Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_TEMPLATE_H
-#define RAINCHECK_WORKER_TEMPLATE_H
+#ifndef RAINCHECK_WORKER_CONFIG_TEMPLATE_H
+#define RAINCHECK_WORKER_CONFIG_TEMPLATE_H
 
 #include <jansson.h>
 #include <stdbool.h>

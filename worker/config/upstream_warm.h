@@ -1,7 +1,7 @@
 /* upstream_warm.h: the part of an upstream's file that says how its connections are opened ahead of a crowd: key warm.
  * Used by upstream while it starts; main thread. */
-#ifndef RAINCHECK_WORKER_UPSTREAM_WARM_H
-#define RAINCHECK_WORKER_UPSTREAM_WARM_H
+#ifndef RAINCHECK_WORKER_CONFIG_UPSTREAM_WARM_H
+#define RAINCHECK_WORKER_CONFIG_UPSTREAM_WARM_H
 
 struct check;
 struct raw_upstream;

@@ -1,8 +1,8 @@
 /* way_out.h: the part of the file that says how requests leave this machine and whom they trust: the keys proxy,
  * interface and ca_file, which upstreams and webhooks have alike. Used while the file is read; main thread.
  */
-#ifndef RAINCHECK_WORKER_WAY_OUT_H
-#define RAINCHECK_WORKER_WAY_OUT_H
+#ifndef RAINCHECK_WORKER_CONFIG_WAY_OUT_H
+#define RAINCHECK_WORKER_CONFIG_WAY_OUT_H
 
 struct check;
 struct trust;

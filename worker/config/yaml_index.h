@@ -5,8 +5,8 @@
  * the same text that remembers both: config builds its schema from the names, and what is found wrong later is reported
  * with the line. Used by config and upstream while they start; main thread.
  */
-#ifndef RAINCHECK_WORKER_YAML_INDEX_H
-#define RAINCHECK_WORKER_YAML_INDEX_H
+#ifndef RAINCHECK_WORKER_CONFIG_YAML_INDEX_H
+#define RAINCHECK_WORKER_CONFIG_YAML_INDEX_H
 
 #include <stdbool.h>
 #include <stddef.h>

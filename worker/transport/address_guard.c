@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "proto/base/clean.h"
@@ -92,12 +93,37 @@ bool address_text_is_public(const char *text)
 	return false;
 }
 
+/* As a URL's host ends in an IPv4 address: of digits alone, or 0x and hexadecimal digits (WHATWG URL, "ends in a
+ * number"). */
+static bool is_number(const char *label)
+{
+	bool hex = label[0] == '0' && (label[1] == 'x' || label[1] == 'X');
+
+	return label[0] && (hex ? label[2 + strspn(label + 2, "0123456789abcdefABCDEF")]
+				: label[strspn(label, "0123456789")]) == '\0';
+}
+
+/* In every other spelling than the usual one readers differ: 010.0.0.1 is 8.0.0.1 to one and 10.0.0.1 to the next. */
 bool address_host_is_private(const char *host)
 {
-	const char *dot = strrchr(host, '.');
-	struct in_addr in;
+	size_t n = strlen(host);
+	const char *label;
+	char name[256];
 
-	if (strchr(host, ':') || inet_pton(AF_INET, host, &in) == 1)
-		return !address_text_is_public(host);
-	return strcmp(dot ? dot + 1 : host, "localhost") == 0;
+	while (n > 0 && host[n - 1] == '.')
+		n--;
+	if (n == 0 || n >= sizeof(name))
+		return true;
+	memcpy(name, host, n);
+	name[n] = '\0';
+	if (strchr(name, ':'))
+		return !address_text_is_public(name);
+	for (size_t i = 0; i < n; i++)
+		if (name[i] <= ' ' || name[i] > '~' || name[i] == '%')
+			return true;
+	label = strrchr(name, '.');
+	label = label ? label + 1 : name;
+	if (is_number(label))
+		return !address_text_is_public(name);
+	return strcasecmp(label, "localhost") == 0;
 }

@@ -6,8 +6,8 @@
  * loop's thread. None may be called from within a callback of libcurl (header, write, …); done callbacks are none of
  * these.
  */
-#ifndef RAINCHECK_WORKER_CURL_LOOP_H
-#define RAINCHECK_WORKER_CURL_LOOP_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_CURL_LOOP_H
+#define RAINCHECK_WORKER_TRANSPORT_CURL_LOOP_H
 
 #include <curl/curl.h>
 

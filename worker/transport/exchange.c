@@ -41,6 +41,7 @@ struct exchange {
 	struct buf body;
 	int64_t bytes;
 	bool answered; /* a first header came */
+	bool in_head;  /* a header came, and not yet the empty line behind the last */
 	bool judged;   /* whether the body is the sink's is decided */
 	bool to_sink;
 	bool paused;
@@ -84,10 +85,11 @@ static void dispose(struct exchange *x)
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
 
-/* libcurl says of a single header beyond a hundred thousand bytes that there is no memory for it. */
+/* libcurl says of a single header beyond a hundred thousand bytes that there is no memory for it: in the midst of an
+ * answer's head. Anywhere else it is true. */
 static bool is_header_too_long(const struct exchange *x, CURLcode code, bool sent)
 {
-	return code == CURLE_OUT_OF_MEMORY && sent && x->bytes == 0;
+	return code == CURLE_OUT_OF_MEMORY && sent && x->in_head && x->bytes == 0;
 }
 
 static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool sent)
@@ -225,8 +227,8 @@ static size_t header_cb(char *data, size_t size, size_t count, void *user)
 {
 	struct exchange *x = user;
 
-	(void)data;
 	move(x);
+	x->in_head = size * count > 0 && data[0] != '\r' && data[0] != '\n';
 	/* libcurl knows it of HTTP/1 alone. */
 	if (!x->answered)
 		x->first_byte_us = (clock_mono_ns() - x->began_ns) / 1000;

@@ -9,8 +9,8 @@
  * Through a proxy it is the proxy that resolves names and connects, so public_only can only judge an address that the
  * URL itself names, before anything is sent: what else its users may reach is the proxy's to say.
  */
-#ifndef RAINCHECK_WORKER_EXCHANGE_H
-#define RAINCHECK_WORKER_EXCHANGE_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_EXCHANGE_H
+#define RAINCHECK_WORKER_TRANSPORT_EXCHANGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* http_request.h: one HTTP request as it is to go out, whatever it is for. One thread at a time; no state. */
-#ifndef RAINCHECK_WORKER_HTTP_REQUEST_H
-#define RAINCHECK_WORKER_HTTP_REQUEST_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_HTTP_REQUEST_H
+#define RAINCHECK_WORKER_TRANSPORT_HTTP_REQUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>

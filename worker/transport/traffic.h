@@ -1,7 +1,7 @@
 /* traffic.h: what a call's requests took, in phases, added up: for the line of the log that tells of it. Loop's thread.
  */
-#ifndef RAINCHECK_WORKER_TRAFFIC_H
-#define RAINCHECK_WORKER_TRAFFIC_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_TRAFFIC_H
+#define RAINCHECK_WORKER_TRANSPORT_TRAFFIC_H
 
 #include <curl/curl.h>
 #include <stdint.h>

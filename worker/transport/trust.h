@@ -4,8 +4,8 @@
  * that is 4 MB and 16 ms each. So it is told to load and to judge nothing, and each connection is judged here, after
  * the handshake and before the first byte of a request goes out. Main thread.
  */
-#ifndef RAINCHECK_WORKER_TRUST_H
-#define RAINCHECK_WORKER_TRUST_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_TRUST_H
+#define RAINCHECK_WORKER_TRANSPORT_TRUST_H
 
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 /* url.h: the few questions this worker asks about URLs: whose is it, where does it lead, may it be fetched.
  * Parsing is libcurl's own, so what is judged here is what libcurl would connect to. Any thread; no state.
  */
-#ifndef RAINCHECK_WORKER_URL_H
-#define RAINCHECK_WORKER_URL_H
+#ifndef RAINCHECK_WORKER_TRANSPORT_URL_H
+#define RAINCHECK_WORKER_TRANSPORT_URL_H
 
 #include <stdbool.h>
 #include <stddef.h>
