@@ -320,6 +320,8 @@ void engine_committed(struct engine *e, struct command **ret_answered)
 {
 	e->txn = NULL;
 	e->swept = NULL;
+	/* They are their commands', which end now: the next batch may fail before it has begun. */
+	e->adopted.count = 0;
 	*ret_answered = command_list_take(&e->answered);
 }
 
