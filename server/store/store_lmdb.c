@@ -28,6 +28,7 @@ struct store_txn {
 	struct store *store;
 	MDB_txn *txn;
 	bool writes;
+	bool waits;			/* see store_waits() */
 	struct store_txn *next, **link; /* of the store's readers */
 	/* Opened when first used: those that store_seek() and store_next() walk with, and in a write transaction those
 	 * for single keys. LMDB begins at the cursor's page instead of the root where the key is on it, which it is for
@@ -454,10 +455,16 @@ static int put_or_replace(struct store_txn *t, enum store_table table, struct sl
 	return rc;
 }
 
+bool store_waits(const struct store_txn *t)
+{
+	return t->waits;
+}
+
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret)
 {
 	MDB_val k = to_val(key), v;
-	int rc = go(t, table, key, store__way_to);
+	/* What is read here decides what becomes of a job: what can still be known of it is to be known first. */
+	int rc = go_to_change(t, table, key, store__way_to, &t->waits);
 
 	/* Nothing was done: the transaction may go on. */
 	if (rc == MDB_CORRUPTED)

@@ -77,8 +77,8 @@ static const char *advice_for(enum store_table table)
 	if (table < STORE_TABLES && copy_is_derived(table))
 		return "stop raincheckd and run raincheckd --compact, which makes that table anew";
 	if (table == TABLE_JOBS || table == TABLE_INPUTS)
-		return "a leaf is made anew from what can be read when something there is changed, so by raincheck "
-		       "erase of a job that it hides";
+		return "a leaf is made anew from what can be read when a job there is leased or changed, so also by "
+		       "raincheck erase of one";
 	return "raincheck check names all that is damaged; what stood on that page is in the last backup";
 }
 

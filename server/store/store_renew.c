@@ -5,7 +5,7 @@
  * record and an input, so the ids on the one leaf are those that the other table has of the keys that lead to it. The
  * entries that can still be read whole, by their checksums, are kept; each other id gets an entry without a value,
  * which is no record: its job counts as damaged from then on, and is set aside and named like any other of that kind.
- * It is done where a writer is to change something there or beside, not for who only reads.
+ * It is done where a writer needs something there, or is to change something beside; not in a read transaction.
  *
  * The page is written over as it lies in the file, not by a transaction: LMDB, which would free it by the number that
  * it says it has, is let near it only when it is whole. So it is done while nobody else has the file open for reading,
@@ -239,6 +239,17 @@ static int write_page(mdb_filehandle_t fd, const uint8_t *bytes, size_t size, ui
 	return fdatasync(fd) < 0 ? errno : 0;
 }
 
+/* Whether it is no use to begin: there may be many to ask for while somebody reads for long. */
+static bool is_read(struct store *s)
+{
+	bool read;
+
+	pthread_mutex_lock(&s->lock);
+	read = s->inside > 0;
+	pthread_mutex_unlock(&s->lock);
+	return read;
+}
+
 /* While nobody else is inside, and nobody comes in. */
 static int replace_page(const struct renewal *r, const uint8_t *bytes)
 {
@@ -296,6 +307,8 @@ int store__renew(struct store_ways *w, enum store_table table)
 
 	if (!w->store || !w->writes || twin_of(table) == STORE_TABLES)
 		return MDB_CORRUPTED;
+	if (is_read(w->store))
+		return EBUSY;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return ENOMEM;

@@ -184,6 +184,84 @@ static void a_leaf_in_the_midst_is_made_anew_by_an_erasure(void **state)
 	rig_check(&rig);
 }
 
+static void damage_the_midst(const char *table, struct uuid *ret_first)
+{
+	put_more();
+	*ret_first = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, table, ret_first, 12, 0x40);
+	rig_resume(&rig);
+}
+
+static void lease_the_rest(int leased)
+{
+	struct uuid damaged[JOBS_MAX];
+	struct msg_leased_job job;
+
+	while (rig_lease(&rig, "q", &job))
+		leased++;
+	assert_int_equal(leased, count);
+	assert_int_equal(damaged_jobs(damaged), 0);
+	rig_check(&rig);
+}
+
+/* Whoever is to work on a job needs all that can be known of it. */
+static void a_leaf_in_the_midst_is_made_anew_by_a_lease(void **state)
+{
+	struct uuid first;
+
+	damage_the_midst(*state, &first);
+	lease_the_rest(0);
+}
+
+/* While it cannot be made anew its jobs keep their places, and the others go on. */
+static void a_lease_leaves_what_it_may_read_later(void **state)
+{
+	struct store_txn *reader;
+	struct msg_leased_job job;
+	struct uuid first;
+	int leased = 0;
+
+	damage_the_midst(*state, &first);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	while (rig_lease(&rig, "q", &job)) {
+		assert_false(uuid_equal(&job.id, &first));
+		leased++;
+	}
+	assert_in_range(leased, JOBS, count - 2);
+	assert_in_range(engine_next_ms(rig.engine), rig.now_ms + 1, rig.now_ms + 1000);
+	store_abort(reader);
+	lease_the_rest(leased);
+}
+
+/* The same of what is to be done at a moment: here of an end for each. */
+static void what_is_due_waits_until_it_can_be_read(void **state)
+{
+	struct msg_queue_set set = { .has_attempt_timeout_ms = true, .attempt_timeout_ms = 1000 };
+	struct uuid damaged[JOBS_MAX], first;
+	struct store_txn *reader;
+	struct msg_leased_job job;
+
+	(void)state;
+	rig_queue_set(&rig, "q", set);
+	put_more();
+	while (rig_lease(&rig, "q", &job))
+		;
+	first = ids[JOBS];
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, "jobs", &first, 12, 0x40);
+	rig_resume(&rig);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	rig_pass(&rig, 3600000);
+	assert_in_range(engine_next_ms(rig.engine), rig.now_ms + 1, rig.now_ms + 1000);
+	store_abort(reader);
+	rig_pass(&rig, 1000);
+	assert_int_equal(damaged_jobs(damaged), 0);
+	for (int i = 0; i < count; i++)
+		assert_int_not_equal(rig_state(&rig, &ids[i]), JOB_RUNNING);
+	rig_check(&rig);
+}
+
 /* Where a leaf is taken away the one beside it is drawn in. */
 static void a_leaf_beside_is_made_anew_by_a_removal(void **state)
 {
@@ -327,6 +405,11 @@ int main(void)
 		OF(a_leaf_in_the_midst_is_made_anew_by_an_erasure, 1),
 		OF(a_leaf_beside_is_made_anew_by_a_removal, 0),
 		OF(a_leaf_beside_is_made_anew_by_a_removal, 1),
+		OF(a_leaf_in_the_midst_is_made_anew_by_a_lease, 0),
+		OF(a_leaf_in_the_midst_is_made_anew_by_a_lease, 1),
+		OF(a_lease_leaves_what_it_may_read_later, 0),
+		OF(a_lease_leaves_what_it_may_read_later, 1),
+		T(what_is_due_waits_until_it_can_be_read),
 		T(large_payloads_are_kept),
 		T(a_way_that_leads_elsewhere_is_not_followed),
 		T(a_page_of_which_nothing_is_left_stays_as_it_is),
