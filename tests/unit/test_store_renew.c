@@ -312,6 +312,37 @@ static void count_breach(void *user, const char *line)
 	(*(int *)user)++;
 }
 
+static int get_record(const struct uuid *id)
+{
+	struct key key = key_job(id);
+	struct store_txn *t;
+	struct slice value;
+	int rc;
+
+	assert_int_equal(store_begin_read(rig.store, &t), 0);
+	rc = store_get(t, TABLE_JOBS, key_slice(&key), &value);
+	store_abort(t);
+	return rc;
+}
+
+/* What was lost in the other table is no reason to lose it here. */
+static void what_has_no_twin_is_kept(void **state)
+{
+	struct uuid alone = ids[count - 2];
+	struct key key = key_job(&alone);
+	struct store_txn *t;
+
+	(void)state;
+	assert_int_equal(store_begin_write(rig.store, &t), 0);
+	assert_int_equal(store_delete(t, TABLE_INPUTS, key_slice(&key)), 0);
+	assert_int_equal(store_commit(t), 0);
+	damage("jobs", 12, 0x40);
+	assert_int_equal(get_record(&alone), ERR_CORRUPT);
+	put_one();
+	for (int i = 0; i < count; i++)
+		assert_int_equal(get_record(&ids[i]), 0);
+}
+
 static void find_miscounted(void *user, enum check_kind kind, const char *line)
 {
 	assert_int_equal(kind, CHECK_NOTICE);
@@ -481,6 +512,7 @@ int main(void)
 		OF(a_lease_leaves_what_it_may_read_later, 1),
 		T(what_is_due_waits_until_it_can_be_read),
 		T(large_payloads_are_kept),
+		T(what_has_no_twin_is_kept),
 		T(what_is_given_up_keeps_nobody_from_a_copy),
 		T(a_way_that_leads_elsewhere_is_not_followed),
 		T(a_page_of_which_nothing_is_left_stays_as_it_is),
