@@ -124,8 +124,9 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 /* The same for a key above every key of the table, as when a table is copied in order: the pages are filled.
  * ERR_CORRUPT where it is not above. */
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
-/* Whether the last store_append() to any table was refused for a damaged page that cannot be made anew, so that no new
- * job can be put. Any thread. */
+/* Whether the last store_append() to any table was refused for a damaged page that cannot be made anew, or not for a
+ * while since somebody reads, so that no new job can be put; until one can be, or the page was made anew. Any thread.
+ */
 bool store_is_barred(const struct store *s);
 /* store_put(), and the value's size bytes are for the caller to fill before the next call. */
 int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret);

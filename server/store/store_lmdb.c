@@ -368,6 +368,22 @@ static int go(struct store_txn *t, enum store_table table, struct slice key,
 	return rc;
 }
 
+static void note_barred(struct store *s, enum store_table table, bool barred)
+{
+	uint32_t bit = UINT32_C(1) << table;
+
+	if (barred)
+		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
+	else if (store_is_barred(s))
+		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
+}
+
+bool store_is_barred(const struct store *s)
+{
+	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
+}
+
+#define PUT_OFF_MOST 8 /* appends that a reader keeps from a damaged leaf, until puts are said to be refused */
 #define RENEWED_MOST 8 /* leaves, for one change: a disk that gives back what it likes is given up */
 
 /* The same before a change. *ret_busy: only somebody who reads is in the way of making a damaged leaf anew. */
@@ -381,6 +397,8 @@ static int go_to_change(struct store_txn *t, enum store_table table, struct slic
 		if (renewed != 0)
 			break;
 		rc = go(t, table, key, way);
+		if (rc == 0)
+			note_barred(t->store, table, false);
 	}
 	*ret_busy = rc == MDB_CORRUPTED && renewed == EBUSY;
 	return rc;
@@ -486,28 +504,14 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 	return store__translate(put_or_replace(t, table, key, &v, 0));
 }
 
-static void note_barred(struct store *s, enum store_table table, bool barred)
-{
-	uint32_t bit = UINT32_C(1) << table;
-
-	if (barred)
-		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
-	else if (store_is_barred(s))
-		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
-}
-
-bool store_is_barred(const struct store *s)
-{
-	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
-}
-
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
 	bool busy;
 	int rc = go_to_change(t, table, key, store__way_to, &busy);
 
-	note_barred(t->store, table, rc == MDB_CORRUPTED && !busy);
+	t->store->put_off[table] = busy ? t->store->put_off[table] + 1 : 0;
+	note_barred(t->store, table, rc == MDB_CORRUPTED && (!busy || t->store->put_off[table] >= PUT_OFF_MOST));
 	if (rc == 0)
 		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);

@@ -33,6 +33,13 @@ static bool set_bit(_Atomic uint64_t *bits, uint64_t page)
 	return !(atomic_fetch_or_explicit(&bits[page / WORD_BITS], bit, memory_order_relaxed) & bit);
 }
 
+void store__forget_told(struct store *s, uint64_t page)
+{
+	uint64_t bit = UINT64_C(1) << page % WORD_BITS;
+
+	atomic_fetch_and_explicit(&s->told_pages[page / WORD_BITS], ~bit, memory_order_relaxed);
+}
+
 void store__forget_proofs(struct store *s)
 {
 	uint64_t words = atomic_load_explicit(&s->file_pages, memory_order_relaxed) / WORD_BITS + 1;

@@ -335,9 +335,11 @@ static int renew(struct renewal *r)
 	if (r->kept == 0 || !compose(r, bytes))
 		return MDB_CORRUPTED;
 	rc = replace_page(r, bytes);
-	if (rc == 0)
-		tell_renewed(r);
-	return rc;
+	if (rc != 0)
+		return rc;
+	store__forget_told(r->w->store, r->number);
+	tell_renewed(r);
+	return 0;
 }
 
 int store__renew(struct store_ways *w, enum store_table table)

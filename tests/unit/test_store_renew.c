@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "proto/base/clean.h"
 #include "server/store/pages.h"
 #include "server/store/pages_format.h"
+#include "server/store/store_path.h"
 #include "server/upkeep/backup.h"
 #include "server/upkeep/check.h"
 #include "server/upkeep/compact.h"
@@ -489,6 +491,59 @@ static void it_waits_until_nobody_reads(void **state)
 	expect_goes_on(0);
 }
 
+/* Who reads for long keeps the puts waiting for long, which is to be known; until a change makes the leaf anew. */
+static void who_waits_for_long_is_told(void **state)
+{
+	struct store_txn *reader;
+	struct uuid last = ids[count - 1];
+
+	(void)state;
+	damage("jobs", 12, 0x40);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	for (int i = 0; i < 20 && !store_is_barred(rig.store); i++)
+		rig_put(&rig, "q", "refused");
+	assert_true(store_is_barred(rig.store));
+	store_abort(reader);
+	rig_erase(&rig, &last);
+	assert_int_equal(rig.code, 0);
+	assert_false(store_is_barred(rig.store));
+	forget(&last);
+	expect_goes_on(0);
+}
+
+/* A page that was made anew and is damaged again is told again: here of the same bit, and the log has a line of each.
+ */
+static void each_damage_is_told(void **state)
+{
+	FILE *log = tmpfile();
+	char line[1024];
+	int lines = 0, err;
+
+	(void)state;
+	assert_non_null(log);
+	fflush(stderr);
+	err = dup(STDERR_FILENO);
+	assert_true(err >= 0 && dup2(fileno(log), STDERR_FILENO) >= 0);
+	for (int i = 0; i < 2; i++) {
+		struct store_txn *t;
+		struct slice value;
+		struct key key = key_job(&ids[count - 1]);
+
+		damage_last_leaf(&rig.dir, "jobs", 12, 0x40);
+		store__forget_proofs(rig.store);
+		assert_int_equal(store_begin_write(rig.store, &t), 0);
+		assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &value), 0);
+		store_abort(t);
+	}
+	assert_true(dup2(err, STDERR_FILENO) >= 0);
+	close(err);
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		lines += strstr(line, "is damaged: table jobs") != NULL;
+	fclose(log);
+	assert_int_equal(lines, 2);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -518,6 +573,8 @@ int main(void)
 		T(a_page_of_which_nothing_is_left_stays_as_it_is),
 		T(two_damaged_leaves_stay_as_they_are),
 		T(it_waits_until_nobody_reads),
+		T(who_waits_for_long_is_told),
+		T(each_damage_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
