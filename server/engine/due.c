@@ -118,14 +118,19 @@ static int due_damaged(struct engine *e, const struct due *due)
 	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
 }
 
-static int due_one(struct engine *e, const struct due *due)
+/* *ret_left: it is for a later batch, which may read the job. */
+static int due_one(struct engine *e, const struct due *due, bool *ret_left)
 {
 	struct job job;
 	int rc;
 
+	*ret_left = false;
 	if (set_aside_shuns(e, &due->id))
 		return due_damaged(e, due);
 	rc = job_load(e, &due->id, &job);
+	*ret_left = rc == ERR_CORRUPT && store_waits(e->txn);
+	if (*ret_left)
+		return 0;
 	if (rc == ERR_CORRUPT || (rc == ERR_NOT_FOUND && due->known))
 		return due_damaged(e, due);
 	if (rc == ERR_NOT_FOUND || (rc == 0 && job.due_at_ms != due->at_ms))
@@ -143,18 +148,19 @@ static int due_one(struct engine *e, const struct due *due)
 	}
 }
 
-/* The first. ERR_NOT_FOUND where there is none; ERR_CORRUPT for what is no entry at all, with its key. */
-static int first_due(struct engine *e, struct due *ret, struct key *ret_key)
+/* The first that is not below *key. ERR_NOT_FOUND where there is none; ERR_CORRUPT for what is no entry at all, with
+ * its key in *key. */
+static int first_due(struct engine *e, struct due *ret, struct key *key)
 {
-	struct slice key, value;
+	struct slice found, value;
 	int rc;
 
-	rc = store_seek(e->txn, TABLE_DUE, slice_of(NULL, 0), &key, &value);
+	rc = store_seek(e->txn, TABLE_DUE, key_slice(key), &found, &value);
 	if (rc < 0)
 		return rc;
-	*ret_key = key_copy(key);
+	*key = key_copy(found);
 	ret->known = due_value_read(value, &ret->word.queue, &ret->word.state, &ret->word.priority) == 0;
-	return key_read_due(key, &ret->at_ms, &ret->id);
+	return key_read_due(found, &ret->at_ms, &ret->id);
 }
 
 /* The batch is lost by it, and the next one does without the job. */
@@ -165,15 +171,20 @@ static bool is_damage(int rc)
 
 int due_run(struct engine *e)
 {
+	struct key key = { .size = 0 };
+
 	for (int i = 0; i < DUE_PER_BATCH; i++) {
 		struct due due;
-		struct key key;
+		bool left = false;
 		int rc = first_due(e, &due, &key);
 
 		if (rc == ERR_NOT_FOUND || (rc == 0 && due.at_ms > e->now_ms))
 			return 0;
 		if (rc == 0) {
-			rc = due_one(e, &due);
+			rc = due_one(e, &due, &left);
+			if (left)
+				key = key_after(&key);
+			e->left = e->left || left;
 			if (is_damage(rc) && uuid_list_add(&e->shunned, &due.id) < 0)
 				return ERR_NO_MEMORY;
 		} else if (rc == ERR_CORRUPT) {

@@ -13,6 +13,7 @@
 
 /* Bytes of a record besides the payload: metadata, title and the like at their most. */
 #define BESIDE_PAYLOAD (1 << 20)
+#define LEFT_MS	       100 /* until what could not be read is tried again */
 
 static int64_t largest(int64_t a, int64_t b)
 {
@@ -202,6 +203,8 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	set_clock(e, now_ms);
 	limits_begin(e->limits);
 	limits_look_again(e);
+	e->serve_all = e->serve_all || e->left;
+	e->left = false;
 	rc = e->due_ms <= now_ms ? due_run(e) : 0;
 	return rc < 0 ? rc : parked_expire(e);
 }
@@ -295,6 +298,9 @@ static int find_next_due(struct engine *e)
 		e->due_ms = INT64_MAX;
 	else if (key_read_due(key, &e->due_ms, &id) < 0)
 		e->due_ms = 0; /* damage, for the next batch to take out */
+	/* What is due and was left is no reason to hurry; nor is there another one to look again. */
+	if (e->left)
+		e->due_ms = e->now_ms + LEFT_MS;
 	return 0;
 }
 
@@ -320,6 +326,8 @@ void engine_committed(struct engine *e, struct command **ret_answered)
 {
 	e->txn = NULL;
 	e->swept = NULL;
+	/* They are their commands', which end now: the next batch may fail before it has begun. */
+	e->adopted.count = 0;
 	*ret_answered = command_list_take(&e->answered);
 }
 

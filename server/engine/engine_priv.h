@@ -79,8 +79,10 @@ struct engine {
 	struct staged_list adopted;   /* in this batch */
 	struct command *swept;	      /* the sweep that this batch has gone on with, and that is not at its end */
 
-	struct parking *parking;    /* the leases that wait */
-	int64_t limits_again_ms;    /* when a limit that holds them may let more begin */
+	struct parking *parking; /* the leases that wait */
+	int64_t limits_again_ms; /* when a limit that holds them may let more begin */
+	bool left; /* a job of this batch cannot be read before others have done with reading: it has another one soon
+		    */
 	bool serve_all;		    /* the list of queues that gained is not complete */
 	struct command_list sweeps; /* changes by filter that are not at their end, gone on with in turn */
 	int64_t due_ms;		    /* the first entry of TABLE_DUE after the batch */

@@ -226,32 +226,51 @@ static int grant_one(struct engine *e, struct command *cmd, struct grant *g, siz
 	return rc < 0 ? rc : hooks_wake(e, &g->id, &g->job, &g->hooks);
 }
 
-/* The first job of one queue that can be worked on; what is damaged before it is taken out of the line.
- * ERR_NOT_FOUND where there is none. */
+/* Of one entry: 0 where its job can be worked on. ERR_CORRUPT where the entry is left for a later batch, which may read
+ * the job; ERR_NOT_FOUND where it is no more. */
+static int look_at(struct engine *e, struct queue *q, const struct entry *entry, struct grant *g)
+{
+	int rc = entry->whole ? job_load(e, &g->id, &g->job) : 0;
+
+	if (rc == ERR_CORRUPT && store_waits(e->txn))
+		return ERR_CORRUPT;
+	if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT) {
+		rc = pass_over(e, q, entry);
+	} else if (rc == 0 && !(entry->whole && stands_for(entry, &g->job))) {
+		rc = store_delete(e->txn, TABLE_READY, key_slice(&entry->key));
+	} else if (rc == 0) {
+		rc = probe(e, &g->id, q, &g->found);
+		if (rc != ERR_CORRUPT || store_waits(e->txn))
+			return rc;
+		rc = bury(e, g);
+	}
+	return rc == 0 ? ERR_NOT_FOUND : rc;
+}
+
+/* The first job of one queue that can be worked on; what is damaged before it is taken out of the line, and what cannot
+ * be read yet is left there. ERR_NOT_FOUND where there is none. */
 static int next_sound(struct engine *e, struct queue *q, struct grant *g)
 {
+	struct key from = key_queue(q->number);
+	bool left = false;
+
 	for (;;) {
 		struct entry entry;
 		int rc;
 
-		rc = first_entry(e, q, &entry);
+		rc = left ? seek_entry(e, q, &from, &entry) : first_entry(e, q, &entry);
 		if (rc < 0)
 			return rc;
 		g->id = entry.id;
-		rc = entry.whole ? job_load(e, &g->id, &g->job) : 0;
-		if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT) {
-			rc = pass_over(e, q, &entry);
-		} else if (rc == 0 && !(entry.whole && stands_for(&entry, &g->job))) {
-			rc = store_delete(e->txn, TABLE_READY, key_slice(&entry.key));
-		} else if (rc == 0) {
-			rc = probe(e, &g->id, q, &g->found);
-			if (rc == 0)
-				return 0;
-			if (rc == ERR_CORRUPT)
-				rc = bury(e, g);
-		}
-		if (rc < 0)
+		rc = look_at(e, q, &entry, g);
+		if (rc == 0 || (rc != ERR_NOT_FOUND && rc != ERR_CORRUPT))
 			return rc;
+		if (rc == ERR_NOT_FOUND)
+			continue;
+		/* The first that was left may be one from the midst of the line, whose turn it was by age. */
+		if (left)
+			from = key_after(&entry.key);
+		left = e->left = true;
 	}
 }
 

@@ -125,6 +125,15 @@ struct key key_name(struct slice name)
 	return k;
 }
 
+struct key key_after(const struct key *k)
+{
+	struct key after = *k;
+
+	assert(k->size < KEY_MAX);
+	after.bytes[after.size++] = 0;
+	return after;
+}
+
 struct key key_copy(struct slice bytes)
 {
 	struct key k;

@@ -35,6 +35,8 @@ struct key key_artifact(const struct uuid *job, struct slice name);
 struct key key_hook(const struct uuid *job, uint64_t number);
 struct key key_word(const char *word);
 struct key key_name(struct slice name);
+/* The least above one of fewer than KEY_MAX bytes. */
+struct key key_after(const struct key *k);
 /* A key that a table gave, at most KEY_MAX bytes of it: the table's own goes with the next write. */
 struct key key_copy(struct slice bytes);
 /* The least key above one: where to go on when writing has taken the place of the cursor away. */

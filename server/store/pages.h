@@ -6,8 +6,9 @@
  *
  * What is proved, as of one commit: the meta pages; of every table and of the list of free pages each page's number and
  * kind, the bounds and places of its nodes, the order of the keys within and across pages, the depth, the counts that
- * the table's own record gives; that a value on pages of its own has as many as it needs; that no page is in two places
- * or both in use and free, and none lies beyond the end of the file. What the keys and values say is upkeep/check.h's.
+ * the table's own record gives (but for pages of values that were given up, see miscounted); that a value on pages of
+ * its own has as many as it needs; that no page is in two places or both in use and free, and none lies beyond the end
+ * of the file. What the keys and values say is upkeep/check.h's.
  *
  * Not looked at, for LMDB does not read it or acts on nothing it finds there: the two unused bytes in a page's head,
  * the bytes between its list of nodes and the first of them, the byte that makes a node's size even, the key of a
@@ -46,11 +47,12 @@ struct pages_options {
 };
 
 struct pages_result {
-	int64_t pages;	  /* there are */
-	int64_t used;	  /* by a tree, a value or as a meta page */
-	int64_t unused;	  /* in the list of the free ones */
-	int64_t lost;	  /* neither: no harm but their room; not counted where there are breaches */
-	int64_t breaches; /* 0 where all is well */
+	int64_t pages;	    /* there are */
+	int64_t used;	    /* by a tree, a value or as a meta page */
+	int64_t unused;	    /* in the list of the free ones */
+	int64_t lost;	    /* neither: no harm but their room; not counted where there are breaches */
+	int64_t miscounted; /* of values, which tables count and do not have: no harm, and a copy counts anew */
+	int64_t breaches;   /* 0 where all is well */
 	/* Of these: */
 	int64_t harm;	  /* that a copy could not do without; without for_copy all of them */
 	uint32_t damaged; /* tables that can be made anew (copy_is_derived()), a bit for each, by enum store_table */

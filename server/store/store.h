@@ -13,10 +13,10 @@
  * damaged is logged once, with its table and number. What stands there cannot be read: store_get() says ERR_CORRUPT,
  * and the transaction goes on as if it had not asked. Whoever walks there, or changes something there or right beside,
  * gets ERR_STORE_ERROR, and store_error_is_damage() says why: nothing was done, and what else there is can still be
- * read. A value that its page does not hold whole is not handed
- * out: ERR_CORRUPT, and whoever walks gets the key with an empty value, which is no record. Where only the size of a
- * value is damaged it is put right, in a write transaction, before anything of its page is changed. A leaf of the jobs
- * or the inputs that is in the way of a change is made anew where it can be (store_renew.c).
+ * read. A value that its page does not hold whole is not handed out: ERR_CORRUPT, and whoever walks gets the key with
+ * an empty value, which is no record. Where only the size of a value is damaged it is put right, in a write
+ * transaction, before anything of its page is changed. A leaf of the jobs or the inputs that a write transaction needs
+ * is made anew where it can be (store_renew.c).
  */
 #ifndef RAINCHECK_STORE_H
 #define RAINCHECK_STORE_H
@@ -116,13 +116,17 @@ static inline void store_abortp(struct store_txn **t)
 
 /* ERR_NOT_FOUND where there is no such key; ERR_CORRUPT where its value cannot be read. */
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret);
+/* After ERR_CORRUPT of the transaction's last store_get(): whether it may be read once nobody reads, for what hides it
+ * is made anew then. */
+bool store_waits(const struct store_txn *t);
 /* Sets or replaces. */
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
 /* The same for a key above every key of the table, as when a table is copied in order: the pages are filled.
  * ERR_CORRUPT where it is not above. */
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
-/* Whether the last store_append() to any table was refused for a damaged page that cannot be made anew, so that no new
- * job can be put. Any thread. */
+/* Whether the last store_append() to any table was refused for a damaged page that cannot be made anew, or not for a
+ * while since somebody reads, so that no new job can be put; until one can be, or the page was made anew. Any thread.
+ */
 bool store_is_barred(const struct store *s);
 /* store_put(), and the value's size bytes are for the caller to fill before the next call. */
 int store_reserve(struct store_txn *t, enum store_table table, struct slice key, size_t size, void **ret);

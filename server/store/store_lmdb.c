@@ -28,6 +28,7 @@ struct store_txn {
 	struct store *store;
 	MDB_txn *txn;
 	bool writes;
+	bool waits;			/* see store_waits() */
 	struct store_txn *next, **link; /* of the store's readers */
 	/* Opened when first used: those that store_seek() and store_next() walk with, and in a write transaction those
 	 * for single keys. LMDB begins at the cursor's page instead of the root where the key is on it, which it is for
@@ -367,6 +368,22 @@ static int go(struct store_txn *t, enum store_table table, struct slice key,
 	return rc;
 }
 
+static void note_barred(struct store *s, enum store_table table, bool barred)
+{
+	uint32_t bit = UINT32_C(1) << table;
+
+	if (barred)
+		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
+	else if (store_is_barred(s))
+		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
+}
+
+bool store_is_barred(const struct store *s)
+{
+	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
+}
+
+#define PUT_OFF_MOST 8 /* appends that a reader keeps from a damaged leaf, until puts are said to be refused */
 #define RENEWED_MOST 8 /* leaves, for one change: a disk that gives back what it likes is given up */
 
 /* The same before a change. *ret_busy: only somebody who reads is in the way of making a damaged leaf anew. */
@@ -380,6 +397,8 @@ static int go_to_change(struct store_txn *t, enum store_table table, struct slic
 		if (renewed != 0)
 			break;
 		rc = go(t, table, key, way);
+		if (rc == 0)
+			note_barred(t->store, table, false);
 	}
 	*ret_busy = rc == MDB_CORRUPTED && renewed == EBUSY;
 	return rc;
@@ -454,10 +473,16 @@ static int put_or_replace(struct store_txn *t, enum store_table table, struct sl
 	return rc;
 }
 
+bool store_waits(const struct store_txn *t)
+{
+	return t->waits;
+}
+
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret)
 {
 	MDB_val k = to_val(key), v;
-	int rc = go(t, table, key, store__way_to);
+	/* What is read here decides what becomes of a job: what can still be known of it is to be known first. */
+	int rc = go_to_change(t, table, key, store__way_to, &t->waits);
 
 	/* Nothing was done: the transaction may go on. */
 	if (rc == MDB_CORRUPTED)
@@ -479,28 +504,14 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 	return store__translate(put_or_replace(t, table, key, &v, 0));
 }
 
-static void note_barred(struct store *s, enum store_table table, bool barred)
-{
-	uint32_t bit = UINT32_C(1) << table;
-
-	if (barred)
-		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
-	else if (store_is_barred(s))
-		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
-}
-
-bool store_is_barred(const struct store *s)
-{
-	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
-}
-
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
 	bool busy;
 	int rc = go_to_change(t, table, key, store__way_to, &busy);
 
-	note_barred(t->store, table, rc == MDB_CORRUPTED && !busy);
+	t->store->put_off[table] = busy ? t->store->put_off[table] + 1 : 0;
+	note_barred(t->store, table, rc == MDB_CORRUPTED && (!busy || t->store->put_off[table] >= PUT_OFF_MOST));
 	if (rc == 0)
 		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);

@@ -33,6 +33,13 @@ static bool set_bit(_Atomic uint64_t *bits, uint64_t page)
 	return !(atomic_fetch_or_explicit(&bits[page / WORD_BITS], bit, memory_order_relaxed) & bit);
 }
 
+void store__forget_told(struct store *s, uint64_t page)
+{
+	uint64_t bit = UINT64_C(1) << page % WORD_BITS;
+
+	atomic_fetch_and_explicit(&s->told_pages[page / WORD_BITS], ~bit, memory_order_relaxed);
+}
+
 void store__forget_proofs(struct store *s)
 {
 	uint64_t words = atomic_load_explicit(&s->file_pages, memory_order_relaxed) / WORD_BITS + 1;
@@ -77,8 +84,8 @@ static const char *advice_for(enum store_table table)
 	if (table < STORE_TABLES && copy_is_derived(table))
 		return "stop raincheckd and run raincheckd --compact, which makes that table anew";
 	if (table == TABLE_JOBS || table == TABLE_INPUTS)
-		return "a leaf is made anew from what can be read when something there is changed, so by raincheck "
-		       "erase of a job that it hides";
+		return "a leaf is made anew from what can be read when a job there is leased or changed, so also by "
+		       "raincheck erase of one";
 	return "raincheck check names all that is damaged; what stood on that page is in the last backup";
 }
 

@@ -30,9 +30,10 @@ struct store {
 	uint32_t page_size;
 	/* A bit for each page of the map: proved, see store_way.c, and told to be damaged. Any thread. */
 	_Atomic uint64_t *proved_pages, *told_pages;
-	_Atomic uint64_t file_pages; /* there were, when that was last looked at */
-	_Atomic uint32_t barred;     /* see store_is_barred(): a bit for each table */
-	uint32_t commits;	     /* since the bits of proved pages were cleared; the writer's */
+	_Atomic uint64_t file_pages;	/* there were, when that was last looked at */
+	_Atomic uint32_t barred;	/* see store_is_barred(): a bit for each table */
+	uint32_t put_off[STORE_TABLES]; /* so many appends in a row, while somebody reads; the writer's */
+	uint32_t commits;		/* since the bits of proved pages were cleared; the writer's */
 
 	/* The environment is closed and opened anew by the writer, see store__reopen(), while nobody else is inside. */
 	pthread_mutex_t lock;	   /* guards what follows */
@@ -176,6 +177,8 @@ bool store__has_next_beside(const struct store *s, MDB_val key);
 bool store__takes_other_pages(const struct store *s, MDB_val key, MDB_val value, size_t size);
 /* Whether the page is in the file. */
 bool store__is_in_file(struct store *s, uint64_t page);
+/* The page, one of the map's, is whole again: it is told anew when it is damaged again. */
+void store__forget_told(struct store *s, uint64_t page);
 /* Once for each page, whoever finds it. name: of the table, or of the tree that is none (STORE_TABLES). */
 void store__tell_damaged(struct store *s, enum store_table table, const char *name, uint64_t page, const char *fault);
 

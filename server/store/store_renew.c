@@ -3,9 +3,10 @@
  * A damaged leaf hides some jobs, and holds up more: nothing beside it can be removed, nothing of it erased, and where
  * it is the last one nothing new can be put, for ids count up. But what is to stand there is known: every job has a
  * record and an input, so the ids on the one leaf are those that the other table has of the keys that lead to it. The
- * entries that can still be read whole, by their checksums, are kept; each other id gets an entry without a value,
- * which is no record: its job counts as damaged from then on, and is set aside and named like any other of that kind.
- * It is done where a writer is to change something there or beside, not for who only reads.
+ * entries that can still be read whole, by their checksums, are kept, also one that the other table has lost; each
+ * other id gets an entry without a value, which is no record: its job counts as damaged from then on, and is set aside
+ * and named like any other of that kind. It is done where a writer needs something there, or is to change something
+ * beside; not in a read transaction.
  *
  * The page is written over as it lies in the file, not by a transaction: LMDB, which would free it by the number that
  * it says it has, is let near it only when it is whole. So it is done while nobody else has the file open for reading,
@@ -146,7 +147,39 @@ static bool find_overflow(const struct renewal *r, const struct page_node *n, st
 	return head.number == number && head.flags == PAGE_OVERFLOW && head.pages == pages;
 }
 
-static void keep_node(struct renewal *r, size_t offset)
+/* Whether a key is another but for one bit. */
+static bool is_near(const uint8_t *a, const uint8_t *b)
+{
+	int bits = 0;
+
+	for (size_t i = 0; i < ID_BYTES; i++)
+		bits += __builtin_popcount((unsigned)(a[i] ^ b[i]));
+	return bits == 1;
+}
+
+/* A place for an entry that the other table has none for, in the order of the ids; NULL where its key is not one of
+ * those that lead here, or is that of a lost one with a bit flipped. */
+static struct place *add_stray(struct renewal *r, const uint8_t *id)
+{
+	struct slice key = slice_of(id, ID_BYTES);
+	uint32_t at = r->count;
+
+	if (r->count == IDS_MAX || (r->low.data && slice_compare(key, r->low) < 0) ||
+	    (r->high.data && slice_compare(key, r->high) >= 0))
+		return NULL;
+	for (uint32_t i = 0; i < r->count; i++)
+		if (!r->places[i].node && is_near(r->places[i].id, id))
+			return NULL;
+	while (at > 0 && memcmp(r->places[at - 1].id, id, ID_BYTES) > 0)
+		at--;
+	memmove(&r->places[at + 1], &r->places[at], (r->count - at) * sizeof(r->places[0]));
+	r->count++;
+	r->places[at] = (struct place){ .id = id };
+	return &r->places[at];
+}
+
+/* strays: those that the other table has none for; else the others. */
+static void keep_node(struct renewal *r, size_t offset, bool strays)
 {
 	size_t page_size = r->w->store->page_size;
 	struct slice value;
@@ -161,10 +194,14 @@ static void keep_node(struct renewal *r, size_t offset)
 		return;
 	bytes = page_node_bytes(&n, true);
 	place = place_of(r, n.key);
-	if (!place || place->node || offset + bytes > page_size)
+	if ((place ? place->node != NULL : !strays) || offset + bytes > page_size)
 		return;
 	value = slice_of(n.data, n.size);
 	if ((n.flags & NODE_OVERFLOW && !find_overflow(r, &n, &value)) || !is_record(r->table, value))
+		return;
+	if (!place)
+		place = add_stray(r, n.key);
+	if (!place)
 		return;
 	place->node = r->page + offset;
 	place->bytes = bytes;
@@ -172,7 +209,7 @@ static void keep_node(struct renewal *r, size_t offset)
 }
 
 /* Whatever the page's head says of how many there are. */
-static void keep_nodes(struct renewal *r)
+static void keep_nodes(struct renewal *r, bool strays)
 {
 	struct page_head head = page_head_of(r->page);
 	size_t page_size = r->w->store->page_size;
@@ -183,7 +220,7 @@ static void keep_nodes(struct renewal *r)
 		uint16_t offset;
 
 		memcpy(&offset, r->page + PAGE_HEAD + i * OFFSET_BYTES, sizeof(offset));
-		keep_node(r, offset);
+		keep_node(r, offset, strays);
 	}
 }
 
@@ -239,6 +276,17 @@ static int write_page(mdb_filehandle_t fd, const uint8_t *bytes, size_t size, ui
 	return fdatasync(fd) < 0 ? errno : 0;
 }
 
+/* Whether it is no use to begin: there may be many to ask for while somebody reads for long. */
+static bool is_read(struct store *s)
+{
+	bool read;
+
+	pthread_mutex_lock(&s->lock);
+	read = s->inside > 0;
+	pthread_mutex_unlock(&s->lock);
+	return read;
+}
+
 /* While nobody else is inside, and nobody comes in. */
 static int replace_page(const struct renewal *r, const uint8_t *bytes)
 {
@@ -281,13 +329,17 @@ static int renew(struct renewal *r)
 		rc = list_ids(r);
 	if (rc != 0)
 		return rc;
-	keep_nodes(r);
+	keep_nodes(r, false);
+	/* Once it is known which are lost. */
+	keep_nodes(r, true);
 	if (r->kept == 0 || !compose(r, bytes))
 		return MDB_CORRUPTED;
 	rc = replace_page(r, bytes);
-	if (rc == 0)
-		tell_renewed(r);
-	return rc;
+	if (rc != 0)
+		return rc;
+	store__forget_told(r->w->store, r->number);
+	tell_renewed(r);
+	return 0;
 }
 
 int store__renew(struct store_ways *w, enum store_table table)
@@ -296,6 +348,8 @@ int store__renew(struct store_ways *w, enum store_table table)
 
 	if (!w->store || !w->writes || twin_of(table) == STORE_TABLES)
 		return MDB_CORRUPTED;
+	if (is_read(w->store))
+		return EBUSY;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return ENOMEM;

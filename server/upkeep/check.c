@@ -359,6 +359,10 @@ static int check_pages(struct check *c)
 	if (found.lost > 0)
 		check_say(c, CHECK_NOTICE, "%lld pages of the records file are neither in use nor free: compact it",
 			  (long long)found.lost);
+	if (found.miscounted > 0)
+		check_say(c, CHECK_NOTICE,
+			  "%lld pages of values of the records file are counted that are no more: compact it",
+			  (long long)found.miscounted);
 	return 0;
 }
 

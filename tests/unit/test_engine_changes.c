@@ -264,6 +264,27 @@ static void what_an_aborted_batch_adopted_is_given_back(void **state)
 	assert_false(attach.staged.adopted);
 }
 
+/* A batch that fails before it has begun has adopted nothing, and the commands before it are no more. */
+static void what_a_commit_has_adopted_stays_adopted(void **state)
+{
+	struct command_attach attach = { .id = rig_put(&rig, "q", "x"),
+					 .name = slice_str("video"),
+					 .staged = { .content_type = slice_str("video/mp4"), .has_blob = true } };
+	struct command *answered;
+	size_t count;
+
+	(void)state;
+	rig.unchecked = true;
+	rig_run(&rig, COMMAND_ATTACH, &attach);
+	assert_int_equal(rig.code, 0);
+	assert_true(attach.staged.adopted);
+	engine_aborted(rig.engine, false, &answered);
+	assert_true(attach.staged.adopted);
+	engine_aborted(rig.engine, true, &answered);
+	(void)engine_garbage(rig.engine, &count);
+	assert_int_equal(count, 0);
+}
+
 static void what_is_finished_cannot_be_canceled(void **state)
 {
 	struct uuid id = rig_put(&rig, "q", "x");
@@ -561,6 +582,7 @@ int main(void)
 		T(who_extends_a_lease_holds_it),
 		T(who_has_a_job_in_hand_follows_from_the_events),
 		T(what_an_aborted_batch_adopted_is_given_back),
+		T(what_a_commit_has_adopted_stays_adopted),
 		T(what_is_finished_cannot_be_canceled),
 		T(a_dead_job_begins_anew_at_the_end),
 		T(whose_deadline_has_passed_is_not_retried),
