@@ -607,7 +607,7 @@ class WorkersSide:
         self.start_worker()
 
     def start_worker(self):
-        lines = ["server: " + self.broker.rpc, "lease: 2s", "slots: 50", "log: { level: info }",
+        lines = ["server: " + self.broker.rpc, "lease: 2s", "slots: 50", "grace: 0s", "log: { level: info }",
                  "queues: { %s }" % ", ".join("%s: %s" % (name, name) for name in self.shapes), "upstreams:"]
         for name, shape in self.shapes.items():
             lines.append(UPSTREAM % {"name": name, "url": self.api.url, "path": "path: '/poll/{id}', ", "pause": "1h", "more": "",
@@ -628,6 +628,10 @@ class WorkersSide:
     def kill_worker(self):
         self.worker.kill()
         self.worker.wait()
+
+    def stop_worker(self):
+        self.worker.send_signal(signal.SIGTERM)
+        equal(self.worker.wait(timeout=PATIENCE), 0)
 
     def put(self, queue, name, **settings):
         return self.broker.put(queue, {"name": name}, **settings)
@@ -778,21 +782,27 @@ class WorkersSide:
         self.ends(id)
         self.api.call("order")
 
-    # ---- deaths ----
+    # ---- ends and deaths ----
 
-    def a_worker_that_dies_leaves_the_hook_to_the_next(self):
+    def left_to_the_next(self, end, word):
         names = ["standard", "report"]
-        ids = [self.put(name, name + " orphan") for name in names]
-        calls = [self.api.call(name + " orphan") for name in names]
+        ids = [self.put(name, "%s %s" % (name, word)) for name in names]
+        calls = [self.api.call("%s %s" % (name, word)) for name in names]
         self.saved(ids)
-        self.kill_worker()
+        end()
         for call in calls:
             self.api.finish(call)
             self.signed(call)
         self.start_worker()
-        for id, name, call in zip(ids, names, calls):
+        for id, name in zip(ids, names):
             self.ends(id)
-            self.api.call(name + " orphan")  # submitted once
+            self.api.call("%s %s" % (name, word))  # submitted once
+
+    def a_worker_that_is_stopped_leaves_the_hook_to_the_next(self):
+        self.left_to_the_next(self.stop_worker, "given back")
+
+    def a_worker_that_dies_leaves_the_hook_to_the_next(self):
+        self.left_to_the_next(self.kill_worker, "orphan")
 
     def one_that_dies_over_what_a_hook_led_to_does_too(self):
         """The report named the result, which was on its way: without the report nobody would know of it."""
@@ -856,19 +866,17 @@ class WorkersSide:
             equal((stats["submits"], stats["paid"]), (1, 1))
             connection.close()
         finally:
-            for process in (worker, api):
-                if process:
-                    process.kill()
-                    process.wait()
+            api.kill()
+            api.wait()
             api.stdout.close()
+            assert not worker or ends_in_order(worker)
 
     def nothing_was_paid_twice(self):
         names = [c["name"] for c in self.api.calls]
         equal(len(names), len(set(names)))
 
     def it_ends_in_order(self):
-        self.worker.send_signal(signal.SIGTERM)
-        equal(self.worker.wait(timeout=PATIENCE), 0)
+        self.stop_worker()
         self.broker.stop()
 
 
@@ -890,7 +898,7 @@ class Tap:
 
 def stories(kind):
     helpers = {"take", "put", "ends", "reports", "signed", "forged", "saved", "start_worker", "start_heard",
-               "kill_worker"}
+               "kill_worker", "stop_worker", "left_to_the_next"}
     return [name for name in vars(kind) if not name.startswith("_") and name not in helpers]
 
 
