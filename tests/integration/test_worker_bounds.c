@@ -103,8 +103,8 @@ static void queues_share_the_slots(void **state)
 		snprintf(queue, sizeof(queue), "q%d", i % 3);
 		snprintf(ids[i], sizeof(ids[i]), "%s", calls_put_into(&calls, queue, 1, "a", "\"delay_ms\":30"));
 	}
-	calls_start_worker(
-		&calls, &(struct calls_shape){ .top = "slots: 2\nlease: 60s\n", .queues = "q0: api, q1: api, q2: api" });
+	calls_start_worker(&calls, &(struct calls_shape){ .top = "slots: 2\nlease: 60s\n",
+							  .queues = "q0: api, q1: api, q2: api" });
 	for (int i = 0; i < 9; i++)
 		calls_expect_end(&calls, ids[i], RAINCHECK_JOB_SUCCEEDED);
 	most = calls_counted(&calls, "max_in_flight");
