@@ -11,6 +11,7 @@
 #include "server/http/metrics_text.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
+#include "server/http/watch.h"
 #include "server/store/store.h"
 #include "server/writer/meter.h"
 #include "server/writer/writer.h"
@@ -160,8 +161,10 @@ static void write_durations(struct buf *out, struct traffic *t)
 	}
 }
 
-static void write_http(struct buf *out, struct traffic *t)
+static void write_http(struct buf *out, const struct site *site, struct traffic *t)
 {
+	struct watch *watch = atomic_load(&site->watch);
+
 	write_requests(out, t);
 	write_durations(out, t);
 	metrics_gauge(out, "raincheck_http_connections", "HTTP connections open.", atomic_load(&t->connections));
@@ -170,6 +173,8 @@ static void write_http(struct buf *out, struct traffic *t)
 	metrics_int(out, "raincheck_http_suspended_requests", "for=\"write\"",
 		    atomic_load(&t->suspended[TRAFFIC_WRITE]));
 	metrics_int(out, "raincheck_http_suspended_requests", "for=\"job\"", atomic_load(&t->suspended[TRAFFIC_JOB]));
+	metrics_gauge(out, "raincheck_http_watchers", "Streams and requests that wait for a job to change.",
+		      watch ? watch_count(watch) : 0);
 	metrics_gauge(out, "raincheck_http_body_bytes", "What large bodies on their way in take of memory.",
 		      atomic_load(&t->body_bytes));
 }
@@ -256,7 +261,7 @@ static int write_all(struct site *site, struct buf *out)
 	if (rc < 0)
 		return rc;
 	write_writer(out, site);
-	write_http(out, &site->traffic);
+	write_http(out, site, &site->traffic);
 	write_rpc(out, &site->rpc);
 	write_process(out, site);
 	return buf_error(out);

@@ -233,6 +233,7 @@ static void requests_are_counted_by_route_and_status(void **state)
 	expect("raincheck_http_request_duration_seconds_count{route=\"queue\"}", 3);
 	assert_true(figure("raincheck_http_connections") >= 1);
 	expect("raincheck_http_suspended_requests{for=\"job\"}", 0);
+	expect("raincheck_http_watchers", 0);
 }
 
 static void any_number_of_queues_is_bounded(void **state)
