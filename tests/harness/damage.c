@@ -189,6 +189,12 @@ uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t b
 	return page_nodes(&head);
 }
 
+void damage_all_of_last_leaf(const struct tempdir *dir, const char *table)
+{
+	for (size_t byte = 12; byte < PAGE; byte++)
+		damage_last_leaf(dir, table, byte, 0x55);
+}
+
 void damage_leaf(const struct tempdir *dir, const char *table, const struct uuid *id, size_t byte, uint8_t bits)
 {
 	FILE *file = fopen(tempdir_file(dir, "raincheck.mdb"), "r+");

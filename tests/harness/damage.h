@@ -23,6 +23,8 @@ void damage_root(const struct tempdir *dir, const char *table, size_t byte, uint
 /* Flips bits of the last leaf of a table, as of the last commit: its head as above, from 16 on its list of nodes. What
  * it counts of nodes is returned. */
 uint32_t damage_last_leaf(const struct tempdir *dir, const char *table, size_t byte, uint8_t bits);
+/* All of that leaf but its number and kind, so that nothing of it can be read and it cannot be made anew. */
+void damage_all_of_last_leaf(const struct tempdir *dir, const char *table);
 /* The same of the leaf that a job belongs to. */
 void damage_leaf(const struct tempdir *dir, const char *table, const struct uuid *id, size_t byte, uint8_t bits);
 /* Makes what should lead to that leaf lead to another table's last one. Fails the test where there is no branch. */

@@ -452,8 +452,7 @@ static void damage_page(const char *needle)
 static void damage_all_of(const char *table)
 {
 	rig_pause(&rig);
-	for (size_t byte = 12; byte < 4096; byte++)
-		damage_last_leaf(&rig.dir, table, byte, 0x55);
+	damage_all_of_last_leaf(&rig.dir, table);
 	rig_resume(&rig);
 }
 

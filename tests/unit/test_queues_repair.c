@@ -222,15 +222,6 @@ static void damaged_jobs_in_it_are_counted_until_they_are_set_aside(void **state
 	rig_check(&rig);
 }
 
-/* Nothing can be read of the table's last leaf, so that it cannot be made anew. */
-static void damage_all_of_last_leaf(const char *table)
-{
-	rig_pause(&rig);
-	for (size_t byte = 12; byte < 4096; byte++)
-		damage_last_leaf(&rig.dir, table, byte, 0x55);
-	rig_resume(&rig);
-}
-
 /* Jobs on a leaf that cannot be read are counted by their inputs until they are set aside; the others by themselves. */
 static void a_damaged_page_of_jobs_is_counted_around(void **state)
 {
@@ -241,7 +232,9 @@ static void a_damaged_page_of_jobs_is_counted_around(void **state)
 	rig.unchecked = rig.damaged = true;
 	put_some("a", 60);
 	flip(TABLE_QUEUES, key_queue(0));
-	damage_all_of_last_leaf("jobs");
+	rig_pause(&rig);
+	damage_all_of_last_leaf(&rig.dir, "jobs");
+	rig_resume(&rig);
 	assert_int_equal(record_of(0).counts[JOB_READY], 60);
 	resume("a");
 	while (rig_lease(&rig, "a", &job))
@@ -261,7 +254,9 @@ static void a_start_after_jobs_were_hidden_succeeds(void **state)
 	(void)state;
 	rig.unchecked = rig.damaged = true;
 	put_some("a", 60);
-	damage_all_of_last_leaf("jobs");
+	rig_pause(&rig);
+	damage_all_of_last_leaf(&rig.dir, "jobs");
+	rig_resume(&rig);
 	while (rig_lease(&rig, "a", &job))
 		leased++;
 	assert_true(record_of(0).recount);
