@@ -246,6 +246,8 @@ int gateway_start(struct gateway *g, const struct gateway_options *options, stru
 	g->site.started_at_ms = options->started_at_ms;
 	rc = link_page_make_fixed(&g->site);
 	if (rc == 0)
+		rc = assets_make(&g->site);
+	if (rc == 0)
 		rc = openapi_prepare(&g->site);
 	if (rc == 0)
 		rc = link_signer_new(options->settings->link_secret, &g->site.links);
@@ -305,6 +307,7 @@ void gateway_stop(struct gateway *g)
 	link_signer_free(g->site.links);
 	pthread_mutex_destroy(&g->site.links_lock);
 	openapi_release(&g->site);
+	assets_free(&g->site);
 	link_page_free_fixed(&g->site);
 	free(g);
 }

@@ -16,7 +16,6 @@
 #include "server/http/board.h"
 #include "server/http/media_type.h"
 #include "server/http/page_html.h"
-#include "server/http/page_load.h"
 #include "server/http/path.h"
 #include "server/http/picture_size.h"
 #include "server/http/response.h"
@@ -196,38 +195,6 @@ int link_page_post(const struct request *r, const struct visit *v, struct postin
 	return p->answer ? 0 : ERR_NO_MEMORY;
 }
 
-/* ---- the logo ---- */
-
-/* The operator's, or the dot in the operator's colour, which is the page's icon then. Never what a document could be:
- * an SVG may hold a script. */
-static int make_logo(struct site *site)
-{
-	const struct page_files *files = site->page_files;
-	bool own = files && files->logo.size > 0;
-	_cleanup_(buf_done) struct buf copy;
-	struct MHD_Response **logo = &site->fixed.logo;
-
-	buf_init(&copy, PAGE_LOGO_MAX);
-	if (own)
-		buf_append(&copy, files->logo.data, files->logo.size);
-	else
-		buf_printf(&copy,
-			   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\">"
-			   "<circle cx=\"4\" cy=\"4\" r=\"3.5\" fill=\"%s\"/></svg>",
-			   site->page.accent);
-	*logo = response_new(&copy, own ? files->logo_type : "image/svg+xml");
-	if (response_header(*logo, "Cache-Control",
-			    own ? "public, max-age=31536000, immutable" : "public, max-age=3600") &&
-	    response_header(*logo, "Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"))
-		return 0;
-	return ERR_NO_MEMORY;
-}
-
-enum MHD_Result link_page_serve_logo(const struct request *r)
-{
-	return MHD_queue_response(r->connection, MHD_HTTP_OK, r->site->fixed.logo);
-}
-
 /* ---- fixed pages ---- */
 
 static int make_notice(const struct page_settings *page, const struct nonce *nonce, enum page_text headline,
@@ -261,8 +228,6 @@ int link_page_make_fixed(struct site *site)
 		rc = make_notice(page, &nonce, PAGE_TEXT_broken, PAGE_TEXT_broken_detail, &fixed->broken_page);
 	if (rc == 0 && !response_header(fixed->broken_page, "Retry-After", "5"))
 		rc = ERR_NO_MEMORY;
-	if (rc == 0)
-		rc = make_logo(site);
 	if (rc < 0)
 		link_page_free_fixed(site);
 	return rc;
@@ -270,8 +235,7 @@ int link_page_make_fixed(struct site *site)
 
 void link_page_free_fixed(struct site *site)
 {
-	struct MHD_Response **all[] = { &site->fixed.unknown_page, &site->fixed.gone_page, &site->fixed.broken_page,
-					&site->fixed.logo };
+	struct MHD_Response **all[] = { &site->fixed.unknown_page, &site->fixed.gone_page, &site->fixed.broken_page };
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (*all[i])

@@ -15,8 +15,6 @@ int link_page_post(const struct request *r, const struct visit *v, struct postin
 
 /* Leads to the page whoever wrote a slash behind its address. */
 enum MHD_Result link_page_serve_slash(const struct request *r);
-/* The operator's logo, or a dot. */
-enum MHD_Result link_page_serve_logo(const struct request *r);
 
 /* The pages for links that lead nowhere. Alike for everybody, to the last byte: neither body nor headers tell one
  * reason from another. ERR_NO_MEMORY. */

@@ -9,7 +9,7 @@
 #include "server/http/html.h"
 #include "server/http/media_type.h"
 #include "server/http/media_url.h"
-#include "server/http/page_assets.h"
+#include "server/http/page_source.h"
 #include "server/http/page_template.h"
 #include "server/http/words.h"
 

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "server/http/page_template.h"
 
@@ -68,8 +66,7 @@ static int load_logo(const char *path, struct page_files *f, struct error_info *
 		return complain(path, "the logo is larger than 12 KiB", info);
 	if (rc == 0 && f->logo.size == 0)
 		return complain(path, "the logo is empty", info);
-	snprintf(f->logo_path, sizeof(f->logo_path), "../logo?v=%016llx",
-		 (unsigned long long)XXH3_64bits(f->logo.data, f->logo.size));
+	asset_path(f->logo_path, "logo", buf_slice(&f->logo));
 	return rc;
 }
 

@@ -9,15 +9,16 @@
 #include "proto/base/buf.h"
 #include "proto/base/clean.h"
 #include "proto/error.h"
+#include "server/http/asset.h"
 
 #define PAGE_LOGO_MAX 12288 /* so that the whole page stays small */
 
 struct page_template;
 
 struct page_files {
-	struct buf logo;       /* empty: none */
-	const char *logo_type; /* "image/svg+xml" */
-	char logo_path[48];    /* relative to /r/, with a version that changes with the bytes; "" for none */
+	struct buf logo;		    /* empty: none */
+	const char *logo_type;		    /* "image/svg+xml" */
+	char logo_path[ASSET_PATH_BYTES];   /* see asset.h; "" for none */
 	struct page_template *job, *notice; /* NULL: none */
 };
 

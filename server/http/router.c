@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "proto/error.h"
-#include "server/http/events.h"
 #include "server/http/api.h"
+#include "server/http/asset.h"
+#include "server/http/events.h"
 #include "server/http/exchange.h"
 #include "server/http/health.h"
 #include "server/http/hooks.h"
@@ -85,7 +86,7 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 	case ROUTE_READYZ:
 		return health_serve_ready(r);
 	case ROUTE_LOGO:
-		return link_page_serve_logo(r);
+		return asset_serve(r, ASSET_LOGO);
 	case ROUTE_METRICS:
 		return metrics_serve(r);
 	default:

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "server/http/asset.h"
 #include "server/http/guard.h"
 #include "server/http/metrics.h"
 #include "server/http/owed.h"
@@ -33,7 +34,6 @@ struct fixed_answers {
 	struct MHD_Response *unknown_page; /* 404 */
 	struct MHD_Response *gone_page;	   /* 410 */
 	struct MHD_Response *broken_page;  /* 500, 503 */
-	struct MHD_Response *logo;	   /* or the icon */
 };
 
 struct site {
@@ -50,6 +50,7 @@ struct site {
 	pthread_mutex_t links_lock;
 	struct link_signer *links; /* of the answers to puts; only under the lock */
 	struct fixed_answers fixed;
+	struct asset assets[ASSETS]; /* by enum asset_name */
 	atomic_bool quiesced;
 	atomic_int files; /* that may yet be opened for downloads */
 

@@ -5,7 +5,7 @@
  * theirs before there are any, so nothing moves when they come. The column is as wide as a picture of that shape can be
  * without being taller than most of the window, so an upright one stands in a slim column, and what can be done about
  * it below it. */
-#include "page_assets.h"
+#include "page_source.h"
 
 /* clang-format off */
 const char page_style[] =
