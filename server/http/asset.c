@@ -8,6 +8,7 @@
 #include "proto/base/clean.h"
 #include "proto/error.h"
 #include "server/http/page_load.h"
+#include "server/http/page_source.h"
 #include "server/http/response.h"
 #include "server/http/site.h"
 
@@ -73,10 +74,24 @@ static int make_logo(struct site *site)
 	return make(site, ASSET_LOGO, &s);
 }
 
+static int make_script(struct site *site)
+{
+	const struct source s = {
+		.name = "page.js",
+		.bytes = slice_str(page_script),
+		.type = "text/javascript; charset=utf-8",
+	};
+
+	site->page.script = site->assets[ASSET_SCRIPT].path;
+	return make(site, ASSET_SCRIPT, &s);
+}
+
 int assets_make(struct site *site)
 {
 	int rc = make_logo(site);
 
+	if (rc == 0)
+		rc = make_script(site);
 	if (rc < 0)
 		assets_free(site);
 	return rc;

@@ -1,4 +1,5 @@
-/* asset.h: what the link's page fetches besides media, the same for every link: the logo, or the icon in its place.
+/* asset.h: what the link's page fetches besides media, the same for every link: its script, and the logo or the
+ * icon in its place.
  *
  * An asset has an address with a version in it, which changes when its bytes do: under that one it may be kept for
  * ever. Under every other one, which a page of before an upgrade may still name, it is given all the same, and kept for
@@ -16,7 +17,7 @@ struct site;
 
 #define ASSET_PATH_BYTES 48
 
-enum asset_name { ASSET_LOGO, ASSETS };
+enum asset_name { ASSET_LOGO, ASSET_SCRIPT, ASSETS };
 
 struct asset {
 	char path[ASSET_PATH_BYTES];	 /* relative to /r/ */
@@ -27,7 +28,8 @@ struct asset {
 /* "../NAME?v=VERSION". The version is 16 digits of XXH3-64 of bytes. */
 void asset_path(char ret[ASSET_PATH_BYTES], const char *name, struct slice bytes);
 
-/* Fills site->assets from the operator's settings and files. ERR_NO_MEMORY, and nothing is to be freed. */
+/* Fills site->assets from the operator's settings and files, and the script's path into site->page. ERR_NO_MEMORY, and
+ * nothing is to be freed. */
 int assets_make(struct site *site);
 void assets_free(struct site *site);
 

@@ -38,6 +38,12 @@ static enum media_class class_of_result(const struct page_content *p)
 	return p->result && !p->result_lies ? media_class_of(p->result->content_type) : MEDIA_OTHER;
 }
 
+/* How long a page that is not live waits before it loads itself anew. */
+static int again_s(const struct page_content *p)
+{
+	return 5 + words_retry_after(p->job);
+}
+
 /* ---- style ---- */
 
 /* Relative luminance (WCAG 2.2) decides whether black or white is legible on the accent: one always is. */
@@ -319,11 +325,18 @@ static void attributes(struct buf *out, const struct page_content *p)
 	buf_append_str(out, "\"");
 }
 
+/* In a file of its own, so that whoever returns, and every page that takes over news from a new one, has it already. A
+ * page that waits and cannot get it would never tell of an end: it then looks again by itself, as without scripts. */
 static void script(struct buf *out, const struct page_content *p)
 {
-	buf_printf(out, "<script nonce=\"%s\">", p->nonce);
-	buf_append_str(out, page_script);
-	buf_append_str(out, "</script>");
+	const char *path = p->page->script ? p->page->script : "../page.js";
+
+	buf_printf(out, "<script src=\"%s\" nonce=\"%s\" defer></script>", path, p->nonce);
+	if (is_pending(p))
+		buf_printf(out,
+			   "<script nonce=\"%s\">document.currentScript.previousSibling.onerror="
+			   "()=>setTimeout(()=>location.reload(),%de3)</script>",
+			   p->nonce, again_s(p));
 }
 
 /* ---- the page of a job ---- */
@@ -366,8 +379,7 @@ static void whole_head(struct buf *out, const struct said *s)
 	head(out, p->page, s->title);
 	sharing(out, p, s->title, s->headline);
 	if (is_pending(p))
-		buf_printf(out, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>",
-			   5 + words_retry_after(p->job));
+		buf_printf(out, "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>", again_s(p));
 	style_element(out, p->page, p->size, p->nonce);
 }
 

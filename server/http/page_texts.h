@@ -92,6 +92,7 @@ struct page_settings {
 	enum page_language language;	    /* of what stands in no texts */
 	const char *texts[PAGE_TEXTS];	    /* NULL: the default above */
 	const char *logo;		    /* its path relative to /r/, "" or NULL: none */
+	const char *script;		    /* the page's own, likewise; NULL: "../page.js" */
 	const struct page_template *job;    /* NULL: the page is the broker's own */
 	const struct page_template *notice; /* likewise */
 };

@@ -11,16 +11,27 @@
 #define PARTS 5
 
 const char *const route_names[ROUTES] = {
-	[ROUTE_NONE] = "none",	       [ROUTE_PAGE] = "page",
-	[ROUTE_SLASH] = "slash",       [ROUTE_STATUS] = "status",
-	[ROUTE_ARTIFACT] = "artifact", [ROUTE_EVENTS] = "events",
-	[ROUTE_LOGO] = "logo",	       [ROUTE_HOOK] = "hook",
-	[ROUTE_HEALTHZ] = "healthz",   [ROUTE_READYZ] = "readyz",
-	[ROUTE_METRICS] = "metrics",   [ROUTE_OPENAPI] = "openapi",
-	[ROUTE_QUEUES] = "queues",     [ROUTE_QUEUE] = "queue",
-	[ROUTE_PUT] = "put",	       [ROUTE_JOB] = "job",
-	[ROUTE_RETRY] = "retry",       [ROUTE_JOB_ARTIFACT] = "job_artifact",
-	[ROUTE_API_NONE] = "api_none", [ROUTE_API_BROKEN] = "api_broken",
+	[ROUTE_NONE] = "none",
+	[ROUTE_PAGE] = "page",
+	[ROUTE_SLASH] = "slash",
+	[ROUTE_STATUS] = "status",
+	[ROUTE_ARTIFACT] = "artifact",
+	[ROUTE_EVENTS] = "events",
+	[ROUTE_LOGO] = "logo",
+	[ROUTE_SCRIPT] = "script",
+	[ROUTE_HOOK] = "hook",
+	[ROUTE_HEALTHZ] = "healthz",
+	[ROUTE_READYZ] = "readyz",
+	[ROUTE_METRICS] = "metrics",
+	[ROUTE_OPENAPI] = "openapi",
+	[ROUTE_QUEUES] = "queues",
+	[ROUTE_QUEUE] = "queue",
+	[ROUTE_PUT] = "put",
+	[ROUTE_JOB] = "job",
+	[ROUTE_RETRY] = "retry",
+	[ROUTE_JOB_ARTIFACT] = "job_artifact",
+	[ROUTE_API_NONE] = "api_none",
+	[ROUTE_API_BROKEN] = "api_broken",
 };
 
 bool route_is_api(enum route route)
@@ -170,6 +181,7 @@ void path_parse(const char *path, struct path *ret)
 			     : strcmp(parts[0], "readyz") == 0	? ROUTE_READYZ
 			     : strcmp(parts[0], "metrics") == 0 ? ROUTE_METRICS
 			     : strcmp(parts[0], "logo") == 0	? ROUTE_LOGO
+			     : strcmp(parts[0], "page.js") == 0 ? ROUTE_SCRIPT
 								: ROUTE_NONE;
 	}
 }

@@ -16,7 +16,8 @@ enum route {
 	ROUTE_HOOK,	/* /hooks/{token} */
 	ROUTE_HEALTHZ,
 	ROUTE_READYZ,
-	ROUTE_LOGO, /* /logo */
+	ROUTE_LOGO,   /* /logo */
+	ROUTE_SCRIPT, /* /page.js */
 	ROUTE_METRICS,
 	ROUTE_OPENAPI,	    /* /v1/openapi.json */
 	ROUTE_QUEUES,	    /* /v1/queues */

@@ -87,6 +87,8 @@ static enum MHD_Result serve(const struct request *r, enum route route)
 		return health_serve_ready(r);
 	case ROUTE_LOGO:
 		return asset_serve(r, ASSET_LOGO);
+	case ROUTE_SCRIPT:
+		return asset_serve(r, ASSET_SCRIPT);
 	case ROUTE_METRICS:
 		return metrics_serve(r);
 	default:

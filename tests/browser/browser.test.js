@@ -363,6 +363,35 @@ const tests = {
 		await page.context().close();
 	},
 
+	async "the script comes once, and a page that cannot get it looks again by itself"() {
+		raincheck("queue", "pause", "films");
+		const job = put({});
+		const page = await open(job.link);
+		const script = await page.locator("script[src]").evaluate((e) => e.src);
+
+		await shows(page, "You are next in line");
+		// As the browser sees it: a second look costs no second script.
+		await page.reload();
+		await shows(page, "You are next in line");
+		equal(await page.evaluate((s) => performance.getEntriesByName(s)[0].transferSize, script), 0,
+			"bytes of the script that were transferred again");
+		await close(page);
+
+		const context = await browser.newContext();
+		const broken = await context.newPage();
+
+		broken.setDefaultTimeout(PATIENCE);
+		await broken.clock.install();
+		await broken.route("**/page.js*", (route) => route.abort());
+		await broken.goto(job.link);
+		await shows(broken, "You are next in line");
+		raincheck("cancel", job.id);
+		await broken.clock.runFor(60000);
+		await shows(broken, "It was canceled");
+		await context.close();
+		raincheck("queue", "resume", "films");
+	},
+
 	async "offline and back"() {
 		raincheck("queue", "pause", "films");
 		const job = put({});

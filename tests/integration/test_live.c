@@ -502,6 +502,57 @@ static void the_operators_logo_and_words_are_served(void **state)
 	expect(p, "HTTP/1.1 200 OK\r\n");
 	expect(p, "\r\nContent-Type: image/svg+xml\r\n");
 	expect(p, "\r\n\r\n<svg/>");
+	hang_up(p);
+}
+
+/* The address that stands in the page behind what comes before it. */
+static void find_address(const char *before, char *ret, size_t size)
+{
+	struct peer *p = &peers[0];
+
+	put();
+	dial(p, 0);
+	ask(p, "", "");
+	expect(p, before);
+	while (!strchr(p->text, '"'))
+		assert_true(read_more(p));
+	snprintf(ret, size, "%.*s", (int)strcspn(p->text, "\""), p->text);
+	hang_up(p);
+}
+
+static void assert_cached(const char *path, const char *how)
+{
+	struct peer *p = &peers[0];
+	char line[128];
+
+	dial(p, 0);
+	snprintf(link_path, sizeof(link_path), "%s", path);
+	ask(p, "", "");
+	expect(p, "HTTP/1.1 200 OK\r\n");
+	snprintf(line, sizeof(line), "\r\nCache-Control: %s\r\n", how);
+	expect(p, line);
+	hang_up(p);
+}
+
+/* A page of before an upgrade names another version: it gets what there is, which is not that for ever. */
+static void only_the_present_version_is_kept_for_ever(void **state)
+{
+	char path[256];
+
+	(void)state;
+	find_address("<script src=\"..", path, sizeof(path));
+	assert_memory_equal(path, "/page.js?v=", 11);
+	assert_cached(path, "public, max-age=31536000, immutable");
+	path[strlen(path) - 1] ^= 1;
+	assert_cached(path, "public, max-age=3600");
+	assert_cached("/page.js", "public, max-age=3600");
+	write_text("logo.svg", "<svg/>");
+	snprintf(path, sizeof(path), "page: { logo: %s/logo.svg }", stack.dir.path);
+	restart_broker(path);
+	find_address("<link rel=\"icon\" href=\"..", path, sizeof(path));
+	assert_memory_equal(path, "/logo?v=", 8);
+	assert_cached(path, "public, max-age=31536000, immutable");
+	assert_cached("/logo", "public, max-age=3600");
 }
 
 static void all_hear_of_it(void **state)
@@ -554,6 +605,7 @@ int main(void)
 		TEST(a_wait_that_is_no_number_is_refused),
 		TEST(a_visitor_who_vanished_leaves_a_place),
 		TEST(the_operators_logo_and_words_are_served),
+		TEST(only_the_present_version_is_kept_for_ever),
 		TEST(all_hear_of_it),
 		TEST(the_broker_ends_with_visitors_in_every_state),
 	};

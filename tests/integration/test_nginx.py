@@ -134,10 +134,12 @@ def the_page_is_cached_with_its_policy(rig):
     rig.until(link, lambda a: a.getheader("X-Cache-Status") == "HIT")
     answer = rig.get(link)
     assert b"Ada" in answer.body
-    nonce = answer.body.split(b'<script nonce="')[1].split(b'"')[0].decode()
+    script, nonce = (part.split(b'"')[0].decode() for part in answer.body.split(b'<script src="..')[1].split(b'nonce="')[:2])
     assert "'nonce-%s'" % nonce in answer.getheader("Content-Security-Policy")
     slash = rig.get(link + "/")
     expect((slash.status, slash.getheader("Location")), (308, "../" + link.rsplit("/", 1)[1]))
+    live = rig.until(script, lambda a: a.getheader("X-Cache-Status") == "HIT")
+    expect((live.status, live.getheader("Content-Type")), (200, "text/javascript; charset=utf-8"))
     icon = rig.get("/logo")
     expect((icon.status, icon.getheader("Content-Type")), (200, "image/svg+xml"))
 
