@@ -52,10 +52,10 @@ struct writer {
 	struct command *taken; /* out of the queue, for the next batches */
 	struct log_pause failures;
 	struct log_pause leftovers;
-	char why[64];  /* what the last batch that was taken back ran into */
-	bool damage;   /* that was a damaged page */
-	bool shared;   /* which no command of the batch asked for: each batch needs it */
-	int failure;   /* of the last batch, where it was taken back; not for a damaged page that few need */
+	char why[64]; /* what the last batch that was taken back ran into */
+	bool damage;  /* that was a damaged page */
+	bool shared;  /* which no command of the batch asked for: each batch needs it; so it is until a command fails */
+	int failure;  /* of the last batch, where it was taken back; not for a damaged page that few need */
 	bool reloaded; /* the engine has read the queues again, or is to, since the last look at the damaged ones */
 	/* Damaged queues and limits that were told since the last commit. */
 	size_t repaired;
@@ -299,6 +299,13 @@ static void forget_anyway(struct writer *w, const struct command *cmd)
 		engine_forget(w->engine, cmd);
 }
 
+static int apply_one(struct writer *w, struct command *cmd, int64_t now_ms, bool *ret_parked)
+{
+	int rc = furnish(w, cmd, now_ms);
+
+	return rc < 0 ? rc : engine_apply(w->engine, cmd, ret_parked);
+}
+
 /* Applies the batch. Parked commands are taken out of it: they are the engine's from then on. */
 static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 {
@@ -310,26 +317,21 @@ static int apply(struct writer *w, struct store_txn *t, struct batch *b)
 	rc = draw(w, random, sizeof(random));
 	if (rc == 0)
 		rc = engine_begin(w->engine, t, now_ms, random);
-	w->shared = rc < 0;
 	for (size_t i = 0; i < b->count; i++) {
 		struct command *cmd = b->items[i];
 		bool parked = false;
 
-		if (rc < 0)
+		if (rc < 0) {
 			forget_anyway(w, cmd);
-		else
-			rc = furnish(w, cmd, now_ms);
-		if (rc == 0)
-			rc = engine_apply(w->engine, cmd, &parked);
+		} else {
+			rc = apply_one(w, cmd, now_ms, &parked);
+			w->shared = rc == 0;
+		}
 		if (!parked)
 			b->items[kept++] = cmd;
 	}
 	b->count = kept;
-	if (rc < 0)
-		return rc;
-	rc = engine_finish(w->engine);
-	w->shared = rc < 0;
-	return rc;
+	return rc < 0 ? rc : engine_finish(w->engine);
 }
 
 /* Each is told once in its life; where a disk gives thousands back wrong, the check names them all. */
@@ -391,10 +393,16 @@ static void release(struct batch *b, struct command *answered, int rc)
 	release_list(answered, rc);
 }
 
+/* What those are told whom a batch held: ERR_DAMAGED where it was taken back for a damaged page. */
+static int told_rc(const struct writer *w, int rc)
+{
+	return rc == ERR_STORE_ERROR && w->damage ? ERR_DAMAGED : rc;
+}
+
 /* A damaged page is in the way of whoever needs it, and of nobody else. */
 static void note_failure(struct writer *w, int rc)
 {
-	if (rc == ERR_STORE_ERROR && w->damage && !w->shared)
+	if (told_rc(w, rc) == ERR_DAMAGED && !w->shared)
 		return;
 	w->failure = rc;
 	if (rc == 0)
@@ -487,6 +495,7 @@ static int try_batch(struct writer *w, struct batch *b, struct command **ret_ans
 	int rc;
 
 	*ret_reached = false;
+	w->shared = true;
 	w->batch_ms = clock_wall_ms();
 	rc = store_begin_write(w->store, &t);
 	for (size_t i = 0; i < b->count && rc < 0; i++)
@@ -519,7 +528,7 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 		log_failure(w, commands, rc);
 	}
 	count_batch(w, commands, rc);
-	release(b, answered, rc == ERR_STORE_ERROR && w->damage ? ERR_DAMAGED : rc);
+	release(b, answered, told_rc(w, rc));
 	/* Nobody waits for it. */
 	if (rc == 0) {
 		tell_events(w, &w->after);
@@ -559,7 +568,7 @@ static int run_batch(struct writer *w, struct batch *b)
 	if (rc != ERR_STORE_ERROR || reached || b->count == 0)
 		return settle(w, b, commands, answered, rc);
 	/* What was kept by the engine and answered is released as of the failed one. */
-	release_list(answered, rc);
+	release_list(answered, told_rc(w, rc));
 	return run_each(w, b);
 }
 

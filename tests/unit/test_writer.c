@@ -15,6 +15,7 @@
 
 #include "proto/base/clean.h"
 #include "server/store/keys.h"
+#include "server/store/store_path.h"
 #include "server/writer/writer.h"
 #include "tests/harness/damage.h"
 #include "tests/harness/tempdir.h"
@@ -176,10 +177,10 @@ static void submit_erase(struct call *c, const struct uuid *id)
 	writer_submit(fixture.writer, &c->cmd);
 }
 
-static void submit_lease(struct call *c, int64_t wait_ms, uint64_t session)
+static void submit_lease_of(struct call *c, const char *queue, int64_t wait_ms, uint64_t session)
 {
 	prepare(c, COMMAND_LEASE);
-	c->name = slice_str("q");
+	c->name = slice_str(queue);
 	c->lease = (struct msg_job_lease){
 		.has_queues = true,
 		.queues = &c->name,
@@ -190,6 +191,11 @@ static void submit_lease(struct call *c, int64_t wait_ms, uint64_t session)
 	c->cmd.params = &c->lease;
 	c->cmd.session = session;
 	writer_submit(fixture.writer, &c->cmd);
+}
+
+static void submit_lease(struct call *c, int64_t wait_ms, uint64_t session)
+{
+	submit_lease_of(c, "q", wait_ms, session);
 }
 
 static void await(struct call *c)
@@ -339,6 +345,32 @@ static void whoever_needs_a_damaged_page_fails_alone(void **state)
 	assert_int_equal(second.rc, 0);
 }
 
+/* So does a lease that was answered in the batch that met the page. */
+static void who_was_answered_is_told_of_the_damaged_page(void **state)
+{
+	struct call first, lease, cancel, erase;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_put(&first, "first");
+	await(&first);
+	put_needle();
+	teardown_writer();
+	damage_pages(&fixture.dir, NEEDLE);
+	open_all(1 << 28);
+	submit_lease_of(&lease, "none", 60000, 7);
+	prepare(&cancel, COMMAND_LEASE_CANCEL);
+	cancel.cmd.session = 7;
+	writer_submit(fixture.writer, &cancel.cmd);
+	submit_erase(&erase, &first.cmd.first_id);
+	assert_int_equal(writer_start(fixture.writer), 0);
+	await(&erase);
+	await(&lease);
+	assert_int_equal(lease.rc, ERR_DAMAGED);
+	await(&cancel);
+	assert_int_equal(cancel.rc, 0);
+}
+
 /* What is due next is asked with each batch. */
 static void what_everybody_needs_and_is_damaged_is_told(void **state)
 {
@@ -355,6 +387,28 @@ static void what_everybody_needs_and_is_damaged_is_told(void **state)
 	damage_root(&fixture.dir, "due", 0, 1);
 	open_all(1 << 28);
 	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_put(&put, "later");
+	await(&put);
+	assert_int_equal(put.rc, ERR_DAMAGED);
+	writer_stats(fixture.writer, &stats);
+	assert_true(strlen(stats.failure) > 0);
+}
+
+/* Before any command is looked at; the batch before met nothing. */
+static void a_damaged_list_of_free_pages_is_told(void **state)
+{
+	struct writer_stats stats;
+	struct call put;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	for (int i = 0; i < 3; i++) {
+		submit_put(&put, "sound");
+		await(&put);
+		assert_int_equal(put.rc, 0);
+	}
+	damage_root(&fixture.dir, NULL, 12, 0x40);
+	store__forget_proofs(fixture.store);
 	submit_put(&put, "later");
 	await(&put);
 	assert_int_equal(put.rc, ERR_DAMAGED);
@@ -522,7 +576,9 @@ int main(void)
 		T(a_failed_batch_is_told_to_each),
 		T(a_failed_batch_forgets_who_is_gone),
 		T(whoever_needs_a_damaged_page_fails_alone),
+		T(who_was_answered_is_told_of_the_damaged_page),
 		T(what_everybody_needs_and_is_damaged_is_told),
+		T(a_damaged_list_of_free_pages_is_told),
 		T(puts_that_do_not_fit_are_refused_alone),
 		T(a_parked_lease_is_served_forgotten_or_ended),
 		T(a_wait_ends_by_itself),
