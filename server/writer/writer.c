@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "proto/base/clean.h"
 #include "proto/base/clock.h"
@@ -19,6 +18,7 @@
 #include "server/store/keys.h"
 #include "server/store/layout.h"
 #include "server/writer/doubtful.h"
+#include "server/writer/intake.h"
 #include "server/writer/meter.h"
 
 #define BATCH_MAX	4096
@@ -48,8 +48,8 @@ struct writer {
 	struct uuid_gen ids;
 	uint8_t random[RANDOM_BYTES];
 	size_t random_used;
-	int64_t batch_ms;      /* the moment of the last batch */
-	struct command *taken; /* out of the queue, for the next batches */
+	int64_t batch_ms; /* the moment of the last batch */
+	struct intake intake;
 	struct log_pause failures;
 	struct log_pause leftovers;
 	char why[64]; /* what the last batch that was taken back ran into */
@@ -71,10 +71,6 @@ struct writer {
 	bool started;
 
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t wake;
-	struct command *head;
-	struct command **tail;
-	bool stopping;
 	struct writer_stats stats;
 };
 
@@ -110,7 +106,6 @@ static void log_repaired(struct writer *w)
 int writer_new(const struct settings *settings, struct store *s, struct blob_store *blobs, struct writer **ret)
 {
 	struct writer *w = calloc(1, sizeof(*w));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (!w)
@@ -118,13 +113,9 @@ int writer_new(const struct settings *settings, struct store *s, struct blob_sto
 	w->store = s;
 	w->blobs = blobs;
 	meter_init(&w->meter);
-	w->tail = &w->head;
+	intake_init(&w->intake);
 	w->random_used = sizeof(w->random);
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->wake, &attr);
-	pthread_condattr_destroy(&attr);
 	rc = engine_new(settings, s, &w->engine);
 	if (rc < 0) {
 		writer_free(w);
@@ -142,7 +133,7 @@ void writer_free(struct writer *w)
 	engine_free(w->engine);
 	doubtful_done(&w->doubtful);
 	meter_done(&w->meter);
-	pthread_cond_destroy(&w->wake);
+	intake_done(&w->intake);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
@@ -168,26 +159,13 @@ void writer_subscribe_after(struct writer *w, writer_event_cb cb, void *user)
 
 void writer_submit(struct writer *w, struct command *cmd)
 {
-	bool stopping;
+	struct error_info info;
 
-	cmd->next = NULL;
-	pthread_mutex_lock(&w->lock);
-	stopping = w->stopping;
-	if (!stopping) {
-		/* The thread sleeps only when the queue is empty. */
-		if (!w->head)
-			pthread_cond_signal(&w->wake);
-		*w->tail = cmd;
-		w->tail = &cmd->next;
-	}
-	pthread_mutex_unlock(&w->lock);
-	if (stopping) {
-		struct error_info info;
-
-		error_set(&info, ERR_SHUTTING_DOWN, NULL, "%s", error_text(ERR_SHUTTING_DOWN));
-		cmd->refuse(cmd, &info);
-		cmd->release(cmd, ERR_SHUTTING_DOWN);
-	}
+	if (intake_add(&w->intake, cmd))
+		return;
+	error_set(&info, ERR_SHUTTING_DOWN, NULL, "%s", error_text(ERR_SHUTTING_DOWN));
+	cmd->refuse(cmd, &info);
+	cmd->release(cmd, ERR_SHUTTING_DOWN);
 }
 
 void writer_stats(struct writer *w, struct writer_stats *ret)
@@ -244,52 +222,11 @@ static int furnish(struct writer *w, struct command *cmd, int64_t now_ms)
 
 /* ---- the loop ---- */
 
-/* Takes all that is in the queue, waiting until there is something or something is due. */
-static void take_queue(struct writer *w, bool pause, bool *ret_stopping)
+/* False when it is time to stop. */
+static bool gather(struct writer *w, struct batch *b, bool failed)
 {
-	int64_t due_ms = engine_next_ms(w->engine);
-
-	pthread_mutex_lock(&w->lock);
-	while (!w->head && !w->stopping) {
-		int64_t left_ms = due_ms == INT64_MAX ? 3600000 : due_ms - clock_wall_ms();
-		int64_t until_ns;
-		struct timespec until;
-
-		if (pause && left_ms < PAUSE_MS)
-			left_ms = PAUSE_MS;
-		pause = false;
-		/* A clock that was set back makes every moment that the engine told too late: it has to look again. */
-		if (left_ms <= 0 || clock_wall_ms() < w->batch_ms)
-			break;
-		/* Not for longer than a minute at once: the wall clock may be set meanwhile. */
-		until_ns = clock_mono_ns() + (left_ms < 60000 ? left_ms : 60000) * 1000000;
-		until.tv_sec = until_ns / 1000000000;
-		until.tv_nsec = until_ns % 1000000000;
-		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT &&
-		    (due_ms != INT64_MAX && due_ms <= clock_wall_ms()))
-			break;
-	}
-	w->taken = w->head;
-	w->head = NULL;
-	w->tail = &w->head;
-	*ret_stopping = w->stopping;
-	pthread_mutex_unlock(&w->lock);
-}
-
-/* Up to BATCH_MAX commands. The list is walked outside of the lock: each of its steps may be a cache miss. False when
- * it is time to stop. */
-static bool gather(struct writer *w, struct batch *b, bool pause)
-{
-	bool stopping = false;
-
-	b->count = 0;
-	if (!w->taken)
-		take_queue(w, pause, &stopping);
-	while (w->taken && b->count < BATCH_MAX) {
-		b->items[b->count++] = w->taken;
-		w->taken = w->taken->next;
-	}
-	return b->count > 0 || !stopping;
+	return intake_take(&w->intake, engine_next_ms(w->engine), failed ? PAUSE_MS : 0, w->batch_ms, b->items,
+			   BATCH_MAX, &b->count);
 }
 
 /* Of a batch that has failed already. */
@@ -592,20 +529,9 @@ int writer_start(struct writer *w)
 
 void writer_stop(struct writer *w)
 {
-	struct command *cmd;
-
-	pthread_mutex_lock(&w->lock);
-	w->stopping = true;
-	pthread_cond_signal(&w->wake);
-	pthread_mutex_unlock(&w->lock);
+	intake_stop(&w->intake);
 	if (w->started)
 		pthread_join(w->thread, NULL);
 	w->started = false;
-	cmd = engine_stop(w->engine);
-	while (cmd) {
-		struct command *next = cmd->next;
-
-		cmd->release(cmd, ERR_SHUTTING_DOWN);
-		cmd = next;
-	}
+	release_list(engine_stop(w->engine), ERR_SHUTTING_DOWN);
 }
