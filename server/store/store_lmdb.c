@@ -24,24 +24,6 @@ struct handed {
 };
 #endif
 
-struct store_txn {
-	struct store *store;
-	MDB_txn *txn;
-	bool writes;
-	bool waits;			/* see store_waits() */
-	struct store_txn *next, **link; /* of the store's readers */
-	/* Opened when first used: those that store_seek() and store_next() walk with, and in a write transaction those
-	 * for single keys. LMDB begins at the cursor's page instead of the root where the key is on it, which it is for
-	 * most keys of a batch. */
-	MDB_cursor *cursors[STORE_TABLES];
-	MDB_cursor *points[STORE_TABLES];
-	MDB_val at[STORE_TABLES]; /* the key that a cursor for walking is at, LMDB's own */
-	struct store_ways ways;
-#ifdef RAINCHECK_CHECKED
-	struct handed *handed;
-#endif
-};
-
 static const char *const table_names[STORE_TABLES] = {
 	[TABLE_META] = "meta",
 	[TABLE_QUEUES] = "queues",
@@ -354,56 +336,6 @@ static int cursor_of(struct store_txn *t, MDB_cursor **cursors, enum store_table
 	return 0;
 }
 
-/* Proves what an operation with the key will come upon, see store_priv.h. */
-static int go(struct store_txn *t, enum store_table table, struct slice key,
-	      int (*way)(struct store_ways *w, enum store_table table, struct slice key))
-{
-	int rc = way(&t->ways, table, key);
-
-	while (rc == STORE_ODD) {
-		rc = store__mend_odd(&t->ways, t->txn, table);
-		if (rc == 0)
-			rc = way(&t->ways, table, key);
-	}
-	return rc;
-}
-
-static void note_barred(struct store *s, enum store_table table, bool barred)
-{
-	uint32_t bit = UINT32_C(1) << table;
-
-	if (barred)
-		atomic_fetch_or_explicit(&s->barred, bit, memory_order_relaxed);
-	else if (store_is_barred(s))
-		atomic_fetch_and_explicit(&s->barred, ~bit, memory_order_relaxed);
-}
-
-bool store_is_barred(const struct store *s)
-{
-	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
-}
-
-#define PUT_OFF_MOST 8 /* appends that a reader keeps from a damaged leaf, until puts are said to be refused */
-#define RENEWED_MOST 8 /* leaves, for one change: a disk that gives back what it likes is given up */
-
-/* The same before a change. *ret_busy: only somebody who reads is in the way of making a damaged leaf anew. */
-static int go_to_change(struct store_txn *t, enum store_table table, struct slice key,
-			int (*way)(struct store_ways *w, enum store_table table, struct slice key), bool *ret_busy)
-{
-	int rc = go(t, table, key, way), renewed = 0;
-
-	for (int i = 0; rc == MDB_CORRUPTED && i < RENEWED_MOST; i++) {
-		renewed = store__renew(&t->ways, table);
-		if (renewed != 0)
-			break;
-		rc = go(t, table, key, way);
-		if (rc == 0)
-			note_barred(t->store, table, false);
-	}
-	*ret_busy = rc == MDB_CORRUPTED && renewed == EBUSY;
-	return rc;
-}
-
 /* A read transaction looks for too few keys to open a cursor for them. This and put() with the way to the key proved.
  */
 static int find(struct store_txn *t, enum store_table table, MDB_val *k, MDB_val *v)
@@ -433,7 +365,7 @@ static int remove_current(struct store_txn *t, enum store_table table, MDB_val k
 	bool busy;
 
 	if (rc == 0 && !store__stands_apart(t->store, k))
-		rc = go_to_change(t, table, to_slice(k), store__way_beside, &busy);
+		rc = store__go_to_change(t, table, to_slice(k), store__way_beside, &busy);
 	return rc == 0 ? mdb_cursor_del(t->points[table], 0) : rc;
 }
 
@@ -461,7 +393,7 @@ static int put_or_replace(struct store_txn *t, enum store_table table, struct sl
 {
 	MDB_val there = *v;
 	bool busy;
-	int rc = go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go_to_change(t, table, key, store__way_to, &busy);
 
 	if (rc == 0)
 		rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
@@ -482,7 +414,7 @@ int store_get(struct store_txn *t, enum store_table table, struct slice key, str
 {
 	MDB_val k = to_val(key), v;
 	/* What is read here decides what becomes of a job: what can still be known of it is to be known first. */
-	int rc = go_to_change(t, table, key, store__way_to, &t->waits);
+	int rc = store__go_to_change(t, table, key, store__way_to, &t->waits);
 
 	/* Nothing was done: the transaction may go on. */
 	if (rc == MDB_CORRUPTED)
@@ -507,11 +439,8 @@ int store_put(struct store_txn *t, enum store_table table, struct slice key, str
 int store_append(struct store_txn *t, enum store_table table, struct slice key, struct slice value)
 {
 	MDB_val v = to_val(value);
-	bool busy;
-	int rc = go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go_to_append(t, table, key);
 
-	t->store->put_off[table] = busy ? t->store->put_off[table] + 1 : 0;
-	note_barred(t->store, table, rc == MDB_CORRUPTED && (!busy || t->store->put_off[table] >= PUT_OFF_MOST));
 	if (rc == 0)
 		rc = put(t, table, key, &v, MDB_APPEND);
 	take_back(t);
@@ -532,7 +461,7 @@ int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 {
 	MDB_val k = to_val(key), v;
 	bool busy;
-	int rc = go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go_to_change(t, table, key, store__way_to, &busy);
 
 	if (rc == 0)
 		rc = find(t, table, &k, &v);
@@ -550,14 +479,15 @@ static int way_of_move(struct store_txn *t, enum store_table table, MDB_val key,
 	switch (op) {
 	case MDB_FIRST:
 	case MDB_LAST:
-		return go(t, table, slice_of(NULL, 0), op == MDB_LAST ? store__way_to_last : store__way_to_first);
+		return store__go(t, table, slice_of(NULL, 0),
+				 op == MDB_LAST ? store__way_to_last : store__way_to_first);
 	case MDB_SET_RANGE:
-		return go(t, table, to_slice(key), store__way_from);
+		return store__go(t, table, to_slice(key), store__way_from);
 	default:
 		if (op == MDB_NEXT && store__has_next_beside(t->store, t->at[table]))
 			return 0;
-		rc = go(t, table, to_slice(t->at[table]), store__way_to);
-		return rc == 0 ? go(t, table, to_slice(t->at[table]), store__way_beside) : rc;
+		rc = store__go(t, table, to_slice(t->at[table]), store__way_to);
+		return rc == 0 ? store__go(t, table, to_slice(t->at[table]), store__way_beside) : rc;
 	}
 }
 

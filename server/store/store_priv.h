@@ -99,6 +99,25 @@ struct store_ways {
 	struct store_tree tables[STORE_TABLES];
 };
 
+/* A transaction, and what it has of its own besides LMDB's. */
+struct store_txn {
+	struct store *store;
+	MDB_txn *txn;
+	bool writes;
+	bool waits;			/* see store_waits() */
+	struct store_txn *next, **link; /* of the store's readers */
+	/* Opened when first used: those that store_seek() and store_next() walk with, and in a write transaction those
+	 * for single keys. LMDB begins at the cursor's page instead of the root where the key is on it, which it is for
+	 * most keys of a batch. */
+	MDB_cursor *cursors[STORE_TABLES];
+	MDB_cursor *points[STORE_TABLES];
+	MDB_val at[STORE_TABLES]; /* the key that a cursor for walking is at, LMDB's own */
+	struct store_ways ways;
+#ifdef RAINCHECK_CHECKED
+	struct handed *handed; /* see store_lmdb.c */
+#endif
+};
+
 /* LMDB's codes, and the errno values among them, as ours; kept for store_error_detail(). */
 int store__translate(int rc);
 
@@ -163,6 +182,21 @@ int store__way_to_first(struct store_ways *w, enum store_table table, struct sli
 int store__way_to_last(struct store_ways *w, enum store_table table, struct slice key);
 /* Right after either, for the same key: before a step to its neighbours, or what may draw in the pages of those. */
 int store__way_beside(struct store_ways *w, enum store_table table, struct slice key);
+
+/* ---- store_change.c: the ways above, for an operation that comes next. ---- */
+
+typedef int (*store_prove)(struct store_ways *w, enum store_table table, struct slice key);
+
+/* Proves what an operation with the key will come upon, once what is odd there is put right. The errors of the way. */
+int store__go(struct store_txn *t, enum store_table table, struct slice key, store_prove way);
+/* The same before a change, and a damaged leaf is made anew where it can be. *ret_busy: only somebody who reads is in
+ * the way of that. */
+int store__go_to_change(struct store_txn *t, enum store_table table, struct slice key, store_prove way, bool *ret_busy);
+/* The same before store_append(), and it is noted whether such are refused, see store_is_barred(). */
+int store__go_to_append(struct store_txn *t, enum store_table table, struct slice key);
+
+/* ---- store_guard.c and store_path.c: what a page, and an entry on it, is known to be. ---- */
+
 /* That the keys of a table of records have; 0 where they have various, and for an index, of which an entry of another
  * size is dropped by whoever comes upon it. */
 uint16_t store__key_size(enum store_table table);
