@@ -19,6 +19,14 @@ int uuid_list_add(struct uuid_list *l, const struct uuid *id)
 	return 0;
 }
 
+bool uuid_list_has(const struct uuid_list *l, const struct uuid *id)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (uuid_equal(&l->items[i], id))
+			return true;
+	return false;
+}
+
 /* The file is removed after the commit that ceases to name it. */
 static int note_garbage(struct engine *e, const struct uuid *blob)
 {

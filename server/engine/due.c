@@ -118,6 +118,19 @@ static int due_damaged(struct engine *e, const struct due *due)
 	return rc < 0 ? rc : store_delete(e->txn, TABLE_DUE, key_slice(&entry));
 }
 
+/* job_load(), with a look at whether what is to be done will need an input that cannot be read yet. */
+static int load_due(struct engine *e, const struct uuid *id, struct job *ret, bool *ret_left)
+{
+	int rc;
+
+	*ret_left = uuid_list_has(&e->put_off, id);
+	if (*ret_left)
+		return 0;
+	rc = job_load(e, id, ret);
+	*ret_left = rc == ERR_CORRUPT && store_waits(e->txn);
+	return rc == 0 ? job_input_waits(e, id, ret_left) : rc;
+}
+
 /* *ret_left: it is for a later batch, which may read the job. */
 static int due_one(struct engine *e, const struct due *due, bool *ret_left)
 {
@@ -127,8 +140,7 @@ static int due_one(struct engine *e, const struct due *due, bool *ret_left)
 	*ret_left = false;
 	if (set_aside_shuns(e, &due->id))
 		return due_damaged(e, due);
-	rc = job_load(e, &due->id, &job);
-	*ret_left = rc == ERR_CORRUPT && store_waits(e->txn);
+	rc = load_due(e, &due->id, &job, ret_left);
 	if (*ret_left)
 		return 0;
 	if (rc == ERR_CORRUPT || (rc == ERR_NOT_FOUND && due->known))
@@ -163,16 +175,23 @@ static int first_due(struct engine *e, struct due *ret, struct key *key)
 	return key_read_due(found, &ret->at_ms, &ret->id);
 }
 
-/* The batch is lost by it, and the next one does without the job. */
-static bool is_damage(int rc)
+/* The batch is lost by it, and the next one does without the job: it is set aside, or left where the page beside it is
+ * to be made anew first, which waits until nobody reads. */
+static int do_without(struct engine *e, const struct uuid *id, int rc)
 {
-	return rc == ERR_CORRUPT || (rc == ERR_STORE_ERROR && store_error_is_damage());
+	struct uuid_list *list = store_waits(e->txn) ? &e->put_off : &e->shunned;
+
+	if (rc == ERR_CORRUPT || (rc == ERR_STORE_ERROR && store_error_is_damage()))
+		return uuid_list_add(list, id) < 0 ? ERR_NO_MEMORY : rc;
+	return rc;
 }
 
 int due_run(struct engine *e)
 {
 	struct key key = { .size = 0 };
 
+	if (!store_is_read(e->store))
+		e->put_off.count = 0;
 	for (int i = 0; i < DUE_PER_BATCH; i++) {
 		struct due due;
 		bool left = false;
@@ -185,8 +204,7 @@ int due_run(struct engine *e)
 			if (left)
 				key = key_after(&key);
 			e->left = e->left || left;
-			if (is_damage(rc) && uuid_list_add(&e->shunned, &due.id) < 0)
-				return ERR_NO_MEMORY;
+			rc = do_without(e, &due.id, rc);
 		} else if (rc == ERR_CORRUPT) {
 			/* It must not hold up the others. */
 			rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));

@@ -142,6 +142,7 @@ void engine_free(struct engine *e)
 	free(e->garbage.items);
 	free(e->adopted.items);
 	free(e->shunned.items);
+	free(e->put_off.items);
 	lease_room_free(e->lease_room);
 	link_signer_free(e->links);
 	buf_done(&e->record);

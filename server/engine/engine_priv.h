@@ -59,8 +59,11 @@ struct engine {
 	struct groups *groups;
 	int64_t set_aside;	  /* entries of TABLE_SET_ASIDE */
 	struct uuid_list shunned; /* jobs whose moment came and failed the batch: to be set aside in the next */
-	bool loaded;		  /* queues and limits were read since the last batch began */
-	bool stale;		  /* they could not be read again after an abort */
+	/* Jobs whose moment came and failed the batch for a page that is made anew once nobody reads: left until then.
+	 */
+	struct uuid_list put_off;
+	bool loaded; /* queues and limits were read since the last batch began */
+	bool stale;  /* they could not be read again after an abort */
 
 	/* Of the batch under way. */
 	struct store_txn *txn;
@@ -102,6 +105,7 @@ void command_list_remove(struct command_list *l, struct command *cmd);
 
 /* ERR_NO_MEMORY. */
 int uuid_list_add(struct uuid_list *l, const struct uuid *id);
+bool uuid_list_has(const struct uuid_list *l, const struct uuid *id);
 
 /* ---- draw.c ---- */
 
@@ -116,6 +120,13 @@ double engine_draw_unit(struct engine *e);
 
 /* ERR_NOT_FOUND, ERR_CORRUPT, the store's. note and error_message are good until the next job_load(). */
 int job_load(struct engine *e, const struct uuid *id, struct job *ret);
+/* The bytes of its input's record. ERR_NOT_FOUND, ERR_CORRUPT, the store's; among these ERR_STORE_ERROR where the input
+ * is hidden until nobody reads (store_waits()): it is no damage yet, and what needs it is to be taken back and done
+ * then.
+ */
+int job_input(struct engine *e, const struct uuid *id, struct slice *ret);
+/* Whether it is hidden so, for whoever can still refuse or leave the job as it is. The store's errors. */
+int job_input_waits(struct engine *e, const struct uuid *id, bool *ret_waits);
 /* The same for whoever has to be told why: ERR_GONE for one that left a tombstone. */
 int job_find(struct engine *e, const struct uuid *id, struct job *ret);
 /* Where a job of that queue is counted, in this batch. */

@@ -25,7 +25,8 @@ int filter_begin(struct store_txn *t, const struct msg_job_filter *asked, struct
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* A job whose input is damaged is of no group. */
+/* A job whose input is damaged is of no group. Of one that is hidden until nobody reads (store_waits()) it is not known
+ * of which: nothing is said to be all there is of a group then. */
 static int of_group(struct store_txn *t, struct filter *f, const struct uuid *id, bool *ret)
 {
 	struct key key = key_job(id);
@@ -39,6 +40,8 @@ static int of_group(struct store_txn *t, struct filter *f, const struct uuid *id
 		f->bytes += (int64_t)bytes.size;
 	if (rc == 0)
 		*ret = record_read_input(bytes, &input) == 0 && slice_equal(input.group, f->asked.group);
+	if (rc == ERR_CORRUPT && store_waits(t))
+		return ERR_STORE_ERROR;
 	return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 }
 

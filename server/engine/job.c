@@ -71,6 +71,23 @@ int job_load(struct engine *e, const struct uuid *id, struct job *ret)
 	return queues_get(e->queues, ret->queue) ? 0 : ERR_CORRUPT;
 }
 
+int job_input(struct engine *e, const struct uuid *id, struct slice *ret)
+{
+	struct key key = key_job(id);
+	int rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), ret);
+
+	return rc == ERR_CORRUPT && store_waits(e->txn) ? ERR_STORE_ERROR : rc;
+}
+
+int job_input_waits(struct engine *e, const struct uuid *id, bool *ret_waits)
+{
+	struct slice ignored;
+	int rc = job_input(e, id, &ignored);
+
+	*ret_waits = rc == ERR_STORE_ERROR && store_waits(e->txn);
+	return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT || *ret_waits ? 0 : rc;
+}
+
 int job_find(struct engine *e, const struct uuid *id, struct job *ret)
 {
 	struct key key = key_job(id);
@@ -181,7 +198,8 @@ int job_save(struct engine *e, const struct uuid *id, struct job *job)
 	return rc < 0 ? rc : write_job(e, id, job, false);
 }
 
-/* Of whom the job is, for its place in line. Empty where it has no group, or where damage hides it. */
+/* Of whom the job is, for its place in line. Empty where it has no group, or where damage hides it, be it only until
+ * nobody reads: a cancel or a retry is not refused for what its group would gain or lose by it. */
 static int group_of(struct engine *e, const struct uuid *id, struct slice *ret)
 {
 	struct key key = key_job(id);
@@ -427,12 +445,12 @@ static int forget_hidden_key(struct engine *e, const struct uuid *id)
 static int forget_words(struct engine *e, const struct uuid *id, const struct job *job)
 {
 	const struct queue *q = queues_get(e->queues, job->queue);
-	struct key key = key_job(id);
 	struct job_input input;
 	struct slice bytes;
+	struct key key;
 	int rc;
 
-	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	rc = job_input(e, id, &bytes);
 	if (rc < 0 && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT)
 		return rc;
 	if (rc < 0 || record_read_input(bytes, &input) < 0)

@@ -1,7 +1,9 @@
 /* A delivery is put as job.put would put it, but for what refuses puts: the job it tells of was accepted, and so it is
  * told of, out of the reserve where the store is full.
  *
- * Left out where it cannot be told: the callback stands in the input, and where that is damaged nobody knows it.
+ * Left out where it cannot be told: the callback stands in the input, and where that is damaged nobody knows it. Where
+ * it is only hidden until nobody reads, the job does not end before: whoever ends it is told to try again, and what
+ * time ends is left until then.
  */
 #include "server/engine/outbox.h"
 
@@ -71,7 +73,6 @@ static int write_input(struct engine *e, const struct uuid *id, const struct job
 {
 	struct pair to = { .key = slice_str(OUTBOX_URL) };
 	_cleanup_(buf_done) struct buf body;
-	struct key key = key_job(id);
 	struct job_input told, input = {
 		.content_type = slice_str("application/json"),
 		.backoff = { .base_ms = -1, .max_ms = -1, .factor = -1, .jitter = -1 },
@@ -82,7 +83,7 @@ static int write_input(struct engine *e, const struct uuid *id, const struct job
 	int rc;
 
 	buf_init(&body, OUTBOX_BODY_MAX);
-	rc = store_get(e->txn, TABLE_INPUTS, key_slice(&key), &bytes);
+	rc = job_input(e, id, &bytes);
 	if (rc == 0)
 		rc = record_read_input(bytes, &told);
 	if (rc == 0)

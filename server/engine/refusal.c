@@ -20,7 +20,7 @@ int refuse(struct command *cmd, int code, const char *field, const char *fmt, ..
 bool is_refusal(int rc)
 {
 	return rc == ERR_NOT_FOUND || rc == ERR_LEASE_LOST || rc == ERR_INVALID_STATE || rc == ERR_TOO_LARGE ||
-	       rc == ERR_CORRUPT || rc == ERR_GONE;
+	       rc == ERR_CORRUPT || rc == ERR_DAMAGED || rc == ERR_GONE;
 }
 
 const char *refusal_text(int rc)

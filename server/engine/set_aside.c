@@ -32,10 +32,7 @@ int report_damage(struct engine *e, const struct uuid *id, const char *what)
 
 bool set_aside_shuns(const struct engine *e, const struct uuid *id)
 {
-	for (size_t i = 0; i < e->shunned.count; i++)
-		if (uuid_equal(&e->shunned.items[i], id))
-			return true;
-	return false;
+	return uuid_list_has(&e->shunned, id);
 }
 
 /* *ret_known is false where it is gone or damaged; a read that fails is neither. */

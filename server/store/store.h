@@ -16,7 +16,7 @@
  * read. A value that its page does not hold whole is not handed out: ERR_CORRUPT, and whoever walks gets the key with
  * an empty value, which is no record. Where only the size of a value is damaged it is put right, in a write
  * transaction, before anything of its page is changed. A leaf of the jobs or the inputs that a write transaction needs
- * is made anew where it can be (store_renew.c).
+ * is made anew where it can be (store_renew.c), or once nobody reads: see store_waits().
  */
 #ifndef RAINCHECK_STORE_H
 #define RAINCHECK_STORE_H
@@ -116,9 +116,11 @@ static inline void store_abortp(struct store_txn **t)
 
 /* ERR_NOT_FOUND where there is no such key; ERR_CORRUPT where its value cannot be read. */
 int store_get(struct store_txn *t, enum store_table table, struct slice key, struct slice *ret);
-/* After ERR_CORRUPT of the transaction's last store_get(): whether it may be read once nobody reads, for what hides it
- * is made anew then. */
+/* After ERR_CORRUPT of the transaction's last store_get(), or ERR_STORE_ERROR of damage from whatever was its last
+ * call: whether it may be done once nobody reads, for what is in the way is made anew then. */
 bool store_waits(const struct store_txn *t);
+/* Whether somebody reads right now, who may keep others waiting in that way. Any thread. */
+bool store_is_read(struct store *s);
 /* Sets or replaces. */
 int store_put(struct store_txn *t, enum store_table table, struct slice key, struct slice value);
 /* The same for a key above every key of the table, as when a table is copied in order: the pages are filled.

@@ -1,7 +1,7 @@
-/* Before an operation: the way to its key is proved, what stands odd there is put right, and a damaged leaf is made
- * anew where somebody needs it for more than an answer. Where that cannot be done, or not while somebody reads, whoever
- * came there is refused; and where it is new jobs that are, for good or for long, the store is barred until one can be
- * put or the leaf was made anew after all.
+/* Before an operation: the way to its key is proved; and where a writer comes there, what stands odd is put right, and
+ * a damaged leaf is made anew. Where that cannot be done, or not while somebody reads, whoever came there is refused;
+ * and where it is new jobs that are, for good or for long, the store is barred until one can be put or the leaf was
+ * made anew after all.
  */
 #include <errno.h>
 
@@ -10,7 +10,7 @@
 #define PUT_OFF_MOST 8 /* appends that a reader keeps from a damaged leaf, until puts are said to be refused */
 #define RENEWED_MOST 8 /* leaves, for one change: a disk that gives back what it likes is given up */
 
-int store__go(struct store_txn *t, enum store_table table, struct slice key, store_prove way)
+static int go(struct store_txn *t, enum store_table table, struct slice key, store_prove way)
 {
 	int rc = way(&t->ways, table, key);
 
@@ -39,31 +39,28 @@ bool store_is_barred(const struct store *s)
 	return atomic_load_explicit(&s->barred, memory_order_relaxed) != 0;
 }
 
-/* ---- before a change ---- */
-
-int store__go_to_change(struct store_txn *t, enum store_table table, struct slice key, store_prove way, bool *ret_busy)
+int store__go(struct store_txn *t, enum store_table table, struct slice key, store_prove way)
 {
-	int rc = store__go(t, table, key, way), renewed = 0;
+	int rc = go(t, table, key, way), renewed = 0;
 
 	for (int i = 0; rc == MDB_CORRUPTED && i < RENEWED_MOST; i++) {
 		renewed = store__renew(&t->ways, table);
 		if (renewed != 0)
 			break;
-		rc = store__go(t, table, key, way);
+		rc = go(t, table, key, way);
 		if (rc == 0)
 			note_barred(t->store, table, false);
 	}
-	*ret_busy = rc == MDB_CORRUPTED && renewed == EBUSY;
+	t->waits = rc == MDB_CORRUPTED && renewed == EBUSY;
 	return rc;
 }
 
 int store__go_to_append(struct store_txn *t, enum store_table table, struct slice key)
 {
 	struct store *s = t->store;
-	bool busy;
-	int rc = store__go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go(t, table, key, store__way_to);
 
-	s->put_off[table] = busy ? s->put_off[table] + 1 : 0;
-	note_barred(s, table, rc == MDB_CORRUPTED && (!busy || s->put_off[table] >= PUT_OFF_MOST));
+	s->put_off[table] = t->waits ? s->put_off[table] + 1 : 0;
+	note_barred(s, table, rc == MDB_CORRUPTED && (!t->waits || s->put_off[table] >= PUT_OFF_MOST));
 	return rc;
 }

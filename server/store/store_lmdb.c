@@ -362,10 +362,9 @@ static int put(struct store_txn *t, enum store_table table, struct slice key, MD
 static int remove_current(struct store_txn *t, enum store_table table, MDB_val k, MDB_val v)
 {
 	int rc = store__may_change(t->store, table, k, v);
-	bool busy;
 
 	if (rc == 0 && !store__stands_apart(t->store, k))
-		rc = store__go_to_change(t, table, to_slice(k), store__way_beside, &busy);
+		rc = store__go(t, table, to_slice(k), store__way_beside);
 	return rc == 0 ? mdb_cursor_del(t->points[table], 0) : rc;
 }
 
@@ -392,8 +391,7 @@ static int replace(struct store_txn *t, enum store_table table, struct slice key
 static int put_or_replace(struct store_txn *t, enum store_table table, struct slice key, MDB_val *v, unsigned flags)
 {
 	MDB_val there = *v;
-	bool busy;
-	int rc = store__go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go(t, table, key, store__way_to);
 
 	if (rc == 0)
 		rc = put(t, table, key, &there, flags | MDB_NOOVERWRITE);
@@ -414,7 +412,7 @@ int store_get(struct store_txn *t, enum store_table table, struct slice key, str
 {
 	MDB_val k = to_val(key), v;
 	/* What is read here decides what becomes of a job: what can still be known of it is to be known first. */
-	int rc = store__go_to_change(t, table, key, store__way_to, &t->waits);
+	int rc = store__go(t, table, key, store__way_to);
 
 	/* Nothing was done: the transaction may go on. */
 	if (rc == MDB_CORRUPTED)
@@ -460,8 +458,7 @@ int store_reserve(struct store_txn *t, enum store_table table, struct slice key,
 int store_delete(struct store_txn *t, enum store_table table, struct slice key)
 {
 	MDB_val k = to_val(key), v;
-	bool busy;
-	int rc = store__go_to_change(t, table, key, store__way_to, &busy);
+	int rc = store__go(t, table, key, store__way_to);
 
 	if (rc == 0)
 		rc = find(t, table, &k, &v);
@@ -498,6 +495,7 @@ static int move(struct store_txn *t, enum store_table table, MDB_val *k, MDB_cur
 	MDB_val v;
 	int rc;
 
+	t->waits = false;
 	rc = way_of_move(t, table, *k, op);
 	if (rc == 0)
 		rc = cursor_of(t, t->cursors, table, &c);

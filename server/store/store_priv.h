@@ -187,11 +187,10 @@ int store__way_beside(struct store_ways *w, enum store_table table, struct slice
 
 typedef int (*store_prove)(struct store_ways *w, enum store_table table, struct slice key);
 
-/* Proves what an operation with the key will come upon, once what is odd there is put right. The errors of the way. */
+/* Proves what an operation with the key will come upon. In a transaction that writes, what is odd there is put right
+ * first, and a damaged leaf is made anew where it can be; t->waits is set where only somebody who reads is in the way
+ * of that, else cleared. The errors of the way. */
 int store__go(struct store_txn *t, enum store_table table, struct slice key, store_prove way);
-/* The same before a change, and a damaged leaf is made anew where it can be. *ret_busy: only somebody who reads is in
- * the way of that. */
-int store__go_to_change(struct store_txn *t, enum store_table table, struct slice key, store_prove way, bool *ret_busy);
 /* The same before store_append(), and it is noted whether such are refused, see store_is_barred(). */
 int store__go_to_append(struct store_txn *t, enum store_table table, struct slice key);
 

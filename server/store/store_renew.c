@@ -276,8 +276,7 @@ static int write_page(mdb_filehandle_t fd, const uint8_t *bytes, size_t size, ui
 	return fdatasync(fd) < 0 ? errno : 0;
 }
 
-/* Whether it is no use to begin: there may be many to ask for while somebody reads for long. */
-static bool is_read(struct store *s)
+bool store_is_read(struct store *s)
 {
 	bool read;
 
@@ -348,7 +347,8 @@ int store__renew(struct store_ways *w, enum store_table table)
 
 	if (!w->store || !w->writes || twin_of(table) == STORE_TABLES)
 		return MDB_CORRUPTED;
-	if (is_read(w->store))
+	/* It is no use to begin, and there may be many to ask for while somebody reads for long. */
+	if (store_is_read(w->store))
 		return EBUSY;
 	r = calloc(1, sizeof(*r));
 	if (!r)
