@@ -25,6 +25,7 @@
 #define SUBSCRIBERS_MAX 8
 #define RANDOM_BYTES	4096 /* drawn from the system at once */
 #define TOLD_MAX	20   /* damaged jobs, of one batch */
+#define AGAIN_MOST	16   /* tries of a batch that met damage by itself, of a job whose moment came for instance */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
 
 /* The commands of one batch, sorted by what became of them. */
@@ -494,6 +495,8 @@ static int run_each(struct writer *w, struct batch *b)
 	return worst;
 }
 
+/* Where no command asked for the damaged page, the engine does without next time: before anybody is refused for what
+ * another job met, it is tried again. */
 static int run_batch(struct writer *w, struct batch *b)
 {
 	struct command *answered = NULL;
@@ -501,10 +504,17 @@ static int run_batch(struct writer *w, struct batch *b)
 	bool reached;
 	int rc;
 
-	rc = try_batch(w, b, &answered, &reached);
-	if (rc != ERR_STORE_ERROR || reached || b->count == 0)
+	for (int i = 0;; i++) {
+		rc = try_batch(w, b, &answered, &reached);
+		if (rc != ERR_STORE_ERROR || reached)
+			return settle(w, b, commands, answered, rc);
+		if (!w->damage || !w->shared || i == AGAIN_MOST)
+			break;
+		/* What was kept by the engine and answered is released as of the failed one. */
+		release_list(TAKE_PTR(answered), told_rc(w, rc));
+	}
+	if (b->count == 0)
 		return settle(w, b, commands, answered, rc);
-	/* What was kept by the engine and answered is released as of the failed one. */
 	release_list(answered, told_rc(w, rc));
 	return run_each(w, b);
 }

@@ -28,6 +28,18 @@ static struct {
 	struct writer *writer;
 } fixture;
 
+static _Atomic int64_t clock_shift_s;
+
+/* In the C library's place, so that the wall clock can be set. */
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ret);
+
+	if (id == CLOCK_REALTIME)
+		ret->tv_sec += clock_shift_s;
+	return rc;
+}
+
 /* A command that remembers what became of it. */
 struct call {
 	struct command cmd;
@@ -61,6 +73,7 @@ static void open_all(int64_t max_bytes)
 static int setup(void **state)
 {
 	(void)state;
+	clock_shift_s = 0;
 	tempdir_make(&fixture.dir);
 	fixture.settings.reserve_bytes = 0;
 	open_all(1 << 28);
@@ -169,12 +182,17 @@ static void submit_delayed(struct call *c)
 	writer_submit(fixture.writer, &c->cmd);
 }
 
-static void submit_erase(struct call *c, const struct uuid *id)
+static void submit_change(struct call *c, enum change_action action, const struct uuid *id)
 {
 	prepare(c, COMMAND_CHANGE);
-	c->change = (struct command_change){ .action = CHANGE_ERASE, .has_id = true, .id = *id };
+	c->change = (struct command_change){ .action = action, .has_id = true, .id = *id };
 	c->cmd.params = &c->change;
 	writer_submit(fixture.writer, &c->cmd);
+}
+
+static void submit_erase(struct call *c, const struct uuid *id)
+{
+	submit_change(c, CHANGE_ERASE, id);
 }
 
 static void submit_lease_of(struct call *c, const char *queue, int64_t wait_ms, uint64_t session)
@@ -371,6 +389,48 @@ static void who_was_answered_is_told_of_the_damaged_page(void **state)
 	assert_int_equal(cancel.rc, 0);
 }
 
+static void wait_for_a_batch(void)
+{
+	struct call lease;
+
+	submit_lease(&lease, 0, 1);
+	await(&lease);
+}
+
+#define FORGOTTEN 5
+
+/* Jobs whose time is over, each of which is to lose its checkpoint on the damaged page: whoever puts meanwhile, and
+ * needs nothing there, is not refused for any of them. */
+static void nobody_fails_for_what_is_forgotten(void **state)
+{
+	struct call jobs[FORGOTTEN], cancel, put;
+	struct writer_stats stats;
+
+	(void)state;
+	fixture.settings.record_ttl_ms = 2000000;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	for (int i = 0; i < FORGOTTEN; i++) {
+		submit_put(&jobs[i], "forgotten");
+		await(&jobs[i]);
+		submit_change(&cancel, CHANGE_CANCEL, &jobs[i].cmd.first_id);
+		await(&cancel);
+		assert_int_equal(cancel.rc, 0);
+	}
+	put_needle();
+	clock_shift_s = 1001;
+	wait_for_a_batch();
+	teardown_writer();
+	damage_pages(&fixture.dir, NEEDLE);
+	clock_shift_s = 2002;
+	open_all(1 << 28);
+	submit_put(&put, "sound");
+	assert_int_equal(writer_start(fixture.writer), 0);
+	await(&put);
+	assert_int_equal(put.rc, 0);
+	writer_stats(fixture.writer, &stats);
+	assert_int_equal(stats.failed_commits, 0);
+}
+
 /* What is due next is asked with each batch. */
 static void what_everybody_needs_and_is_damaged_is_told(void **state)
 {
@@ -481,18 +541,6 @@ static void a_wait_ends_by_itself(void **state)
 	assert_int_equal(lease.leased, 0);
 }
 
-static _Atomic int64_t clock_shift_s;
-
-/* In the C library's place, so that the wall clock can be set. */
-int clock_gettime(clockid_t id, struct timespec *ret)
-{
-	int rc = (int)syscall(SYS_clock_gettime, id, ret);
-
-	if (id == CLOCK_REALTIME)
-		ret->tv_sec += clock_shift_s;
-	return rc;
-}
-
 static void a_wait_ends_though_the_clock_is_set_back(void **state)
 {
 	struct call lease, forget;
@@ -577,6 +625,7 @@ int main(void)
 		T(a_failed_batch_forgets_who_is_gone),
 		T(whoever_needs_a_damaged_page_fails_alone),
 		T(who_was_answered_is_told_of_the_damaged_page),
+		T(nobody_fails_for_what_is_forgotten),
 		T(what_everybody_needs_and_is_damaged_is_told),
 		T(a_damaged_list_of_free_pages_is_told),
 		T(puts_that_do_not_fit_are_refused_alone),
