@@ -150,6 +150,9 @@ struct sim {
 void sim_run(struct sim *s);
 void sim_abandon(struct sim *s);
 
+/* The process ends, and with it whatever waits; another one begins on what the store has. */
+void sim_restart(struct sim *s);
+
 /* Says what differs; does not return. */
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
 
