@@ -34,7 +34,7 @@ int64_t checked_run(void);
 void checked_set(enum store_table table, struct key key, struct slice value);
 void checked_drop(enum store_table table, struct key key);
 size_t checked_value(enum store_table table, struct key key, uint8_t *ret, size_t cap);
-/* One bit of a value. Each bit in turn is flipped by test_store.c; here it matters what is said. */
+/* One bit of a value. Each bit in turn is flipped by test_records.c; here it matters what is said. */
 void checked_flip(enum store_table table, struct key key);
 /* Writes a record anew, sound, but saying something else. */
 void checked_change_job(const struct uuid *id, void (*change)(struct job *job));
