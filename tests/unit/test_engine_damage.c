@@ -1,46 +1,10 @@
 /* What one damaged record may cost: its own job, and nothing beside it. Each test damages the store of a live engine
  * and shows that the others go on; where the engine puts things right by itself, the checker says so at the end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/test_engine_damage.h"
 
-#include <cmocka.h>
-
-#include "proto/base/clean.h"
 #include "server/store/blob.h"
-#include "server/store/keys.h"
-#include "tests/harness/damage.h"
-#include "tests/harness/engine_rig.h"
 
-static struct rig rig;
 static struct group_weight weights[MAX_WEIGHTS];
-
-static int setup(void **state)
-{
-	(void)state;
-	rig_open(&rig);
-	rig.unchecked = true;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
-
-static struct store_txn *begin(void)
-{
-	struct store_txn *t;
-
-	store_abort(rig.view_txn);
-	rig.view_txn = NULL;
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	return t;
-}
 
 static void insert(enum store_table table, struct key key, struct slice value)
 {
@@ -62,14 +26,6 @@ static void flip_last_byte(enum store_table table, struct key key)
 	bytes[value.size - 1] ^= 1;
 	assert_int_equal(store_put(t, table, key_slice(&key), slice_of(bytes, value.size)), 0);
 	assert_int_equal(store_commit(t), 0);
-}
-
-static void expect_leased(const char *payload)
-{
-	struct msg_leased_job job;
-
-	assert_true(rig_lease(&rig, "q", &job));
-	assert_true(slice_is(job.payload, payload));
 }
 
 static void a_stray_entry_costs_no_job(void **state)
@@ -127,28 +83,6 @@ static void a_damaged_record_is_set_aside(void **state)
 	assert_int_equal(rig.code, ERR_CORRUPT);
 }
 
-static int64_t set_aside(void)
-{
-	struct store_txn *t = begin();
-	int64_t count = -1;
-
-	assert_int_equal(store_count(t, TABLE_SET_ASIDE, &count), 0);
-	store_abort(t);
-	return count;
-}
-
-static bool reported(const struct uuid *id)
-{
-	size_t count;
-	const struct job_event *events = engine_events(rig.engine, &count);
-
-	for (size_t i = 0; i < count; i++)
-		if (events[i].damage && uuid_equal(&events[i].id, id))
-			return true;
-	return false;
-}
-
-/* Found when its lease ends, and accounted for by what the due entry says. */
 static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **state)
 {
 	struct uuid id = rig_put(&rig, "q", "damaged");
@@ -175,7 +109,6 @@ static void a_damaged_record_of_a_running_job_is_set_aside_in_its_time(void **st
 	rig_check(&rig);
 }
 
-/* Both of its entries are met, one after the other: it is taken out of the counts once. */
 /* By so long from now. */
 static void extend(const struct msg_leased_job *job, int64_t lease_ms)
 {
@@ -227,6 +160,7 @@ static void a_probe_that_is_set_aside_is_followed_by_another(void **state)
 	expect_leased("sound");
 }
 
+/* Both of its entries are met, one after the other: it is taken out of the counts once. */
 static void a_damaged_record_is_counted_out_once(void **state)
 {
 	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .has_payload = true };
@@ -419,143 +353,6 @@ static void the_file_of_a_damaged_artifact_goes_with_its_job(void **state)
 	rig_check(&rig);
 }
 
-static struct job job_of(const struct uuid *id)
-{
-	struct key key = key_job(id);
-	struct store_txn *t = begin();
-	struct slice bytes;
-	struct job job;
-
-	assert_int_equal(store_get(t, TABLE_JOBS, key_slice(&key), &bytes), 0);
-	assert_int_equal(record_read_job(bytes, &job), 0);
-	store_abort(t);
-	return job;
-}
-
-static struct msg_job_put put_marked(const char *needle)
-{
-	struct msg_job_put put = { .has_queue = true, .queue = slice_str("q"), .payload = slice_str(needle) };
-
-	put.has_attempt_timeout_ms = true;
-	put.attempt_timeout_ms = 1000;
-	return put;
-}
-
-static void damage_page(const char *needle)
-{
-	rig_pause(&rig);
-	damage_pages(&rig.dir, needle);
-	rig_resume(&rig);
-}
-
-/* Nothing can be read of the table's only page, so that it cannot be made anew. */
-static void damage_all_of(const char *table)
-{
-	rig_pause(&rig);
-	damage_all_of_last_leaf(&rig.dir, table);
-	rig_resume(&rig);
-}
-
-/* Nothing can be read of the job's input: nobody can work on it any more, and it says why. */
-static void a_damaged_page_holds_up_no_time(void **state)
-{
-	struct msg_job_put put = put_marked("hidden");
-	struct uuid id = rig_put_params(&rig, &put);
-	struct msg_leased_job job;
-
-	(void)state;
-	assert_true(rig_lease(&rig, "q", &job));
-	damage_all_of("inputs");
-	rig_pass(&rig, 1000);
-	assert_int_equal(rig_state(&rig, &id), ERR_CORRUPT);
-	assert_int_equal(job_of(&id).state, JOB_DEAD);
-}
-
-/* The batch that is to change the page fails; the next one sets the job aside without looking there again. */
-static void a_page_that_cannot_be_changed_holds_up_no_time(void **state)
-{
-	static const char needle[] = "on the page to damage";
-	struct uuid id = rig_put(&rig, "q", "x");
-	struct msg_job_checkpoint checkpoint = { .id = id, .data = slice_str(needle) };
-	struct msg_leased_job job;
-	struct command *answered;
-	struct store_txn *t;
-	uint8_t random[32] = { 0 };
-
-	(void)state;
-	assert_true(rig_lease(&rig, "q", &job));
-	checkpoint.lease = job.lease;
-	rig_run(&rig, COMMAND_CHECKPOINT, &checkpoint);
-	rig_complete(&rig, &id, &job.lease, "done");
-	rig_pass(&rig, rig.settings.result_ttl_ms);
-	damage_page(needle);
-	rig.now_ms += rig.settings.record_ttl_ms;
-	assert_int_equal(store_begin_write(rig.store, &t), 0);
-	assert_int_equal(engine_begin(rig.engine, t, rig.now_ms, random), ERR_STORE_ERROR);
-	store_abort(t);
-	engine_aborted(rig.engine, false, &answered);
-	rig_pass(&rig, 0);
-	assert_int_equal(set_aside(), 1);
-}
-
-/* Index entries lead to jobs that a damaged page hides: each is told once, by its id, and the others are leased. */
-static void jobs_that_a_damaged_page_hides_are_set_aside(void **state)
-{
-	struct msg_leased_job job;
-	struct uuid hidden[2];
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-		hidden[i] = rig_put(&rig, "q", "hidden");
-	damage_all_of("jobs");
-	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++) {
-		rig_job(&rig, &hidden[i]);
-		assert_int_equal(rig.code, ERR_CORRUPT);
-	}
-	assert_false(rig_lease(&rig, "q", &job));
-	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-		assert_true(reported(&hidden[i]));
-	assert_int_equal(set_aside(), ARRAY_SIZE(hidden));
-	assert_false(rig_lease(&rig, "q", &job));
-	assert_false(reported(&hidden[0]));
-}
-
-static void damage_size(struct key key, int bit)
-{
-	rig_pause(&rig);
-	damage_nodes(&rig.dir, key.bytes, key.size, (size_t)bit / 8, (uint8_t)(1 << bit % 8));
-	rig_resume(&rig);
-}
-
-#define MENDED_BITS 28 /* of a size: the others make it one that the store does not put right */
-
-/* Whichever bit of what a page says of an index entry's size: the job is leased, its lease ends, and so it is for the
- * jobs beside it. */
-static void an_index_entry_of_a_damaged_size_holds_up_nobody(void **state)
-{
-	(void)state;
-	for (int bit = 0; bit < MENDED_BITS; bit++) {
-		struct uuid first = rig_put(&rig, "q", "first"), damaged = rig_put(&rig, "q", "damaged");
-		struct uuid last = rig_put(&rig, "q", "last");
-		struct job job = job_of(&damaged);
-
-		damage_size(key_ready(job.queue, job.priority, job.tag, &damaged), bit);
-		expect_leased("first");
-		expect_leased("damaged");
-		expect_leased("last");
-		job = job_of(&damaged);
-		damage_size(key_due(job.due_at_ms, &damaged), bit);
-		rig_pass(&rig, 30000);
-		expect_leased("first");
-		expect_leased("damaged");
-		expect_leased("last");
-		rig_check(&rig);
-		rig_erase(&rig, &first);
-		rig_erase(&rig, &damaged);
-		rig_erase(&rig, &last);
-	}
-}
-
 static void a_damaged_queue_hides_no_other(void **state)
 {
 	struct queues_view queues;
@@ -588,10 +385,6 @@ int main(void)
 		T(a_record_that_reads_well_again_stays_set_aside),
 		T(what_is_left_of_a_lost_record_can_be_erased),
 		T(the_file_of_a_damaged_artifact_goes_with_its_job),
-		T(a_damaged_page_holds_up_no_time),
-		T(a_page_that_cannot_be_changed_holds_up_no_time),
-		T(jobs_that_a_damaged_page_hides_are_set_aside),
-		T(an_index_entry_of_a_damaged_size_holds_up_nobody),
 		T(a_damaged_queue_hides_no_other),
 		T(a_damaged_input_ends_its_job_and_frees_its_key),
 		T(a_damaged_checkpoint_is_not_paid_for_again),
