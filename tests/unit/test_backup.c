@@ -407,13 +407,16 @@ static void a_job_set_aside_goes_along(void **state)
 static void the_secret_must_be_that_of_the_links(void **state)
 {
 	char key[256];
+	uint8_t first;
 	int fd;
 
 	(void)state;
 	snprintf(key, sizeof(key), "%s", tempdir_file(&good.rig.dir, LAYOUT_LINK_KEY));
-	fd = open(key, O_WRONLY | O_CLOEXEC);
+	fd = open(key, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(pread(fd, &first, 1, 0), 1);
+	first ^= 1;
+	assert_int_equal(pwrite(fd, &first, 1, 0), 1);
 	close(fd);
 	assert_int_equal(backup(good_target()), ERR_CORRUPT);
 	assert_non_null(strstr(why.message, "is not the secret of these links"));
