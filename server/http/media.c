@@ -1,5 +1,6 @@
-/* 1. In the read transaction: find the artifact; open its file, or copy its bytes where they are in the map.
- * 2. Outside: judge the type, answer conditions, choose the range, hand the file over to be sent.
+/* 1. In the read transaction: find the artifact; open its file, or copy its bytes where they are in the map; judge its
+ *    type by the first of them.
+ * 2. Outside: answer conditions, choose the range, hand the file over to be sent.
  *
  * Nothing of an artifact is trusted: see media_type.h; and none may act on a visitor's behalf should a browser ever
  * take it for a document: it gets a sandbox with nothing in it. */
