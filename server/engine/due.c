@@ -181,8 +181,11 @@ static int do_without(struct engine *e, const struct uuid *id, int rc)
 {
 	struct uuid_list *list = store_waits(e->txn) ? &e->put_off : &e->shunned;
 
-	if (rc == ERR_CORRUPT || (rc == ERR_STORE_ERROR && store_error_is_damage()))
-		return uuid_list_add(list, id) < 0 ? ERR_NO_MEMORY : rc;
+	if (rc != ERR_CORRUPT && !(rc == ERR_STORE_ERROR && store_error_is_damage()))
+		return rc;
+	if (uuid_list_add(list, id) < 0)
+		return ERR_NO_MEMORY;
+	e->wiser = true;
 	return rc;
 }
 

@@ -187,6 +187,7 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	int rc;
 
 	e->txn = t;
+	e->wiser = false;
 	e->draws = 0;
 	e->room_bytes = -1;
 	e->walked = false;
@@ -342,6 +343,7 @@ void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answe
 			(void)uuid_list_add(&e->garbage, &e->adopted.items[i]->blob);
 	}
 	e->adopted.count = 0;
+	e->wiser = e->txn && (e->wiser || e->swept);
 	e->txn = NULL;
 	e->events.count = 0;
 	/* Whatever was believed about what is due may be wrong: look again. */
@@ -359,6 +361,11 @@ void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answe
 	*ret_answered = command_list_take(&e->answered);
 	/* A cache that cannot be read again is empty, and the next batch fails on it instead of guessing. */
 	e->stale = load_queues(e) < 0;
+}
+
+bool engine_goes_without(const struct engine *e)
+{
+	return e->wiser;
 }
 
 const struct job_event *engine_events(const struct engine *e, size_t *ret_count)

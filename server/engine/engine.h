@@ -70,6 +70,9 @@ void engine_forget(struct engine *e, const struct command *cmd);
  * with. Where the caches cannot be read again the next engine_begin() tries once more. */
 void engine_committed(struct engine *e, struct command **ret_answered);
 void engine_aborted(struct engine *e, bool uncertain, struct command **ret_answered);
+/* After engine_aborted(): the batch met something that none of its commands asked for, and the next one does without: a
+ * job whose moment came, or a change by filter. So the same commands may fare better if they are applied again. */
+bool engine_goes_without(const struct engine *e);
 /* After engine_committed(): what changed, and the blobs that no record names any more. After engine_aborted() of an
  * uncertain one: nothing, and the blobs that it adopted, of which only the store can tell, once it can be read again,
  * whether a record names them. Good until engine_begin(). */

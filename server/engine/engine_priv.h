@@ -62,6 +62,7 @@ struct engine {
 	/* Jobs whose moment came and failed the batch for a page that is made anew once nobody reads: left until then.
 	 */
 	struct uuid_list put_off;
+	bool wiser;  /* the batch under way, or the last that was taken back, met what the next one goes without */
 	bool loaded; /* queues and limits were read since the last batch began */
 	bool stale;  /* they could not be read again after an abort */
 

@@ -25,7 +25,7 @@
 #define SUBSCRIBERS_MAX 8
 #define RANDOM_BYTES	4096 /* drawn from the system at once */
 #define TOLD_MAX	20   /* damaged jobs, of one batch */
-#define AGAIN_MOST	16   /* tries of a batch that met damage by itself, of a job whose moment came for instance */
+#define AGAIN_MOST	256  /* tries of a batch that met damage which none of its commands asked for */
 #define PAUSE_MS	100  /* after a failed batch of due work, so that a broken disk is not hammered */
 
 /* The commands of one batch, sorted by what became of them. */
@@ -476,6 +476,22 @@ static int settle(struct writer *w, struct batch *b, size_t commands, struct com
 	return rc;
 }
 
+/* As long as the engine goes without more each time: nobody is refused for what another job's moment met. A try that
+ * would fare like the one before is not made, for it costs the work of all who are in the batch. */
+static int try_anew(struct writer *w, struct batch *b, struct command **ret_answered, bool *ret_reached)
+{
+	int rc;
+
+	for (int i = 0;; i++) {
+		rc = try_batch(w, b, ret_answered, ret_reached);
+		if (rc == 0 || *ret_reached || i == AGAIN_MOST || !engine_goes_without(w->engine) ||
+		    (rc != ERR_CORRUPT && told_rc(w, rc) != ERR_DAMAGED))
+			return rc;
+		/* What was kept by the engine and answered is released as of the failed one. */
+		release_list(TAKE_PTR(*ret_answered), told_rc(w, rc));
+	}
+}
+
 /* Each command in a transaction of its own: where a page of the store is damaged, whoever needs it fails alone. */
 static int run_each(struct writer *w, struct batch *b)
 {
@@ -488,15 +504,13 @@ static int run_each(struct writer *w, struct batch *b)
 
 		w->single.items[0] = b->items[i];
 		w->single.count = 1;
-		rc = try_batch(w, &w->single, &answered, &reached);
+		rc = try_anew(w, &w->single, &answered, &reached);
 		rc = settle(w, &w->single, 1, answered, rc);
 		worst = rc < 0 ? rc : worst;
 	}
 	return worst;
 }
 
-/* Where no command asked for the damaged page, the engine does without next time: before anybody is refused for what
- * another job met, it is tried again. */
 static int run_batch(struct writer *w, struct batch *b)
 {
 	struct command *answered = NULL;
@@ -504,16 +518,8 @@ static int run_batch(struct writer *w, struct batch *b)
 	bool reached;
 	int rc;
 
-	for (int i = 0;; i++) {
-		rc = try_batch(w, b, &answered, &reached);
-		if (rc != ERR_STORE_ERROR || reached)
-			return settle(w, b, commands, answered, rc);
-		if (!w->damage || !w->shared || i == AGAIN_MOST)
-			break;
-		/* What was kept by the engine and answered is released as of the failed one. */
-		release_list(TAKE_PTR(answered), told_rc(w, rc));
-	}
-	if (b->count == 0)
+	rc = try_anew(w, b, &answered, &reached);
+	if (rc != ERR_STORE_ERROR || reached || b->count == 0)
 		return settle(w, b, commands, answered, rc);
 	release_list(answered, told_rc(w, rc));
 	return run_each(w, b);

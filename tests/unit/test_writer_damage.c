@@ -72,7 +72,7 @@ static void wait_for_a_batch(void)
 	await(&lease);
 }
 
-#define FORGOTTEN 5
+#define FORGOTTEN 40
 
 /* Jobs whose time is over, each of which is to lose its checkpoint on the damaged page: whoever puts meanwhile, and
  * needs nothing there, is not refused for any of them. */
@@ -104,6 +104,59 @@ static void nobody_fails_for_what_is_forgotten(void **state)
 	assert_int_equal(put.rc, 0);
 	writer_stats(fixture.writer, &stats);
 	assert_int_equal(stats.failed_commits, 0);
+}
+
+#define DELAYED 200 /* several leaves of what is due */
+
+static void run_queue(enum queue_action action, struct call *ret)
+{
+	struct command_queue queue = { .action = action, .set = { .has_queue = true, .queue = slice_str("q") } };
+
+	prepare(ret, COMMAND_QUEUE);
+	ret->cmd.params = &queue;
+	writer_submit(fixture.writer, &ret->cmd);
+	await(ret);
+}
+
+/* Nothing was learned by the first try that would make the next one fare better: it is not made, which would cost the
+ * work of all who are in the batch. */
+static void what_fails_the_same_way_is_not_tried_again(void **state)
+{
+	static struct call delayed[DELAYED];
+	struct call put, pause, lease, resume;
+
+	(void)state;
+	assert_int_equal(writer_start(fixture.writer), 0);
+	for (int i = 0; i < DELAYED; i++)
+		submit_delayed(&delayed[i]);
+	submit_put(&put, "waits");
+	for (int i = 0; i < DELAYED; i++)
+		await(&delayed[i]);
+	await(&put);
+	run_queue(QUEUE_PAUSE, &pause);
+	assert_int_equal(pause.rc, 0);
+	teardown_writer();
+	damage_last_leaf(&fixture.dir, "due", 0, 1);
+	open_all(1 << 28);
+	assert_int_equal(writer_start(fixture.writer), 0);
+	prepare(&lease, COMMAND_LEASE);
+	lease.name = slice_str("q");
+	/* It ends after whatever else is due: on that leaf. */
+	lease.lease = (struct msg_job_lease){ .has_queues = true,
+					      .queues = &lease.name,
+					      .queues_count = 1,
+					      .has_wait_ms = true,
+					      .wait_ms = 60000,
+					      .has_lease_ms = true,
+					      .lease_ms = INT64_C(2) * DELAYED_MS };
+	lease.cmd.params = &lease.lease;
+	writer_submit(fixture.writer, &lease.cmd);
+	run_queue(QUEUE_RESUME, &resume);
+	assert_int_equal(resume.rc, ERR_DAMAGED);
+	/* With the others, then by itself. */
+	assert_int_equal(resume.answers, 2);
+	writer_stop(fixture.writer);
+	await(&lease);
 }
 
 /* What is due next is asked with each batch. */
@@ -155,9 +208,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(whoever_needs_a_damaged_page_fails_alone), T(who_was_answered_is_told_of_the_damaged_page),
-		T(nobody_fails_for_what_is_forgotten),	     T(what_everybody_needs_and_is_damaged_is_told),
-		T(a_damaged_list_of_free_pages_is_told),
+		T(whoever_needs_a_damaged_page_fails_alone),	T(who_was_answered_is_told_of_the_damaged_page),
+		T(nobody_fails_for_what_is_forgotten),		T(what_fails_the_same_way_is_not_tried_again),
+		T(what_everybody_needs_and_is_damaged_is_told), T(a_damaged_list_of_free_pages_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

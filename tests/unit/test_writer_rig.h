@@ -22,6 +22,8 @@
 #include "server/writer/writer.h"
 #include "tests/harness/tempdir.h"
 
+#define DELAYED_MS 3600000
+
 static struct {
 	struct tempdir dir;
 	struct settings settings;
@@ -178,7 +180,7 @@ static inline void submit_delayed(struct call *c)
 					    .has_payload = true,
 					    .payload = slice_str("later"),
 					    .has_delay_ms = true,
-					    .delay_ms = 3600000 };
+					    .delay_ms = DELAYED_MS };
 	c->put = (struct command_put){ .items = &c->item, .count = 1 };
 	c->cmd.params = &c->put;
 	writer_submit(fixture.writer, &c->cmd);
