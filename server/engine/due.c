@@ -6,7 +6,8 @@
 #include "server/engine/engine_priv.h"
 #include "server/engine/terms.h"
 
-#define DUE_PER_BATCH 1000 /* the rest is due in the next batch, right after this one's commit */
+#define DUE_PER_BATCH	 1000  /* the rest is due in the next batch, right after this one's commit */
+#define LOOKED_PER_BATCH 20000 /* with those that are left for later */
 
 /* An entry of TABLE_DUE. */
 struct due {
@@ -195,7 +196,7 @@ int due_run(struct engine *e)
 
 	if (!store_is_read(e->store))
 		e->put_off.count = 0;
-	for (int i = 0; i < DUE_PER_BATCH; i++) {
+	for (int looked = 0, done = 0; looked < LOOKED_PER_BATCH && done < DUE_PER_BATCH; looked++) {
 		struct due due;
 		bool left = false;
 		int rc = first_due(e, &due, &key);
@@ -207,10 +208,12 @@ int due_run(struct engine *e)
 			if (left)
 				key = key_after(&key);
 			e->left = e->left || left;
+			done += !left;
 			rc = do_without(e, &due.id, rc);
 		} else if (rc == ERR_CORRUPT) {
 			/* It must not hold up the others. */
 			rc = store_delete(e->txn, TABLE_DUE, key_slice(&key));
+			done++;
 		}
 		if (rc < 0)
 			return rc;

@@ -86,6 +86,7 @@ int engine_new(const struct settings *settings, struct store *s, struct engine *
 	command_list_init(&e->answered);
 	command_list_init(&e->sweeps);
 	e->limits_again_ms = INT64_MAX;
+	e->look_again_ms = INT64_MAX;
 	rc = parking_new(&e->parking);
 	if (rc == 0)
 		rc = queues_new(&e->queues);
@@ -178,8 +179,18 @@ static void set_clock(struct engine *e, int64_t now_ms)
 		e->limits_again_ms = INT64_MAX;
 		e->serve_all = true;
 	}
+	if (now_ms < e->now_ms)
+		e->due_ms = 0;
 	e->loaded = false;
 	e->now_ms = now_ms;
+}
+
+/* What was left is looked at again by this, too. */
+static int run_due(struct engine *e)
+{
+	e->serve_all = e->serve_all || e->look_again_ms != INT64_MAX;
+	e->look_again_ms = INT64_MAX;
+	return due_run(e);
 }
 
 int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const uint8_t random[32])
@@ -205,9 +216,8 @@ int engine_begin(struct engine *e, struct store_txn *t, int64_t now_ms, const ui
 	set_clock(e, now_ms);
 	limits_begin(e->limits);
 	limits_look_again(e);
-	e->serve_all = e->serve_all || e->left;
 	e->left = false;
-	rc = e->due_ms <= now_ms ? due_run(e) : 0;
+	rc = e->due_ms <= now_ms ? run_due(e) : 0;
 	return rc < 0 ? rc : parked_expire(e);
 }
 
@@ -300,9 +310,12 @@ static int find_next_due(struct engine *e)
 		e->due_ms = INT64_MAX;
 	else if (key_read_due(key, &e->due_ms, &id) < 0)
 		e->due_ms = 0; /* damage, for the next batch to take out */
-	/* What is due and was left is no reason to hurry; nor is there another one to look again. */
-	if (e->left)
-		e->due_ms = e->now_ms + LEFT_MS;
+	/* What is due and was left is no reason to hurry; nor is there another one to look again. Whoever comes upon
+	 * it meanwhile does not put that off. */
+	if (e->left && e->look_again_ms == INT64_MAX)
+		e->look_again_ms = e->now_ms + LEFT_MS;
+	if (e->look_again_ms != INT64_MAX && (e->due_ms <= e->now_ms || e->due_ms > e->look_again_ms))
+		e->due_ms = e->look_again_ms;
 	return 0;
 }
 

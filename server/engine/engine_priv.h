@@ -87,7 +87,8 @@ struct engine {
 	int64_t limits_again_ms; /* when a limit that holds them may let more begin */
 	bool left; /* a job of this batch cannot be read before others have done with reading: it has another one soon
 		    */
-	bool serve_all;		    /* the list of queues that gained is not complete */
+	int64_t look_again_ms; /* what was left is looked at again, and what is due with it; INT64_MAX: nothing was */
+	bool serve_all;	       /* the list of queues that gained is not complete */
 	struct command_list sweeps; /* changes by filter that are not at their end, gone on with in turn */
 	int64_t due_ms;		    /* the first entry of TABLE_DUE after the batch */
 	struct buf record;	    /* for encoding */

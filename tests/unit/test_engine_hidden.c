@@ -243,6 +243,70 @@ static void what_is_forgotten_is_not_set_aside(void **state)
 	rig_check(&rig);
 }
 
+/* Whoever asks for work again and again, and meets what is hidden each time, holds up nothing that has its moment
+ * meanwhile; nor is there a batch after each of theirs to look at it again. */
+static void asking_for_work_holds_up_no_moment(void **state)
+{
+	struct msg_job_put delayed = rig_put_of("later", "payload");
+	struct msg_leased_job job;
+	int asked = 0, at_once = 0;
+
+	(void)state;
+	delayed.has_delay_ms = true;
+	delayed.delay_ms = TRIED_MS;
+	rig_put_params(&rig, &delayed);
+	hide_of("jobs", 0);
+	while (rig_queue(&rig, "later").counts.ready == 0 && asked < 2 * TRIED_MS) {
+		(void)rig_lease(&rig, "q", &job);
+		at_once += engine_next_ms(rig.engine) <= rig.now_ms;
+		rig.now_ms++;
+		asked++;
+	}
+	assert_in_range(asked, TRIED_MS, TRIED_MS + TRIED_MS / 2);
+	assert_int_equal(at_once, 0);
+}
+
+#define CROWD 1300 /* more than what is due may do in a batch */
+
+/* Also where there are many of them, and all are before whoever else is due. */
+static void many_that_are_hidden_hold_up_no_moment(void **state)
+{
+	struct msg_job_put delayed = rig_put_of("crowd", "payload");
+	static struct uuid crowd[CROWD];
+
+	(void)state;
+	delayed.has_delay_ms = true;
+	delayed.delay_ms = TRIED_MS;
+	for (int i = 0; i < CROWD; i++)
+		crowd[i] = rig_put_params(&rig, &delayed);
+	/* On leaves of their own. */
+	for (int i = 0; i < JOBS; i++)
+		rig_put(&rig, "q", "payload");
+	delayed.queue = slice_str("later");
+	delayed.delay_ms = 2 * TRIED_MS;
+	rig_put_params(&rig, &delayed);
+	for (int i = 0; i < CROWD; i++) {
+		struct key key = key_job(&crowd[i]);
+		struct store_txn *t;
+		struct slice bytes;
+		int rc;
+
+		assert_int_equal(store_begin_read(rig.store, &t), 0);
+		rc = store_get(t, TABLE_JOBS, key_slice(&key), &bytes);
+		store_abort(t);
+		if (rc == ERR_CORRUPT)
+			continue;
+		rig_pause(&rig);
+		damage_leaf(&rig.dir, "jobs", &crowd[i], 12, 0x40);
+		rig_resume(&rig);
+	}
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	rig_pass(&rig, 2 * TRIED_MS);
+	rig_pass(&rig, 2 * TRIED_MS);
+	assert_int_equal(rig_queue(&rig, "crowd").counts.scheduled, CROWD);
+	assert_int_equal(rig_queue(&rig, "later").counts.ready, 1);
+}
+
 static int extend(int i)
 {
 	struct msg_extend_item item = { .id = ids[i], .lease = leases[i] };
@@ -315,6 +379,8 @@ int main(void)
 		T(time_that_is_over_kills_no_job),
 		T(every_end_by_time_is_told_of),
 		T(what_is_forgotten_is_not_set_aside),
+		T(asking_for_work_holds_up_no_moment),
+		T(many_that_are_hidden_hold_up_no_moment),
 		T(a_lease_that_cannot_be_read_is_not_lost),
 		T(a_change_by_group_says_that_it_is_not_complete),
 		T(a_change_of_all_makes_a_leaf_of_jobs_anew),
