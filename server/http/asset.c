@@ -52,8 +52,9 @@ static int make(struct site *site, enum asset_name which, const struct source *s
 
 	asset_path(a->path, s->name, s->bytes);
 	a->of_version = make_response(s, "public, max-age=31536000, immutable");
-	a->of_others = make_response(s, "public, max-age=3600");
-	return a->of_version && a->of_others ? 0 : ERR_NO_MEMORY;
+	a->of_none = make_response(s, "public, max-age=3600");
+	a->of_others = make_response(s, "no-cache");
+	return a->of_version && a->of_none && a->of_others ? 0 : ERR_NO_MEMORY;
 }
 
 /* The operator's, or the dot in the operator's colour, which is the page's icon then. Never what a document could be:
@@ -101,11 +102,11 @@ void assets_free(struct site *site)
 {
 	for (int i = 0; i < ASSETS; i++) {
 		struct asset *a = &site->assets[i];
+		struct MHD_Response **all[] = { &a->of_version, &a->of_none, &a->of_others };
 
-		if (a->of_version)
-			MHD_destroy_response(TAKE_PTR(a->of_version));
-		if (a->of_others)
-			MHD_destroy_response(TAKE_PTR(a->of_others));
+		for (size_t n = 0; n < ARRAY_SIZE(all); n++)
+			if (*all[n])
+				MHD_destroy_response(TAKE_PTR(*all[n]));
 	}
 }
 
@@ -116,6 +117,7 @@ enum MHD_Result asset_serve(const struct request *r, enum asset_name which)
 	const struct asset *a = &r->site->assets[which];
 	const char *asked = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "v");
 	bool current = asked && strcmp(asked, strstr(a->path, VERSION) + strlen(VERSION)) == 0;
+	struct MHD_Response *response = current ? a->of_version : asked ? a->of_others : a->of_none;
 
-	return MHD_queue_response(r->connection, MHD_HTTP_OK, current ? a->of_version : a->of_others);
+	return MHD_queue_response(r->connection, MHD_HTTP_OK, response);
 }

@@ -2,8 +2,9 @@
  * icon in its place.
  *
  * An asset has an address with a version in it, which changes when its bytes do: under that one it may be kept for
- * ever. Under every other one, which a page of before an upgrade may still name, it is given all the same, and kept for
- * an hour. Made before anything is served; then any thread.
+ * ever, and under the one without a version for an hour. Under that of another version, which a page of before an
+ * upgrade may still name, or one of after it that was taken back, it is given all the same; but no cache is to keep it
+ * there, where it would stand in the way of that version. Made before anything is served; then any thread.
  */
 #ifndef RAINCHECK_HTTP_ASSET_H
 #define RAINCHECK_HTTP_ASSET_H
@@ -21,7 +22,8 @@ enum asset_name { ASSET_LOGO, ASSET_SCRIPT, ASSETS };
 
 struct asset {
 	char path[ASSET_PATH_BYTES];	 /* relative to /r/ */
-	struct MHD_Response *of_version; /* owned, like the other */
+	struct MHD_Response *of_version; /* owned, like the others */
+	struct MHD_Response *of_none;
 	struct MHD_Response *of_others;
 };
 

@@ -326,17 +326,19 @@ static void attributes(struct buf *out, const struct page_content *p)
 }
 
 /* In a file of its own, so that whoever returns, and every page that takes over news from a new one, has it already. A
- * page that waits and cannot get it would never tell of an end: it then looks again by itself, as without scripts. */
+ * page that waits and cannot get it would never tell of an end: it then looks again by itself, as without scripts, once
+ * it is not offline. It listens before there is anything to fail, for the rest of the page may be long in coming. */
 static void script(struct buf *out, const struct page_content *p)
 {
 	const char *path = p->page->script ? p->page->script : "../page.js";
 
-	buf_printf(out, "<script src=\"%s\" nonce=\"%s\" defer></script>", path, p->nonce);
 	if (is_pending(p))
 		buf_printf(out,
-			   "<script nonce=\"%s\">document.currentScript.previousSibling.onerror="
-			   "()=>setTimeout(()=>location.reload(),%de3)</script>",
+			   "<script nonce=\"%s\">addEventListener('error',e=>{"
+			   "const look=()=>navigator.onLine?location.reload():setTimeout(look,5e3);"
+			   "if((e.target.src||'').includes('/page.js'))setTimeout(look,%de3)},true)</script>",
 			   p->nonce, again_s(p));
+	buf_printf(out, "<script src=\"%s\" nonce=\"%s\" defer></script>", path, p->nonce);
 }
 
 /* ---- the page of a job ---- */

@@ -386,6 +386,11 @@ const tests = {
 		await broken.goto(job.link);
 		await shows(broken, "You are next in line");
 		raincheck("cancel", job.id);
+		// What is there is not given up for the browser's own word that it is offline.
+		await context.setOffline(true);
+		await broken.clock.runFor(60000);
+		await shows(broken, "You are next in line");
+		await context.setOffline(false);
 		await broken.clock.runFor(60000);
 		await shows(broken, "It was canceled");
 		await context.close();

@@ -140,6 +140,9 @@ def the_page_is_cached_with_its_policy(rig):
     expect((slash.status, slash.getheader("Location")), (308, "../" + link.rsplit("/", 1)[1]))
     live = rig.until(script, lambda a: a.getheader("X-Cache-Status") == "HIT")
     expect((live.status, live.getheader("Content-Type")), (200, "text/javascript; charset=utf-8"))
+    for _ in range(2):
+        other = rig.get(script + "0")
+        expect((other.body == live.body, other.getheader("X-Cache-Status")), (True, "MISS"))
     icon = rig.get("/logo")
     expect((icon.status, icon.getheader("Content-Type")), (200, "image/svg+xml"))
 
