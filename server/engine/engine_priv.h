@@ -129,7 +129,8 @@ int job_load(struct engine *e, const struct uuid *id, struct job *ret);
 int job_input(struct engine *e, const struct uuid *id, struct slice *ret);
 /* Whether it is hidden so, for whoever can still refuse or leave the job as it is. The store's errors. */
 int job_input_waits(struct engine *e, const struct uuid *id, bool *ret_waits);
-/* The same for whoever has to be told why: ERR_GONE for one that left a tombstone. */
+/* The same for whoever has to be told why: ERR_GONE for one that left a tombstone, ERR_DAMAGED for one that is hidden
+ * until nobody reads and is no damage yet. */
 int job_find(struct engine *e, const struct uuid *id, struct job *ret);
 /* Where a job of that queue is counted, in this batch. */
 struct work_tally *tally_of(struct engine *e, const struct queue *q);

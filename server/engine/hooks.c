@@ -188,6 +188,9 @@ int command_hook(struct engine *e, struct command *cmd)
 		rc = take_in(e, hook, &job, &fits);
 	if (rc < 0 && !is_refusal(rc))
 		return rc;
+	/* It is only hidden: whoever reports of it tries again. */
+	if (rc == ERR_DAMAGED)
+		return settle(cmd, rc);
 	if (!fits)
 		return refuse(cmd, ERR_STORE_FULL, NULL, "the store is full");
 	/* Of a job that is gone or damaged there is nothing to wake, and whoever reports of it need not try again. */

@@ -94,6 +94,8 @@ int job_find(struct engine *e, const struct uuid *id, struct job *ret)
 	struct slice value;
 	int rc = job_load(e, id, ret);
 
+	if (rc == ERR_CORRUPT && store_waits(e->txn))
+		return ERR_DAMAGED;
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	rc = store_get(e->txn, TABLE_TOMBSTONES, key_slice(&key), &value);

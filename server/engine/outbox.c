@@ -157,6 +157,9 @@ int outbox_drop(struct engine *e, const struct uuid *id, int64_t finished_at_ms)
 	bool changed;
 	int rc = change_one(e, &delivery, CHANGE_ERASE, &changed);
 
+	/* What the job's own change has done is to be taken back. */
+	if (rc == ERR_DAMAGED)
+		return ERR_STORE_ERROR;
 	return rc == ERR_NOT_FOUND || rc == ERR_GONE ? 0 : rc;
 }
 

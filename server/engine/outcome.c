@@ -287,7 +287,7 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 
 	rc = load_leased(e, &item->id, &item->lease, &job);
 	/* A record that is hidden until nobody reads: nothing ends a lease before, so whoever has it goes on. */
-	if (rc == ERR_CORRUPT && store_waits(e->txn)) {
+	if (rc == ERR_DAMAGED) {
 		*ret_status = EXTEND_OK;
 		return 0;
 	}

@@ -126,6 +126,9 @@ static int change_if_wanted(struct engine *e, struct command_change *c, struct f
 	if (rc < 0 || !*ret_changed)
 		return rc;
 	rc = change_one(e, &c->after, c->action, ret_changed);
+	/* None is left out in silence. */
+	if (rc == ERR_DAMAGED)
+		return ERR_STORE_ERROR;
 	if (!is_refusal(rc))
 		return rc;
 	*ret_changed = false;

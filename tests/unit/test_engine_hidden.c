@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "server/engine/outbox.h"
 #include "server/store/keys.h"
 #include "tests/harness/damage.h"
 #include "tests/harness/engine_rig.h"
@@ -335,6 +336,73 @@ static void a_lease_that_cannot_be_read_is_not_lost(void **state)
 	rig_check(&rig);
 }
 
+/* What an API reports is not taken and thrown away: it reports once more. */
+static void a_hook_is_refused_until_it_can_be_kept(void **state)
+{
+	struct command_hook hook = { .id = ids[MIDST], .attempt = 1, .body = slice_str("done") };
+	int64_t kept = entries(TABLE_HOOKS);
+
+	(void)state;
+	lease_all();
+	hide_of("jobs", MIDST);
+	rig_run(&rig, COMMAND_HOOK, &hook);
+	assert_int_equal(rig.code, ERR_DAMAGED);
+	nobody_reads();
+	rig_run(&rig, COMMAND_HOOK, &hook);
+	assert_int_equal(rig.code, 0);
+	assert_true(entries(TABLE_HOOKS) > kept);
+	rig_check(&rig);
+}
+
+/* It is not said that the job is damaged, which nobody can mend. */
+static void what_is_hidden_is_not_called_damaged(void **state)
+{
+	struct msg_leased_job job;
+
+	(void)state;
+	lease_all();
+	hide_of("jobs", MIDST);
+	rig_complete(&rig, &ids[MIDST], &leases[MIDST], "result");
+	assert_int_equal(rig.code, ERR_DAMAGED);
+	rig_cancel(&rig, &ids[MIDST]);
+	assert_int_equal(rig.code, ERR_DAMAGED);
+	rig_erase(&rig, &ids[MIDST]);
+	assert_int_equal(rig.code, ERR_DAMAGED);
+	assert_false(rig_lease(&rig, "q", &job));
+	nobody_reads();
+	rig_complete(&rig, &ids[MIDST], &leases[MIDST], "result");
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(state_of(MIDST), JOB_SUCCEEDED);
+	rig_check(&rig);
+}
+
+/* It is what the job's end is told by that is hidden: the retry is not done by half. */
+static void a_retry_is_refused_until_nobody_is_told_of_the_death(void **state)
+{
+	struct command_change change = { .action = CHANGE_RETRY, .has_id = true, .id = ids[MIDST] };
+	int64_t died_at_ms = rig.now_ms;
+	struct uuid delivery;
+
+	(void)state;
+	lease_all();
+	rig_fail(&rig, &ids[MIDST], &leases[MIDST], FAIL_REJECTED, 0);
+	assert_int_equal(rig.code, 0);
+	delivery = outbox_id(&ids[MIDST], died_at_ms);
+	rig_pause(&rig);
+	damage_leaf(&rig.dir, "jobs", &delivery, 12, 0x40);
+	rig_resume(&rig);
+	assert_int_equal(store_begin_read(rig.store, &reader), 0);
+	rig_change(&rig, &change);
+	assert_int_equal(rig.code, ERR_STORE_ERROR);
+	assert_int_equal(state_of(MIDST), JOB_DEAD);
+	nobody_reads();
+	rig_change(&rig, &change);
+	assert_int_equal(rig.code, 0);
+	assert_int_equal(state_of(MIDST), JOB_READY);
+	expect_told(0);
+	rig_check(&rig);
+}
+
 /* What is asked for by group leaves none of them out in silence. */
 static void a_change_by_group_says_that_it_is_not_complete(void **state)
 {
@@ -382,6 +450,9 @@ int main(void)
 		T(asking_for_work_holds_up_no_moment),
 		T(many_that_are_hidden_hold_up_no_moment),
 		T(a_lease_that_cannot_be_read_is_not_lost),
+		T(a_hook_is_refused_until_it_can_be_kept),
+		T(what_is_hidden_is_not_called_damaged),
+		T(a_retry_is_refused_until_nobody_is_told_of_the_death),
 		T(a_change_by_group_says_that_it_is_not_complete),
 		T(a_change_of_all_makes_a_leaf_of_jobs_anew),
 	};
