@@ -286,7 +286,8 @@ static int extend_one(struct engine *e, const struct command *cmd, const struct 
 	int rc;
 
 	rc = load_leased(e, &item->id, &item->lease, &job);
-	/* A record that is hidden until nobody reads: nothing ends a lease before, so whoever has it goes on. */
+	/* A record that is hidden until nobody reads: nothing ends a lease before, so whoever has it goes on. Nothing
+	 * can be written either: where its time is over by then, it is lost then. */
 	if (rc == ERR_DAMAGED) {
 		*ret_status = EXTEND_OK;
 		return 0;

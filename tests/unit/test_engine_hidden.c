@@ -267,6 +267,33 @@ static void asking_for_work_holds_up_no_moment(void **state)
 	assert_int_equal(at_once, 0);
 }
 
+/* Whoever waits for a job that is hidden has it soon after; also where the clock was set back meanwhile. */
+static void who_waits_for_it_is_served_when_it_can_be_read(void **state)
+{
+	static struct slice name;
+	static struct msg_job_lease lease;
+	static struct command cmd;
+
+	(void)state;
+	rig_put(&rig, "one", "payload");
+	hide_of("jobs", JOBS - 1);
+	name = slice_str("one");
+	lease = (struct msg_job_lease){
+		.has_queues = true, .queues_count = 1, .queues = &name, .has_wait_ms = true, .wait_ms = LEASE_MS
+	};
+	cmd = (struct command){ .params = &lease };
+	rig_submit(&rig, &cmd, COMMAND_LEASE, &lease);
+	assert_true(rig.parked);
+	rig.now_ms -= LEASE_MS;
+	rig_pass(&rig, 0);
+	assert_int_equal(engine_parked(rig.engine), 1);
+	assert_in_range(engine_next_ms(rig.engine), rig.now_ms + 1, rig.now_ms + TRIED_MS);
+	nobody_reads();
+	rig_pass(&rig, TRIED_MS);
+	assert_int_equal(engine_parked(rig.engine), 0);
+	assert_int_equal(rig_queue(&rig, "one").counts.running, 1);
+}
+
 #define CROWD 1300 /* more than what is due may do in a batch */
 
 /* Also where there are many of them, and all are before whoever else is due. */
@@ -448,6 +475,7 @@ int main(void)
 		T(every_end_by_time_is_told_of),
 		T(what_is_forgotten_is_not_set_aside),
 		T(asking_for_work_holds_up_no_moment),
+		T(who_waits_for_it_is_served_when_it_can_be_read),
 		T(many_that_are_hidden_hold_up_no_moment),
 		T(a_lease_that_cannot_be_read_is_not_lost),
 		T(a_hook_is_refused_until_it_can_be_kept),
