@@ -16,6 +16,7 @@
 #include "worker/config/worker_config.h"
 #include "worker/dry_run.h"
 #include "worker/pool.h"
+#include "worker/transport/curl_loop.h"
 #include "worker/worker_options.h"
 
 #define OTHER_FILES 64 /* the broker, the log, libuv's own, spools, names being looked up */
@@ -86,7 +87,7 @@ static void start_log(const struct worker_options *o, const struct worker_config
 static int check_file_limit(int64_t slots, char *text, size_t size)
 {
 	struct rlimit limit;
-	uint64_t needed = (uint64_t)slots + OTHER_FILES;
+	uint64_t needed = curl_loop_files((uint64_t)slots) + OTHER_FILES;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 0;

@@ -10,6 +10,9 @@
 #define RAINCHECK_WORKER_TRANSPORT_CURL_LOOP_H
 
 #include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
 
 struct curl_loop;
 struct curl_shard;
@@ -19,11 +22,14 @@ struct uv_loop_s;
 /* To be the first member of whoever has a transfer, or found by CONTAINER_OF. */
 struct transfer {
 	CURL *easy;
-	/* The transfer is over and its handle free for other use. Once per curl_loop_add(), unless removed before. */
+	/* The transfer is over and its handle free for other use. Once per curl_loop_add(), unless removed before.
+	 * CURLE_OUT_OF_MEMORY also where libcurl could not go on with it and others (curl_shard.h). */
 	void (*done_cb)(struct transfer *t, CURLcode code);
 	/* It opens a connection for a call to come, the n-th of those that would begin now, from 1; 0: it does not. */
 	size_t ahead;
-	struct curl_shard *shard; /* the loop's, while it is under way */
+	/* the loop's, while it is under way */
+	struct curl_shard *shard;
+	TAILQ_ENTRY(transfer) entry;
 };
 
 /* ERR_NO_MEMORY, ERR_INTERNAL. */
@@ -38,16 +44,20 @@ void curl_loop_trust_by(struct curl_loop *loop, const struct trust *given);
 const struct trust *curl_loop_trust(const struct curl_loop *loop);
 
 /* An easy handle without options, but for those that make it one of this loop's; NULL: no memory. What is given back is
- * not under way, and is used again. */
+ * not under way, and is used again where its transfer ended well: of one that did not, libcurl keeps things that spoil
+ * the next. */
 CURL *curl_loop_take_easy(struct curl_loop *loop);
-void curl_loop_give_easy(struct curl_loop *loop, CURL *easy);
+void curl_loop_give_easy(struct curl_loop *loop, CURL *easy, bool ended_well);
 
 /* Closes connections and handles; what it is made of is freed while uv runs on. No transfer may be under way and every
  * easy handle must have been given back. NULL is taken. */
 void curl_loop_close(struct curl_loop *loop);
 
-/* Starts a transfer of t->easy, whose CURLOPT_PRIVATE becomes t. ERR_NO_MEMORY, ERR_INTERNAL; then there is no
- * callback. */
+/* How many open files so many transfers at once need at least, their sockets included. */
+uint64_t curl_loop_files(uint64_t transfers);
+
+/* Starts a transfer of t->easy, whose CURLOPT_PRIVATE becomes t. ERR_NO_MEMORY, ERR_IO, ERR_INTERNAL; then there
+ * is no callback. */
 int curl_loop_add(struct curl_loop *loop, struct transfer *t);
 
 /* Of the transfers that would begin now, from 1: the first after the n-th that would not share its connections. */

@@ -50,6 +50,8 @@ struct exchange {
 	bool ready;	/* connected to the peer: through the proxy, TLS and all; from here on the request goes out */
 	bool too_large;
 	bool stopped;
+	bool no_memory; /* for the body */
+	bool well;	/* its transfer ended well */
 	CURLcode resume_code;
 	char distrust[160]; /* why the server is not; "": it is */
 	char detail[CURL_ERROR_SIZE];
@@ -80,7 +82,7 @@ static void count(struct exchange *x)
 /* Lets go of libcurl's things at once, of the rest when the timer is closed. */
 static void dispose(struct exchange *x)
 {
-	curl_loop_give_easy(x->spec.loop, TAKE_PTR(x->transfer.easy));
+	curl_loop_give_easy(x->spec.loop, TAKE_PTR(x->transfer.easy), x->well);
 	curl_slist_free_all(x->headers);
 	uv_close((uv_handle_t *)&x->timer, closed_cb);
 }
@@ -102,6 +104,8 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 		return EXCHANGE_TOO_LARGE;
 	if (x->stopped)
 		return EXCHANGE_STOPPED;
+	if (x->no_memory)
+		return EXCHANGE_FAILED;
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
 		return is_header_too_long(x, code, sent) ? EXCHANGE_BROKEN : EXCHANGE_FAILED;
@@ -117,6 +121,18 @@ static enum exchange_end end_of(const struct exchange *x, CURLcode code, bool se
 	default:
 		return sent ? EXCHANGE_BROKEN : EXCHANGE_NOT_CONNECTED;
 	}
+}
+
+/* In words, why it did not end well. */
+static const char *detail_of(const struct exchange *x, CURLcode code, bool sent)
+{
+	if (x->distrust[0])
+		return x->distrust;
+	if (x->no_memory)
+		return error_text(ERR_NO_MEMORY);
+	if (is_header_too_long(x, code, sent))
+		return "a header of the answer is longer than what is read of one";
+	return x->detail[0] ? x->detail : curl_easy_strerror(code);
 }
 
 static void finish(struct exchange *x, CURLcode code)
@@ -136,11 +152,10 @@ static void finish(struct exchange *x, CURLcode code)
 	a.content_type = type;
 	a.redirect = redirect;
 	a.end = end_of(x, code, a.sent);
-	a.detail = x->distrust[0] ? x->distrust : x->detail[0] ? x->detail : curl_easy_strerror(code);
-	if (is_header_too_long(x, code, a.sent))
-		a.detail = "a header of the answer is longer than what is read of one";
+	a.detail = detail_of(x, code, a.sent);
 	uv_timer_stop(&x->timer);
 	count(x);
+	x->well = code == CURLE_OK;
 	x->spec.done_cb(x, &a, x->spec.user);
 	dispose(x);
 }
@@ -280,7 +295,8 @@ static size_t collect(struct exchange *x, struct slice piece)
 		x->too_large = true;
 		return CURL_WRITEFUNC_ERROR;
 	}
-	return buf_append(&x->body, piece.data, taken) < 0 ? CURL_WRITEFUNC_ERROR : piece.size;
+	x->no_memory = buf_append(&x->body, piece.data, taken) < 0;
+	return x->no_memory ? CURL_WRITEFUNC_ERROR : piece.size;
 }
 
 static size_t write_cb(char *data, size_t size, size_t count, void *user)
@@ -410,6 +426,38 @@ static int set_headers(struct exchange *x)
 	return rc;
 }
 
+/* What libcurl copies. Without one of these it would be another request, or would go another way. */
+static int set_text(CURL *easy, CURLoption option, const char *text)
+{
+	CURLcode code = curl_easy_setopt(easy, option, text);
+
+	if (code == CURLE_OK)
+		return 0;
+	return code == CURLE_OUT_OF_MEMORY ? ERR_NO_MEMORY : ERR_INTERNAL;
+}
+
+static int set_texts(CURL *easy, const struct http_request *r)
+{
+	bool is_head = strcmp(r->method, "HEAD") == 0;
+	int rc = set_text(easy, CURLOPT_URL, r->url);
+
+	if (rc == 0)
+		rc = set_text(easy, CURLOPT_PROXY, r->proxy ? r->proxy : "");
+	if (rc == 0)
+		rc = set_text(easy, CURLOPT_NOPROXY, "");
+	if (rc == 0)
+		rc = set_text(easy, CURLOPT_INTERFACE, r->interface);
+	if (rc == 0)
+		rc = set_text(easy, CURLOPT_USERAGENT, USER_AGENT);
+	if (rc == 0 && !is_head)
+		rc = set_text(easy, CURLOPT_CUSTOMREQUEST, r->method);
+	if (rc == 0 && r->user)
+		rc = set_text(easy, CURLOPT_USERNAME, r->user);
+	if (rc == 0 && r->user)
+		rc = set_text(easy, CURLOPT_PASSWORD, r->password);
+	return rc;
+}
+
 static void set_method(CURL *easy, const struct http_request *r)
 {
 	if (r->has_body) {
@@ -422,13 +470,8 @@ static void set_method(CURL *easy, const struct http_request *r)
 	/* Or it would wait for the body that the answer's headers tell of. */
 	if (strcmp(r->method, "HEAD") == 0)
 		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-	else
-		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
-	if (r->user) {
+	if (r->user)
 		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-		curl_easy_setopt(easy, CURLOPT_USERNAME, r->user);
-		curl_easy_setopt(easy, CURLOPT_PASSWORD, r->password);
-	}
 }
 
 /* trust.h says why; is_trusted() does it. The name in the certificate libcurl compares all the same. */
@@ -446,10 +489,6 @@ static void set_options(struct exchange *x)
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->detail);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_PROXY, x->request->proxy ? x->request->proxy : "");
-	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-	curl_easy_setopt(easy, CURLOPT_INTERFACE, x->request->interface);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)x->spec.connect_ms);
@@ -476,14 +515,12 @@ static void set_options(struct exchange *x)
 
 static int prepare(struct exchange *x)
 {
-	CURLcode code;
+	int rc;
 
 	set_options(x);
 	set_method(x->transfer.easy, x->request);
-	code = curl_easy_setopt(x->transfer.easy, CURLOPT_URL, x->request->url);
-	if (code != CURLE_OK)
-		return ERR_NO_MEMORY;
-	return set_headers(x);
+	rc = set_texts(x->transfer.easy, x->request);
+	return rc < 0 ? rc : set_headers(x);
 }
 
 int exchange_start(const struct exchange_spec *spec, struct http_request *request, struct exchange **ret_exchange)

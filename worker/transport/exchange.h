@@ -79,7 +79,7 @@ struct exchange_spec {
 	void *user;
 };
 
-/* Sends request, which becomes the exchange's on success. ERR_NO_MEMORY, ERR_INTERNAL. */
+/* Sends request, which becomes the exchange's on success. ERR_NO_MEMORY, ERR_IO, ERR_INTERNAL. */
 int exchange_start(const struct exchange_spec *spec, struct http_request *request, struct exchange **ret_exchange);
 
 /* NULL is taken. Not from within the sink. */
