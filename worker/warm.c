@@ -23,13 +23,12 @@
 #include "worker/transport/exchange.h"
 #include "worker/transport/http_request.h"
 
-#define PLANS_MAX     64
-#define KEPT_MS	      60000 /* after its moment */
-#define JITTER_MS     1000
-#define AT_ONCE	      16    /* at least; else a part of all: */
-#define PARTS	      8	    /* so many after one another */
-#define ANSWER_CAP    65536 /* what of an answer is read; a longer one is a failure */
-#define FIRST_BYTE_MS 10000
+#define PLANS_MAX  64
+#define KEPT_MS	   60000 /* after its moment */
+#define JITTER_MS  1000
+#define AT_ONCE	   16	 /* at least; else a part of all: */
+#define PARTS	   8	 /* so many after one another */
+#define ANSWER_CAP 65536 /* what of an answer is read; a longer one is a failure */
 
 struct plan;
 
@@ -47,8 +46,6 @@ struct plan {
 	struct worker_config *config; /* a reference … */
 	const struct upstream *way;   /* … and what of it the requests go by */
 	const char *method;
-	int64_t connect_ms;
-	int64_t stall_ms;
 	int64_t at_ms; /* by the broker's clock */
 	int64_t calls; /* that there may be at once then */
 	int64_t wanted;
@@ -143,9 +140,10 @@ static int open_one(struct plan *p, struct opening *o)
 	struct exchange_spec spec = {
 		.loop = p->warmer->options.curl,
 		.uv = p->warmer->options.uv,
-		.connect_ms = p->connect_ms,
-		.first_byte_ms = FIRST_BYTE_MS,
-		.stall_ms = p->stall_ms,
+		.connect_ms = p->way->timeouts.connect_ms,
+		.first_byte_ms = upstream_aside_ms(p->way),
+		.stall_ms = upstream_aside_ms(p->way),
+		.total_ms = p->way->timeouts.connect_ms + upstream_aside_ms(p->way),
 		.body_cap = ANSWER_CAP,
 		.fresh = true,
 		.ahead = (size_t)p->next,
@@ -253,8 +251,6 @@ static struct plan *plan_new(struct warmer *w, struct worker_config *config, con
 	p->config = worker_config_ref(config);
 	p->way = u;
 	p->method = u->warm.method;
-	p->connect_ms = u->timeouts.connect_ms;
-	p->stall_ms = u->timeouts.stall_ms;
 	p->at_ms = n->at_ms;
 	p->next = 1;
 	uv_timer_init(w->options.uv, &p->timer);

@@ -3,9 +3,10 @@
  * The broker says when a limit's schedule will let more calls through, and how many of them are this worker's
  * (worker.warm). A while before that (warm.ahead of the upstream, shifted by chance so that workers do not come all at
  * once) as many connections as are missing then are opened to the upstream's base_url: each by a small request of its
- * own (warm.method and warm.path, by itself HEAD /) without credentials, whose answer is thrown away, whatever it says.
- * The connection stays in libcurl's cache, and the calls take it from there. Where the API speaks HTTP/2, one bears all
- * calls that find each other's connections (curl_loop.h): one is opened for each hundred of them.
+ * own (warm.method and warm.path, by itself HEAD /) without credentials, whose answer is thrown away, whatever it says,
+ * but has to be whole within its time (upstream_aside_ms()). The connection stays in libcurl's cache, and the calls
+ * take it from there. Where the API speaks HTTP/2, one bears all calls that find each other's connections
+ * (curl_loop.h): one is opened for each hundred of them.
  *
  * None of this counts for anything: where it fails, that is one line of the log, and calls connect as they always do.
  * Certificates are verified as for calls. Loop's thread only.

@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -437,6 +438,7 @@ class Api:
         self.early = None  # called with the new call before its submit is answered
         self.keys = []
         self.keys_asked = 0
+        self.keys_trickle = False
         self.fetches = 0
         self.holding = False  # results
         api = self
@@ -454,6 +456,13 @@ class Api:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def trickle(self):
+                """A header now and then, until the peer is gone."""
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                while not select.select([self.connection], [], [], 0.02)[0]:
+                    self.wfile.write(b"X-More: yes\r\n")
+                self.close_connection = True
+
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 call = api.submit(self, body)
@@ -464,7 +473,10 @@ class Api:
                 if kind == "keys":
                     with api.changed:
                         api.keys_asked += 1
-                    self.answer(200, json.dumps({"keys": api.keys}).encode())
+                    if api.keys_trickle:
+                        self.trickle()
+                    else:
+                        self.answer(200, json.dumps({"keys": api.keys}).encode())
                 elif kind == "result":
                     api.fetched()
                     self.answer(200, PNG, "image/png")
@@ -590,6 +602,8 @@ class WorkersSide:
         self.over_tls = Api(files)
         self.over_tls.keys = [self.key.jwk]
         standard_hook = "inject: 'body:/webhook', verify: standard, secret: '{env.WHSEC}'"
+        self.trickling = Api()
+        self.trickling.keys_trickle = True
         self.shapes = {
             "poll": {"mode": "poll", "hook": "inject: 'body:/webhook'"},
             "quick": {"mode": "poll", "hook": "inject: 'query:hook'", "pause": "50ms"},
@@ -602,6 +616,9 @@ class WorkersSide:
             "fal_tls": {"mode": "webhook", "url": self.over_tls.url, "more": "\n    ca_file: " + files[0],
                         "hook": "inject: 'body:/webhook', verify: fal_ed25519, keys_url: '%s/keys'"
                                 % self.over_tls.url},
+            "fal_slow": {"mode": "webhook", "more": "\n    timeouts: { connect: 500ms, stall: 500ms }",
+                         "hook": "inject: 'body:/webhook', verify: fal_ed25519, keys_url: '%s/keys'"
+                                 % self.trickling.url},
         }
         self.log = Heard(PATIENCE)
         self.start_worker()
@@ -734,6 +751,15 @@ class WorkersSide:
         self.reports(call, self.key.sign(body), body)
         self.ends(id)
         equal(self.over_tls.keys_asked, 1)
+
+    def keys_that_trickle_in_are_not_waited_for(self):
+        id = self.put("fal_slow", "slow keys")
+        call = self.api.call("slow keys")
+        self.api.finish(call)
+        body = json.dumps(self.api.report_of(call)).encode()
+        self.reports(call, self.key.sign(body), body)
+        self.log.wait("the keys at %s/keys cannot be had: " % self.trickling.url)
+        self.broker.cli("cancel", id)
 
     def a_report_that_is_proved_is_believed_at_once(self):
         def forgeries(body):

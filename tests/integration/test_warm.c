@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <poll.h>
+
 #include <cmocka.h>
 
 #include "proto/base/clock.h"
+#include "tests/harness/raw_server.h"
 #include "tests/harness/stack.h"
 
 #define PATIENCE_MS 60000
 #define CROWD	    6
+#define NOBODY	    "    base_url: http://127.0.0.1:1\n"
 
 static struct stack stack;
 static struct raincheck *rc;
@@ -37,8 +41,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The queue "crowd" goes to the API, "dead" to where nobody listens. */
-static void start_worker(const char *warm, const char *queues)
+/* The queue "crowd" goes to the API, "dead" to where nobody answers it: lines of its upstream. */
+static void start_worker_beside(const char *dead, const char *warm, const char *queues)
 {
 	static const char shape[] =
 		"    mode: sync\n"
@@ -55,10 +59,15 @@ static void start_worker(const char *warm, const char *queues)
 	/* Its calls hang, and are given back at once when it is told to end. */
 	fprintf(f, "server: %s\nslots: 20\ngrace: 0s\nqueues: { %s }\nupstreams:\n", stack.server, queues);
 	fprintf(f, "  api:\n    base_url: %s\n%s    %s\n", stack.api_url, shape, warm);
-	fprintf(f, "  dead:\n    base_url: http://127.0.0.1:1\n%s    %s\n", shape, warm);
+	fprintf(f, "  dead:\n%s%s    %s\n", dead, shape, warm);
 	fclose(f);
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
 	process_start_heard(&stack.worker, argv);
+}
+
+static void start_worker(const char *warm, const char *queues)
+{
+	start_worker_beside(NOBODY, warm, queues);
 }
 
 /* One call at once, so many in twenty seconds; from now on where soon is not set. */
@@ -185,6 +194,33 @@ static void where_nobody_listens_is_no_harm(void **state)
 	assert_int_equal(counted("connections"), CROWD / 2);
 }
 
+/* Another header now and then, and never the last. */
+static void trickle(const struct raw_request *r)
+{
+	struct pollfd peer = { .fd = r->fd, .events = POLLIN };
+
+	raw_send(r->fd, "HTTP/1.1 200 OK\r\n");
+	do
+		raw_send(r->fd, "X-More: yes\r\n");
+	while (poll(&peer, 1, 20) == 0);
+}
+
+static void an_answer_that_trickles_is_not_waited_for(void **state)
+{
+	struct raw_server *server = raw_server_start(trickle, NULL, RAW_HEAD);
+	char upstream[160];
+
+	(void)state;
+	snprintf(upstream, sizeof(upstream),
+		 "    base_url: http://127.0.0.1:%u\n    timeouts: { connect: 500ms, stall: 500ms }\n",
+		 raw_server_port(server));
+	set_limit(CROWD, true);
+	use_limit("dead");
+	start_worker_beside(upstream, "warm: { ahead: 30s }", "dead: dead");
+	assert_true(process_wait_words(&stack.worker, "connections to dead cannot be opened ahead: "));
+	raw_server_stop(server);
+}
+
 /* What was told once is not done again, after the broker came back; but what is more, is. */
 static void a_broker_that_comes_back_says_nothing_new(void **state)
 {
@@ -222,7 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_crowd_finds_its_connections_open), T(who_comes_late_opens_them_too),
 		T(where_nobody_listens_is_no_harm),    T(a_broker_that_comes_back_says_nothing_new),
-		T(without_it_each_call_opens_its_own),
+		T(without_it_each_call_opens_its_own), T(an_answer_that_trickles_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests_name("warm", tests, NULL, NULL);

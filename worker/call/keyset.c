@@ -17,11 +17,10 @@
 #include "worker/transport/http_request.h"
 #include "worker/transport/url.h"
 
-#define FRESH_MS    86400000 /* that keys are good for */
-#define AGAIN_MS    300000   /* between two fetches that succeeded */
-#define RETRY_MS    15000    /* after one that failed */
-#define BODY_MAX    (256 << 10)
-#define PATIENCE_MS 10000
+#define FRESH_MS 86400000 /* that keys are good for */
+#define AGAIN_MS 300000	  /* between two fetches that succeeded */
+#define RETRY_MS 15000	  /* after one that failed */
+#define BODY_MAX (256 << 10)
 
 /* Of one URL. */
 struct keyset_source {
@@ -198,8 +197,9 @@ static int fetch(struct keyset_source *s, struct worker_config *config, const st
 		.loop = s->owner->curl,
 		.uv = s->owner->uv,
 		.connect_ms = u->timeouts.connect_ms,
-		.first_byte_ms = PATIENCE_MS,
-		.stall_ms = PATIENCE_MS,
+		.first_byte_ms = upstream_aside_ms(u),
+		.stall_ms = upstream_aside_ms(u),
+		.total_ms = u->timeouts.connect_ms + upstream_aside_ms(u),
 		.body_cap = BODY_MAX,
 		.public_only = !u->allow_private,
 		.trust = is_at_home(s, u) ? u->trust : NULL,

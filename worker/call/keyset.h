@@ -45,8 +45,9 @@ void keysets_free(struct keysets *ks);
 const struct keyset *keyset_find(const struct keysets *ks, const struct upstream *u);
 /* Whether fetching them (again) may be tried now. */
 bool keyset_may_want(const struct keysets *ks, const struct upstream *u);
-/* Fetches them by the upstream's way out; from base_url's own origin its server is judged by the upstream's ca_file.
- * config is the upstream's: a fetch under way has a reference of its own. ERR_NO_MEMORY, ERR_INTERNAL. */
+/* Fetches them by the upstream's way out, within its timeouts (upstream_aside_ms()); from base_url's own origin its
+ * server is judged by the upstream's ca_file. config is the upstream's: a fetch under way has a reference of its own.
+ * ERR_NO_MEMORY, ERR_INTERNAL. */
 int keyset_want(struct keysets *ks, struct worker_config *config, const struct upstream *u, struct keyset_wait *w);
 /* For one that does not wait: nothing. */
 void keyset_wait_cancel(struct keyset_wait *w);

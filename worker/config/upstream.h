@@ -221,6 +221,14 @@ static inline bool upstream_polls(const struct upstream *u)
 	return u->poll.path || u->submit.status_url.size > 0;
 }
 
+#define UPSTREAM_ASIDE_MAX_MS 10000
+/* How long, beside connecting, a whole answer may take that no call waits for by its own limits: verification keys, a
+ * connection opened ahead. */
+static inline int64_t upstream_aside_ms(const struct upstream *u)
+{
+	return u->timeouts.stall_ms < UPSTREAM_ASIDE_MAX_MS ? u->timeouts.stall_ms : UPSTREAM_ASIDE_MAX_MS;
+}
+
 /* Frees the content; NULL and a zeroed one are taken. */
 void upstream_done(struct upstream *u);
 

@@ -52,6 +52,7 @@ struct exchange {
 	bool stopped;
 	bool no_memory; /* for the body */
 	bool well;	/* its transfer ended well */
+	bool late;	/* it was not over within total_ms */
 	CURLcode resume_code;
 	char distrust[160]; /* why the server is not; "": it is */
 	char detail[CURL_ERROR_SIZE];
@@ -128,6 +129,8 @@ static const char *detail_of(const struct exchange *x, CURLcode code, bool sent)
 {
 	if (x->distrust[0])
 		return x->distrust;
+	if (x->late)
+		return "it took too long";
 	if (x->no_memory)
 		return error_text(ERR_NO_MEMORY);
 	if (is_header_too_long(x, code, sent))
@@ -192,12 +195,23 @@ const char *answer_header(const struct answer *a, const char *name)
 	return h->value;
 }
 
-/* ---- silence ---- */
+/* ---- silence, and time in all ---- */
 
 static void timer_cb(uv_timer_t *timer);
 
+/* Of all its time. */
+static int64_t time_left(const struct exchange *x)
+{
+	if (x->spec.total_ms <= 0)
+		return INT64_MAX;
+	return x->began_ns / 1000000 + x->spec.total_ms - clock_mono_ms();
+}
+
 static void set_timer(struct exchange *x, int64_t ms)
 {
+	int64_t left = time_left(x);
+
+	ms = ms < left ? ms : left;
 	uv_timer_start(&x->timer, timer_cb, (uint64_t)(ms > 0 ? ms : 1), 0);
 }
 
@@ -228,7 +242,8 @@ static void timer_cb(uv_timer_t *timer)
 		return;
 	}
 	left = x->last_move_at_ms + allowed_silence(x) - clock_mono_ms();
-	if (left > 0) {
+	x->late = time_left(x) <= 0;
+	if (left > 0 && !x->late) {
 		set_timer(x, left);
 		return;
 	}

@@ -29,7 +29,7 @@ enum exchange_end {
 	EXCHANGE_ANSWERED,	/* there is a complete answer, whatever it says */
 	EXCHANGE_NOT_CONNECTED, /* name, address, TLS: nothing was sent */
 	EXCHANGE_FORBIDDEN,	/* the address is not public; nothing was sent */
-	EXCHANGE_SILENT,	/* no byte came for too long */
+	EXCHANGE_SILENT,	/* no byte came for too long, or it was not over within total_ms */
 	EXCHANGE_BROKEN,	/* the connection ended before the answer did */
 	EXCHANGE_TOO_LARGE,	/* the body is larger than the cap */
 	EXCHANGE_STOPPED,	/* the sink refused the body */
@@ -68,6 +68,7 @@ struct exchange_spec {
 	int64_t connect_ms;
 	int64_t first_byte_ms; /* after the connection, until the answer begins */
 	int64_t stall_ms;      /* without a byte, once it has begun */
+	int64_t total_ms;      /* from the beginning to the end; 0: who starts it sees to that, and cancels it */
 	size_t body_cap;       /* of a collected body of a 2xx answer; others are cut off, not refused */
 	bool public_only;      /* connect to public addresses alone */
 	size_t ahead;	       /* it is made for its connection alone, see curl_loop.h */
