@@ -157,11 +157,13 @@ static void call_done_cb(struct call *c, enum call_outcome outcome, void *user)
 	close_if_done(p);
 }
 
-/* Tried once: where it does not get through, the lease runs out. */
+/* Tried once: where it does not get through, the lease runs out. What could not be done now is not asked for at once
+ * again. */
 static void give_back(struct pool *p, const struct raincheck_leased_job *leased)
 {
 	struct raincheck_release release = { .id = leased->id, .lease = leased->lease };
 
+	p->lease_at_ms = clock_mono_ms() + RETRY_PAUSE_MS;
 	raincheck_release_async(broker_link_handle(p->means.link), &release, NULL, NULL);
 }
 

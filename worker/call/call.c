@@ -210,12 +210,14 @@ static void write_refused(struct call *c, const struct raincheck_reply *reply, c
 static int send_checkpoint(struct broker_op *op, struct raincheck *rc, raincheck_cb cb, void *user)
 {
 	struct call *c = CONTAINER_OF(op, struct call, op);
-	struct raincheck_checkpoint checkpoint = {
-		.id = c->job->id,
-		.lease = c->job->lease,
-		.data = { c->writing, strlen(c->writing) },
-	};
+	struct raincheck_checkpoint checkpoint = { .id = c->job->id, .lease = c->job->lease };
 
+	/* For want of memory it waits, as for a broker that is away: it may hold the id of a call that is paid for. */
+	if (!c->writing)
+		(void)checkpoint_write(&c->checkpoint, &c->writing);
+	if (!c->writing)
+		return RAINCHECK_ENO_MEMORY;
+	checkpoint.data = (struct raincheck_bytes){ c->writing, strlen(c->writing) };
 	return raincheck_checkpoint_async(rc, &checkpoint, cb, user);
 }
 
@@ -236,10 +238,6 @@ void call__save(struct call *c, void (*done)(struct call *c))
 {
 	c->saved = done;
 	free(TAKE_PTR(c->writing));
-	if (checkpoint_write(&c->checkpoint, &c->writing) < 0) {
-		call__over(c, CALL_UNTOLD);
-		return;
-	}
 	start_op(c, send_checkpoint, saved_cb);
 }
 
@@ -251,7 +249,8 @@ static bool checkpoint_is_void(const struct call *c)
 	/* Without one, the next attempt would begin with the first idempotency key again. */
 	if (!c->stored)
 		return c->checkpoint.n > 0 && c->upstream->submit.idempotency != IDEMPOTENCY_NONE;
-	return checkpoint_write(&c->checkpoint, &text) == 0 && strcmp(text, c->stored) != 0;
+	/* What cannot be compared is written anew. */
+	return checkpoint_write(&c->checkpoint, &text) < 0 || strcmp(text, c->stored) != 0;
 }
 
 /* ---- failing ---- */
@@ -302,8 +301,11 @@ static void mask_message(struct call *c)
 	_cleanup_(buf_done) struct buf b;
 
 	buf_init(&b, sizeof(c->verdict.message) * 4);
-	if (secrets_mask(c->upstream->secrets, slice_str(c->verdict.message), &b) < 0)
+	if (secrets_mask(c->upstream->secrets, slice_str(c->verdict.message), &b) < 0) {
+		snprintf(c->verdict.message, sizeof(c->verdict.message),
+			 "the words for it may hold a secret, and cannot be masked: %s", error_text(buf_error(&b)));
 		return;
+	}
 	snprintf(c->verdict.message, sizeof(c->verdict.message), "%.*s", SLICE_FMT(buf_slice(&b)));
 }
 

@@ -23,10 +23,11 @@ static bool runs(const struct call *c)
 	return c->state == CALL_SUBMITTING || c->checkpoint.submitting;
 }
 
-static void answered(struct call *c, const struct answer *a)
+static void answered(struct call *c, const struct answer *a, json_t *body)
 {
 	const char *id = c->checkpoint.id ? c->checkpoint.id : c->key;
 
+	(void)body;
 	if (a->end == EXCHANGE_ANSWERED)
 		log_info("job %s: the API was told to end the call %s: HTTP %ld", c->job->id, id, a->status);
 	else

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "proto/base/clock.h"
+#include "proto/error.h"
+#include "worker/config/json_text.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
 
@@ -22,16 +24,23 @@ static void take_header_code(struct call *c, const struct answer *a)
 static void answered_cb(struct exchange *x, const struct answer *a, void *user)
 {
 	struct call *c = user;
+	struct answer read = *a;
+	json_t *body = NULL;
 
 	(void)x;
+	if (a->end == EXCHANGE_ANSWERED && json_text_read(a->body, JSON_DECODE_ANY, &body) == ERR_NO_MEMORY) {
+		read.end = EXCHANGE_FAILED;
+		read.detail = error_text(ERR_NO_MEMORY);
+	}
 	c->exchange = NULL;
 	c->status = a->status;
 	take_header_code(c, a);
-	c->answered(c, a);
+	c->answered(c, &read, body);
+	json_decref(body);
 }
 
 int call__exchange(struct call *c, struct http_request *request, int64_t first_byte_ms, size_t cap, bool fresh,
-		   void (*done)(struct call *c, const struct answer *a))
+		   void (*done)(struct call *c, const struct answer *a, json_t *body))
 {
 	struct exchange_spec spec = {
 		.loop = c->spec.means->curl,
@@ -49,11 +58,6 @@ int call__exchange(struct call *c, struct http_request *request, int64_t first_b
 
 	c->answered = done;
 	return exchange_start(&spec, request, &c->exchange);
-}
-
-json_t *call__json(const struct answer *a)
-{
-	return json_loadb(a->body.data ? a->body.data : "", a->body.size, JSON_DECODE_ANY, NULL);
 }
 
 void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret)

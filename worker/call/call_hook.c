@@ -18,6 +18,7 @@
 #include "proto/error.h"
 #include "worker/call/keyset.h"
 #include "worker/call/leased.h"
+#include "worker/config/json_text.h"
 #include "worker/config/pointer.h"
 #include "worker/config/upstream.h"
 
@@ -141,27 +142,36 @@ static void refuse(struct call *c, struct held_hook *h, const char *why)
 	done_with(c, number);
 }
 
+/* What cannot be judged now: the broker gives it again. Later ones go with it, for they must not be said to be done
+ * with before it. */
+static void let_go(struct call *c, struct held_hook *h)
+{
+	struct held_hook *next;
+
+	if (h && c->hooks.seen >= h->number)
+		c->hooks.seen = h->number - 1;
+	for (; h; h = next) {
+		next = TAILQ_NEXT(h, entry);
+		drop(c, h);
+	}
+}
+
 /* ---- proving ---- */
 
 static void keys_cb(struct keyset_wait *w, const struct keyset *keys, const char *why)
 {
 	struct call *c = CONTAINER_OF(w, struct call, hooks.keys);
-	struct held_hook *h, *next;
+	struct held_hook *h = TAILQ_FIRST(&c->hooks.held);
 
 	(void)why; /* was logged */
 	if (keys) {
 		call__hooks_settle(c);
 		return;
 	}
-	/* They may be had later: the broker gives them again. */
-	for (h = TAILQ_FIRST(&c->hooks.held); h; h = next) {
-		next = TAILQ_NEXT(h, entry);
-		if (h->proved)
-			continue;
-		if (c->hooks.seen >= h->number)
-			c->hooks.seen = h->number - 1;
-		drop(c, h);
-	}
+	/* They may be had later. */
+	while (h && h->proved)
+		h = TAILQ_NEXT(h, entry);
+	let_go(c, h);
 }
 
 void call__hooks_begin(struct call *c)
@@ -170,27 +180,41 @@ void call__hooks_begin(struct call *c)
 	c->hooks.keys.done_cb = keys_cb;
 }
 
-/* Whether it has to wait for keys, which may be others than those known. */
-static bool awaits_keys(struct call *c)
+enum judgement {
+	HOOK_PROVED,
+	HOOK_FORGED,
+	HOOK_WAITS, /* for keys, which may be others than those known */
+	HOOK_LATER, /* it cannot be judged now */
+};
+
+static enum judgement judge_by(const char *why)
+{
+	if (!why)
+		return HOOK_PROVED;
+	return why == signature_not_computed ? HOOK_LATER : HOOK_FORGED;
+}
+
+static enum judgement judge_fal(struct call *c, const struct signed_hook *hook, const char **ret_why)
 {
 	struct keysets *ks = c->spec.means->keysets;
+	const struct keyset *keys = keyset_find(ks, c->upstream);
+	enum judgement known = HOOK_LATER;
 
+	if (keys) {
+		*ret_why = signature_check_fal(hook, keys->keys, keys->count);
+		known = judge_by(*ret_why);
+	}
+	if (known == HOOK_PROVED)
+		return known;
 	if (c->hooks.keys.source)
-		return true;
-	return keyset_may_want(ks, c->upstream) && keyset_want(ks, c->spec.config, c->upstream, &c->hooks.keys) == 0;
+		return HOOK_WAITS;
+	if (!keyset_may_want(ks, c->upstream))
+		return known;
+	return keyset_want(ks, c->spec.config, c->upstream, &c->hooks.keys) < 0 ? HOOK_LATER : HOOK_WAITS;
 }
 
-static const char *check_fal(struct call *c, const struct signed_hook *hook, bool *ret_waits)
-{
-	const struct keyset *keys = keyset_find(c->spec.means->keysets, c->upstream);
-	const char *why = keys ? signature_check_fal(hook, keys->keys, keys->count) : "the keys cannot be had";
-
-	*ret_waits = why && awaits_keys(c);
-	return why;
-}
-
-/* NULL where it is proved. */
-static const char *check(struct call *c, const struct held_hook *h, bool *ret_waits)
+/* *ret_why: of one that is forged. */
+static enum judgement judge(struct call *c, const struct held_hook *h, const char **ret_why)
 {
 	const struct upstream_hook *u = &c->upstream->hook;
 	const struct signed_hook hook = {
@@ -200,18 +224,19 @@ static const char *check(struct call *c, const struct held_hook *h, bool *ret_wa
 		.received_at_ms = h->received_at_ms,
 	};
 
-	*ret_waits = false;
 	switch (u->verify) {
 	case SIGNATURE_STANDARD:
-		return signature_check_standard(&hook, u->keys, u->key_count);
+		*ret_why = signature_check_standard(&hook, u->keys, u->key_count);
+		return judge_by(*ret_why);
 	case SIGNATURE_HMAC_T_V1:
-		return signature_check_t_v1(&hook, u->header, u->keys, u->key_count);
+		*ret_why = signature_check_t_v1(&hook, u->header, u->keys, u->key_count);
+		return judge_by(*ret_why);
 	case SIGNATURE_FAL_ED25519:
-		return check_fal(c, &hook, ret_waits);
+		return judge_fal(c, &hook, ret_why);
 	case SIGNATURE_NONE:
 		break;
 	}
-	return NULL;
+	return HOOK_PROVED;
 }
 
 /* ---- what follows from it ---- */
@@ -235,14 +260,18 @@ void call__hooks_settle(struct call *c)
 	struct held_hook *h, *next;
 
 	for (h = TAILQ_FIRST(&c->hooks.held); h; h = next) {
-		bool waits = false;
-		const char *why = h->proved ? NULL : check(c, h, &waits);
+		const char *why = NULL;
+		enum judgement judgement = h->proved ? HOOK_PROVED : judge(c, h, &why);
 
 		next = TAILQ_NEXT(h, entry);
-		if (waits)
+		h->proved = judgement == HOOK_PROVED;
+		if (judgement == HOOK_WAITS)
 			continue;
-		h->proved = !why;
-		if (why) {
+		if (judgement == HOOK_LATER) {
+			let_go(c, h);
+			break;
+		}
+		if (judgement == HOOK_FORGED) {
 			refuse(c, h, why);
 		} else if (!c->upstream->hook.is_report) {
 			c->hooks.due = c->hooks.due > h->number ? c->hooks.due : h->number;
@@ -313,9 +342,13 @@ bool call__hooks_take_report(struct call *c)
 	struct held_hook *h;
 
 	while (c->upstream->hook.is_report && (h = TAILQ_FIRST(&c->hooks.held)) && h->proved) {
-		json_t *body = json_loadb(h->body, h->body_size, JSON_DECODE_ANY, NULL);
 		int64_t number = h->number;
+		json_t *body = NULL;
 
+		if (json_text_read(slice_of(h->body, h->body_size), JSON_DECODE_ANY, &body) == ERR_NO_MEMORY) {
+			let_go(c, h);
+			break;
+		}
 		if (!body || !is_ours(c, body)) {
 			refuse(c, h, body ? "it is about another call" : "it is not JSON");
 			json_decref(body);

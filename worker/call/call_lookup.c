@@ -101,17 +101,15 @@ static void found_or_not(struct call *c, json_t *body)
 	}
 }
 
-static void answered(struct call *c, const struct answer *a)
+static void answered(struct call *c, const struct answer *a, json_t *body)
 {
 	struct verdict v;
-	json_t *body;
 
 	if (a->end != EXCHANGE_ANSWERED) {
 		classify_transport(a, what, &v);
 		lookup_failed(c, &v);
 		return;
 	}
-	body = call__json(a);
 	if (says_absent(&c->upstream->submit.lookup, a->status)) {
 		absent(c);
 	} else if (a->status >= 200 && a->status <= 299) {
@@ -120,7 +118,6 @@ static void answered(struct call *c, const struct answer *a)
 		call__classify(c, a, body, what, &v);
 		lookup_failed(c, &v);
 	}
-	json_decref(body);
 }
 
 void call__ask(struct call *c)

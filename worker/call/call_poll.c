@@ -261,23 +261,20 @@ static void take_body(struct call *c, long status, json_t *body, const struct ve
 	take_state(c, state, body);
 }
 
-static void answered(struct call *c, const struct answer *a)
+static void answered(struct call *c, const struct answer *a, json_t *body)
 {
 	struct verdict v;
-	json_t *body;
 
 	if (a->end != EXCHANGE_ANSWERED) {
 		classify_transport(a, what, &v);
 		call__poll_failed(c, &v, false);
 		return;
 	}
-	body = call__json(a);
 	call__classify(c, a, body, what, &v);
 	if (c->upstream->poll.state_by_http)
 		take_status(c, a->status, body, &v);
 	else
 		take_body(c, a->status, body, &v);
-	json_decref(body);
 }
 
 bool call__poll_report(struct call *c, json_t *body)

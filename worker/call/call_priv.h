@@ -135,9 +135,9 @@ struct call {
 	struct call_hooks hooks;
 
 	struct broker_op op;
-	void (*saved)(struct call *c);				  /* when the checkpoint is durable */
-	void (*answered)(struct call *c, const struct answer *a); /* when the exchange is over */
-	struct verdict verdict;					  /* of FORGETTING and FAILING */
+	void (*saved)(struct call *c);						/* when the checkpoint is durable */
+	void (*answered)(struct call *c, const struct answer *a, json_t *body); /* when the exchange is over */
+	struct verdict verdict;							/* of FORGETTING and FAILING */
 
 	char header_code[64]; /* error.code of the last answer, where a header has it; "": none */
 
@@ -160,12 +160,11 @@ void call__save(struct call *c, void (*done)(struct call *c));
 void call__fail(struct call *c, const struct verdict *v);
 void call__fail_code(struct call *c, int code, const char *what);
 
-/* Sends what must go out first; the answer is collected. cap bytes of it are read at most. */
+/* Sends what must go out first; the answer is collected. cap bytes of it are read at most. done gets the body as JSON,
+ * NULL where it is none; one that there is no memory to read is as good as no answer. */
 int call__exchange(struct call *c, struct http_request *request, int64_t first_byte_ms, size_t cap, bool fresh,
-		   void (*done)(struct call *c, const struct answer *a));
+		   void (*done)(struct call *c, const struct answer *a, json_t *body));
 
-/* The answer's body as JSON; NULL where it is none. */
-json_t *call__json(const struct answer *a);
 void call__classify(struct call *c, const struct answer *a, json_t *body, const char *what, struct verdict *ret);
 
 /* Sets the timer anew, after deadline_at_ms or wake_at_ms was changed; call__move() does it by itself. */

@@ -9,6 +9,7 @@
 #include "proto/error.h"
 #include "worker/call/multipart.h"
 #include "worker/config/hook_config.h"
+#include "worker/config/json_text.h"
 #include "worker/config/jwt.h"
 #include "worker/config/pointer.h"
 #include "worker/config/secrets.h"
@@ -138,10 +139,8 @@ static int fill_body(struct http_request *r, json_t *template, const struct temp
 		rc = put_at(body, places->key, values->key, "the idempotency key", info);
 	if (rc == 0 && places->hook_url && values->hook_url)
 		rc = put_at(body, places->hook_url, values->hook_url, "the hook's URL", info);
-	if (rc == 0) {
-		r->body = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-		rc = r->body ? 0 : ERR_NO_MEMORY;
-	}
+	if (rc == 0)
+		rc = json_text_write(body, JSON_COMPACT | JSON_ENCODE_ANY, &r->body);
 	json_decref(body);
 	if (rc < 0)
 		return rc;

@@ -155,6 +155,15 @@ static void result_cb(struct fetch *f, const struct fetch_end *end, void *user)
 	call__fetched(user, f, end);
 }
 
+/* It is there, and we cannot even begin to fetch it. */
+static void not_kept(struct call *c, int code)
+{
+	struct verdict v;
+
+	verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "the result cannot be fetched: %s", error_text(code));
+	call__wasted(c, &v);
+}
+
 static void fetch_next(struct call *c);
 
 static void output_cb(struct fetch *f, const struct fetch_end *end, void *user)
@@ -189,7 +198,7 @@ static void fetch_next(struct call *c)
 	rc = fetch_start(&spec, url, &c->result);
 	if (rc < 0) {
 		c->result = NULL;
-		call__fail_code(c, rc, "the result");
+		not_kept(c, rc);
 	}
 }
 
@@ -207,7 +216,7 @@ void call__fetch_all(struct call *c, const char *url, json_t *outputs)
 	if (media)
 		fetch_next(c);
 	else
-		call__fail_code(c, ERR_NO_MEMORY, "the result");
+		not_kept(c, ERR_NO_MEMORY);
 }
 
 int call__fetch_request(struct call *c, struct http_request *request, const char *what, bool keep,
@@ -238,8 +247,8 @@ const char *call__media_url(const struct call *c, json_t *body)
 }
 
 /* The further outputs that body names; NULL where there are none. *ret_saveable is whether a checkpoint can hold them.
- */
-static json_t *find_outputs(const struct call *c, json_t *body, bool *ret_saveable)
+ * ERR_NO_MEMORY. */
+static int find_outputs(const struct call *c, json_t *body, bool *ret_saveable, json_t **ret_outputs)
 {
 	const struct upstream_result *r = &c->upstream->result;
 	json_t *outputs = NULL;
@@ -253,9 +262,13 @@ static json_t *find_outputs(const struct call *c, json_t *body, bool *ret_saveab
 		}
 		*ret_saveable &= strlen(url) <= SAVED_URL_MAX / OUTPUTS_SAVED;
 		outputs = outputs ? outputs : json_object();
-		json_object_set_new(outputs, r->outputs[i].name, json_string(url));
+		if (json_object_set_new(outputs, r->outputs[i].name, json_string(url)) < 0) {
+			json_decref(outputs);
+			return ERR_NO_MEMORY;
+		}
 	}
-	return outputs;
+	*ret_outputs = outputs;
+	return 0;
 }
 
 static void saved(struct call *c)
@@ -283,6 +296,7 @@ static void find_media(struct call *c, json_t *body)
 	bool saveable = c->upstream->mode == UPSTREAM_SYNC;
 	struct verdict v;
 	json_t *outputs;
+	int rc;
 
 	/* Of mode sync, the caller has seen to it that there is one. */
 	if (!url) {
@@ -292,7 +306,11 @@ static void find_media(struct call *c, json_t *body)
 		call__poll_failed(c, &v, false);
 		return;
 	}
-	outputs = find_outputs(c, body, &saveable);
+	rc = find_outputs(c, body, &saveable, &outputs);
+	if (rc < 0) {
+		not_kept(c, rc);
+		return;
+	}
 	saveable &= strncmp(url, "data:", 5) != 0 && strlen(url) <= SAVED_URL_MAX;
 	if (saveable)
 		save_and_fetch(c, url, outputs);
@@ -301,17 +319,15 @@ static void find_media(struct call *c, json_t *body)
 	json_decref(outputs);
 }
 
-static void located(struct call *c, const struct answer *a)
+static void located(struct call *c, const struct answer *a, json_t *body)
 {
 	struct verdict v;
-	json_t *body;
 
 	if (a->end != EXCHANGE_ANSWERED) {
 		classify_transport(a, "the request for the result", &v);
 		call__poll_failed(c, &v, false);
 		return;
 	}
-	body = call__json(a);
 	if (a->status >= 200 && a->status <= 299) {
 		if (body)
 			call__preview(c, body);
@@ -324,7 +340,6 @@ static void located(struct call *c, const struct answer *a)
 		else
 			call__poll_failed(c, &v, a->status == 404 || a->status == 410);
 	}
-	json_decref(body);
 }
 
 /* The answer lacks what the path of the result is made of. */

@@ -94,6 +94,7 @@ static void saved(struct call *c)
 
 void call__take_id(struct call *c, json_t *body, const char *id)
 {
+	struct verdict v;
 	int rc;
 
 	c->checkpoint.submitting = false;
@@ -108,7 +109,8 @@ void call__take_id(struct call *c, json_t *body, const char *id)
 		rc = take_url(c, body, c->upstream->submit.cancel_url, &c->checkpoint.cancel_url);
 	/* Out of memory for a URL: the id is worth more than the URL, and the next attempt may read it. */
 	if (!c->checkpoint.id) {
-		call__fail_code(c, rc, what);
+		verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "the id of the call cannot be kept: %s", error_text(rc));
+		unknown(c, &v);
 		return;
 	}
 	if (c->doomed) {
@@ -176,10 +178,9 @@ static void take_answer(struct call *c, json_t *body)
 		senseless(c, body, "no id");
 }
 
-static void answered(struct call *c, const struct answer *a)
+static void answered(struct call *c, const struct answer *a, json_t *body)
 {
 	struct verdict v;
-	json_t *body;
 
 	if (a->end != EXCHANGE_ANSWERED) {
 		classify_transport(a, what, &v);
@@ -189,7 +190,6 @@ static void answered(struct call *c, const struct answer *a)
 			call__fail(c, &v);
 		return;
 	}
-	body = call__json(a);
 	if (status_is_ok(c->upstream, a->status)) {
 		take_answer(c, body);
 	} else {
@@ -199,7 +199,6 @@ static void answered(struct call *c, const struct answer *a)
 		else
 			refused(c, &v);
 	}
-	json_decref(body);
 }
 
 /* The answer was to be the result itself. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "worker/config/json_text.h"
 
 #define VERSION 1
 
@@ -95,15 +96,16 @@ static int read_object(json_t *root, struct checkpoint *c)
 int checkpoint_read(struct slice text, struct checkpoint *ret)
 {
 	struct checkpoint c = { .n = 0 };
-	json_t *root;
+	json_t *root = NULL;
 	int rc;
 
 	if (text.size == 0) {
 		*ret = c;
 		return 0;
 	}
-	root = json_loadb(text.data, text.size, 0, NULL);
-	rc = root ? read_object(root, &c) : ERR_CORRUPT;
+	rc = json_text_read(text, 0, &root);
+	if (rc != ERR_NO_MEMORY)
+		rc = root ? read_object(root, &c) : ERR_CORRUPT;
 	json_decref(root);
 	if (rc < 0) {
 		checkpoint_done(&c);
@@ -167,10 +169,8 @@ int checkpoint_write(const struct checkpoint *c, char **ret_text)
 	json_t *urls = json_object();
 	int rc = root && urls ? write_object(c, root, urls) : ERR_NO_MEMORY;
 
-	if (rc == 0) {
-		*ret_text = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);
-		rc = *ret_text ? 0 : ERR_NO_MEMORY;
-	}
+	if (rc == 0)
+		rc = json_text_write(root, JSON_COMPACT | JSON_PRESERVE_ORDER, ret_text);
 	json_decref(urls);
 	json_decref(root);
 	return rc;

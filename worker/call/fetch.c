@@ -13,6 +13,7 @@
 #include "worker/call/data_url.h"
 #include "worker/call/call_request.h"
 #include "worker/call/upload.h"
+#include "worker/config/json_text.h"
 #include "worker/config/template.h"
 #include "worker/config/upstream.h"
 #include "worker/transport/exchange.h"
@@ -265,8 +266,24 @@ static void follow(struct fetch *f, const char *redirect)
 		begin(f);
 		return;
 	}
+	if (url)
+		verdict_set(&e.verdict, RAINCHECK_FAIL_INVALID, "%s is redirected more than %d times", f->shown,
+			    HOPS_MAX);
+	else
+		verdict_set(&e.verdict, RAINCHECK_FAIL_INTERNAL, "%s: %s", f->shown, error_text(ERR_NO_MEMORY));
 	free(url);
-	verdict_set(&e.verdict, RAINCHECK_FAIL_INVALID, "%s is redirected more than %d times", f->shown, HOPS_MAX);
+	end(f, &e);
+}
+
+/* What the status says is not all that it may say. */
+static void unread(struct fetch *f, const struct answer *a)
+{
+	struct answer lost = *a;
+	struct fetch_end e = { .code = ERR_NO_MEMORY };
+
+	lost.end = EXCHANGE_FAILED;
+	lost.detail = error_text(ERR_NO_MEMORY);
+	classify_transport(&lost, f->shown, &e.verdict);
 	end(f, &e);
 }
 
@@ -274,8 +291,12 @@ static void refused_by_status(struct fetch *f, const struct answer *a)
 {
 	struct retry_headers headers;
 	struct fetch_end e = { .code = ERR_IO };
-	json_t *body = json_loadb(a->body.data, a->body.size, 0, NULL);
+	json_t *body = NULL;
 
+	if (json_text_read(a->body, 0, &body) == ERR_NO_MEMORY) {
+		unread(f, a);
+		return;
+	}
 	classify_headers(&f->spec.upstream->error, a, &headers);
 	classify_status(&f->spec.upstream->error, a->status, &headers, body, clock_wall_ms(), f->shown, &e.verdict);
 	json_decref(body);

@@ -11,6 +11,7 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "worker/call/call_request.h"
+#include "worker/config/json_text.h"
 #include "worker/config/upstream.h"
 #include "worker/config/worker_config.h"
 #include "worker/transport/exchange.h"
@@ -56,11 +57,13 @@ static bool read_key(json_t *jwk, struct ed25519_key *ret)
 
 int keyset_parse(struct slice text, struct keyset *ret)
 {
-	json_t *root = json_loadb(text.data ? text.data : "", text.size, 0, NULL);
 	struct keyset keys = { .count = 0 };
-	json_t *jwk;
+	json_t *root = NULL, *jwk;
 	size_t i;
+	int rc = json_text_read(text, 0, &root);
 
+	if (rc < 0)
+		return rc;
 	json_array_foreach(json_object_get(root, "keys"), i, jwk)
 	{
 		if (keys.count < KEYSET_KEYS)
@@ -163,6 +166,7 @@ static void fetched_cb(struct exchange *x, const struct answer *a, void *user)
 {
 	struct keyset_source *s = user;
 	char why[200] = "";
+	int rc;
 
 	(void)x;
 	s->exchange = NULL;
@@ -171,8 +175,9 @@ static void fetched_cb(struct exchange *x, const struct answer *a, void *user)
 		snprintf(why, sizeof(why), "%.180s", a->detail ? a->detail : "no answer");
 	else if (a->status != 200)
 		snprintf(why, sizeof(why), "HTTP %ld", a->status);
-	else if (keyset_parse(a->body, &s->keys) < 0)
-		snprintf(why, sizeof(why), "the answer is no set of Ed25519 keys");
+	else if ((rc = keyset_parse(a->body, &s->keys)) < 0)
+		snprintf(why, sizeof(why), "%s",
+			 rc == ERR_NO_MEMORY ? error_text(rc) : "the answer is no set of Ed25519 keys");
 	s->again_at_ms = clock_mono_ms() + (why[0] ? RETRY_MS : AGAIN_MS);
 	if (why[0]) {
 		log_warning("the keys at %s cannot be had: %s", s->url, why);

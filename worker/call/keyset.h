@@ -52,7 +52,8 @@ int keyset_want(struct keysets *ks, struct worker_config *config, const struct u
 /* For one that does not wait: nothing. */
 void keyset_wait_cancel(struct keyset_wait *w);
 
-/* The Ed25519 keys of a JWK Set; others are passed over. ERR_BAD_REQUEST where it is none or has none of them. */
+/* The Ed25519 keys of a JWK Set; others are passed over. ERR_BAD_REQUEST where it is none or has none of them;
+ * ERR_NO_MEMORY. */
 int keyset_parse(struct slice text, struct keyset *ret);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "proto/error.h"
 #include "worker/call/traceparent.h"
+#include "worker/config/json_text.h"
 
 static int copy_text(const char *from, char **ret)
 {
@@ -41,11 +42,13 @@ static int copy_metadata(const struct raincheck_leased_job *leased, struct lease
 
 /* Tools put JSON under all kinds of types, so an object or an array is taken for what it is. A lone "12" is only a
  * number where the type does not say that it is something else. */
-static json_t *parse_payload(const struct leased *j)
+static int parse_payload(struct leased *j)
 {
 	bool any = !j->content_type || strcasestr(j->content_type, "json");
+	int rc = json_text_read(slice_of(j->payload, j->payload_size),
+				JSON_REJECT_DUPLICATES | (any ? JSON_DECODE_ANY : 0), &j->input);
 
-	return json_loadb(j->payload, j->payload_size, JSON_REJECT_DUPLICATES | (any ? JSON_DECODE_ANY : 0), NULL);
+	return rc == ERR_NO_MEMORY ? rc : 0;
 }
 
 static int copy(const struct raincheck_leased_job *leased, struct leased *j)
@@ -75,7 +78,7 @@ static int copy(const struct raincheck_leased_job *leased, struct leased *j)
 		j->checkpoint = slice_of(checkpoint, leased->checkpoint.size);
 	}
 	if (rc == 0)
-		j->input = parse_payload(j);
+		rc = parse_payload(j);
 	return rc;
 }
 

@@ -10,6 +10,7 @@
 #include "proto/base/clean.h"
 #include "proto/base/text.h"
 #include "proto/error.h"
+#include "worker/config/json_text.h"
 #include "worker/config/secrets.h"
 
 /* Clocks differ: a token is valid from a little before it was made. */
@@ -74,10 +75,11 @@ static char *encode_claims(const struct jwt *j, int64_t now_s)
 	json_int_t from = now_s - EARLIER_S, until = now_s + j->ttl_ms / 1000;
 	json_t *claims =
 		json_pack("{s:s, s:I, s:I, s:I}", "iss", j->access_key, "iat", from, "nbf", from, "exp", until);
-	_cleanup_free_ char *text = claims ? json_dumps(claims, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	_cleanup_free_ char *text = NULL;
+	int rc = claims ? json_text_write(claims, JSON_COMPACT | JSON_PRESERVE_ORDER, &text) : ERR_NO_MEMORY;
 
 	json_decref(claims);
-	return text ? encode(text, strlen(text)) : NULL;
+	return rc == 0 ? encode(text, strlen(text)) : NULL;
 }
 
 static int sign(const struct jwt *j, int64_t now_ms, char **ret_token)

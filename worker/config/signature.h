@@ -47,6 +47,9 @@ int signature_key_standard(const char *secret, struct signature_key *ret);
 int signature_key_plain(const char *secret, struct signature_key *ret);
 void signature_key_done(struct signature_key *key);
 
+/* What a check answers that could not be made, for want of memory: the hook may be genuine. */
+extern const char signature_not_computed[];
+
 /* Each NULL where the hook is proved by one of the keys, else what is wrong with it, in words. header: its name in
  * lower case. */
 const char *signature_check_standard(const struct signed_hook *hook, const struct signature_key *keys, size_t count);

@@ -9,6 +9,7 @@
 #include "proto/base/text.h"
 #include "proto/error.h"
 #include "proto/messages.h"
+#include "worker/config/json_text.h"
 #include "worker/config/pointer.h"
 #include "worker/config/secrets.h"
 
@@ -292,6 +293,7 @@ static int append_scalar(const struct part *p, json_t *value, struct buf *out, s
 {
 	_cleanup_free_ char *dumped = NULL;
 	char name[96];
+	int rc;
 
 	if (json_is_string(value))
 		return buf_append(out, json_string_value(value), json_string_length(value));
@@ -302,8 +304,8 @@ static int append_scalar(const struct part *p, json_t *value, struct buf *out, s
 		return error_set(info, ERR_BAD_REQUEST, name, "%s is an object or an array and cannot stand in a text",
 				 name);
 	}
-	dumped = json_dumps(value, JSON_ENCODE_ANY);
-	return dumped ? buf_append_str(out, dumped) : ERR_NO_MEMORY;
+	rc = json_text_write(value, JSON_ENCODE_ANY, &dumped);
+	return rc < 0 ? rc : buf_append_str(out, dumped);
 }
 
 /* Appends a part as text: a literal, or a scalar. */
