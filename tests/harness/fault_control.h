@@ -24,6 +24,7 @@ enum fault_kind {
 	FAULT_TRUNCATE,	  /* ftruncate, fallocate */
 	FAULT_MKDIR,	  /* mkdir, mkdirat */
 	FAULT_ALLOCATE,	  /* malloc, calloc, realloc, whatever it is for */
+	FAULT_OWN,	  /* those of them that the program asks for itself, by strdup() and the like too: no library */
 	FAULT_KINDS
 };
 
