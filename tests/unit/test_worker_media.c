@@ -87,7 +87,7 @@ static void test_patterns(void **state)
 static void assert_judged(const char *declared, struct slice head, const char *wanted, const char *expected)
 {
 	char type[MEDIA_TYPE_SIZE] = "", why[200] = "";
-	int rc = media_judge(declared, head, &wanted, wanted ? 1 : 0, type, why, sizeof(why));
+	int rc = media_judge("mask", declared, head, &wanted, wanted ? 1 : 0, type, why, sizeof(why));
 
 	if (expected) {
 		assert_int_equal(rc, 0);
@@ -122,6 +122,31 @@ static void test_judging(void **state)
 	/* What is not known here is taken at its word. */
 	assert_judged("model/gltf-binary", HEAD("glTF"), "model/*", "model/gltf-binary");
 	assert_judged("text/html", HEAD(HTML), NULL, "text/html");
+}
+
+/* A call may bring several files: which of them it is about. */
+static void test_a_refusal_names_the_file(void **state)
+{
+	static const char *const video = "video/*";
+	static const struct {
+		const char *declared;
+		struct slice head;
+		const char *why;
+	} refused[] = {
+		{ "image/png", INIT(""), "the mask is empty" },
+		{ "text/html", INIT(HTML), "the mask is text/html, which is not one of the types wanted" },
+		{ "video/mp4", INIT(JPEG), "the mask is called video/mp4 but begins like image/jpeg" },
+		{ "video/mp4", INIT(HTML), "the mask is called video/mp4 but begins like something else" },
+	};
+	char type[MEDIA_TYPE_SIZE], why[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		assert_int_equal(
+			media_judge("mask", refused[i].declared, refused[i].head, &video, 1, type, why, sizeof(why)),
+			ERR_BAD_REQUEST);
+		assert_string_equal(why, refused[i].why);
+	}
 }
 
 static void assert_data(const char *url, const char *type, const char *bytes, size_t size)
@@ -196,9 +221,13 @@ static void test_data_comes_in_pieces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sniffing),      cmocka_unit_test(test_patterns),
-		cmocka_unit_test(test_judging),	      cmocka_unit_test(test_data_urls),
-		cmocka_unit_test(test_bad_data_urls), cmocka_unit_test(test_data_comes_in_pieces),
+		cmocka_unit_test(test_sniffing),
+		cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_judging),
+		cmocka_unit_test(test_a_refusal_names_the_file),
+		cmocka_unit_test(test_data_urls),
+		cmocka_unit_test(test_bad_data_urls),
+		cmocka_unit_test(test_data_comes_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

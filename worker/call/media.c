@@ -156,7 +156,7 @@ static bool wanted(const char *type, const char *const *types, size_t count)
 	return count == 0;
 }
 
-int media_judge(const char *declared, struct slice head, const char *const *types, size_t type_count,
+int media_judge(const char *name, const char *declared, struct slice head, const char *const *types, size_t type_count,
 		char ret_type[static MEDIA_TYPE_SIZE], char *why, size_t size)
 {
 	const char *shown = media_sniff(head);
@@ -164,18 +164,18 @@ int media_judge(const char *declared, struct slice head, const char *const *type
 
 	/* Nobody pays for nothing. */
 	if (head.size == 0) {
-		snprintf(why, size, "the result is empty");
+		snprintf(why, size, "the %s is empty", name);
 		return ERR_BAD_REQUEST;
 	}
 	plain_type(declared, type);
 	if (type[0] == '\0')
 		snprintf(type, sizeof(type), "%s", shown ? shown : "application/octet-stream");
 	if (!wanted(type, types, type_count)) {
-		snprintf(why, size, "the result is %s, which is not one of the types wanted", type);
+		snprintf(why, size, "the %s is %s, which is not one of the types wanted", name, type);
 		return ERR_BAD_REQUEST;
 	}
 	if (group_of(type) != GROUP_NONE && group_of(type) != group_of(shown)) {
-		snprintf(why, size, "the result is called %s but begins like %s", type,
+		snprintf(why, size, "the %s is called %s but begins like %s", name, type,
 			 shown ? shown : "something else");
 		return ERR_BAD_REQUEST;
 	}

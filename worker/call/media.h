@@ -16,11 +16,11 @@ const char *media_sniff(struct slice head);
 /* True where type ("video/mp4") fits pattern: itself, the same kind with a star for the rest, or a lone star. */
 bool media_matches(const char *type, const char *pattern);
 
-/* Judges a body. declared is its Content-Type as received (NULL for none), types the patterns that are wanted (none:
- * all are). Sets ret_type to the type to store it under: the declared one without parameters, or what the bytes show
- * where nothing useful was declared. ERR_BAD_REQUEST, with a sentence in why, when the declared type is not wanted, or
- * the bytes are not what is declared. */
-int media_judge(const char *declared, struct slice head, const char *const *types, size_t type_count,
+/* Judges a body, which why calls name ("result", "preview", an output's). declared is its Content-Type as received
+ * (NULL for none), types the patterns that are wanted (none: all are). Sets ret_type to the type to store it under: the
+ * declared one without parameters, or what the bytes show where nothing useful was declared. ERR_BAD_REQUEST, with a
+ * sentence in why, when the declared type is not wanted, or the bytes are not what is declared, or there are none. */
+int media_judge(const char *name, const char *declared, struct slice head, const char *const *types, size_t type_count,
 		char ret_type[static MEDIA_TYPE_SIZE], char *why, size_t size);
 
 #endif

@@ -436,8 +436,8 @@ static int judge(struct upload *up, const char *content_type)
 
 	if (up->judged)
 		return 0;
-	rc = media_judge(content_type, buf_slice(&up->pending), up->spec.types->items, up->spec.types->count, up->type,
-			 up->why, sizeof(up->why));
+	rc = media_judge(up->spec.name, content_type, buf_slice(&up->pending), up->spec.types->items,
+			 up->spec.types->count, up->type, up->why, sizeof(up->why));
 	up->judged = rc == 0;
 	return rc;
 }
