@@ -17,10 +17,9 @@
 /* Where the bytes go. */
 struct sink {
 	struct cli *c;
-	FILE *file;
+	FILE *file;	  /* NULL: not open */
 	const char *path; /* NULL: standard output */
 	char *temporary;
-	bool begun;
 };
 
 static int sink_open(struct sink *s, struct cli *c)
@@ -29,9 +28,10 @@ static int sink_open(struct sink *s, struct cli *c)
 	int fd;
 
 	umask(mask);
-	*s = (struct sink){ .c = c, .file = c->out, .path = cli_value(c, "output") };
+	*s = (struct sink){ .c = c, .path = cli_value(c, "output") };
 	if (!s->path || strcmp(s->path, "-") == 0) {
 		s->path = NULL;
+		s->file = c->out;
 		return CLI_DONE;
 	}
 	if (asprintf(&s->temporary, "%s.XXXXXX", s->path) < 0) {

@@ -354,14 +354,29 @@ static void show_delivery(struct cli *c, const struct raincheck_callback *callba
 	show_line(c, "webhook", text);
 }
 
+/* Some thousand bytes long, where an API says much. */
+static void show_error_of(struct cli *c, const struct raincheck_job_error *e)
+{
+	print_name(c, "error");
+	text_print(c->out, e->message);
+	fprintf(c->out, " (%s)\n", raincheck_failure_name(e->kind));
+}
+
+static void show_metadata(struct cli *c, const struct raincheck_pair *pair)
+{
+	print_name(c, "metadata");
+	text_print(c->out, pair->key);
+	fputs(" = ", c->out);
+	text_print(c->out, pair->value);
+	fputc('\n', c->out);
+}
+
 static void show_outcome(struct cli *c, const struct raincheck_job *job)
 {
 	char text[512];
 
-	if (job->error) {
-		snprintf(text, sizeof(text), "%s (%s)", job->error->message, raincheck_failure_name(job->error->kind));
-		show_line(c, "error", text);
-	}
+	if (job->error)
+		show_error_of(c, job->error);
 	for (size_t i = 0; i < job->artifact_count; i++) {
 		const struct raincheck_artifact *a = &job->artifacts[i];
 
@@ -373,10 +388,8 @@ static void show_outcome(struct cli *c, const struct raincheck_job *job)
 		show_delivery(c, job->callback);
 	}
 	show_hooks(c, job->hooks);
-	for (size_t i = 0; i < job->metadata_count; i++) {
-		snprintf(text, sizeof(text), "%.150s = %.350s", job->metadata[i].key, job->metadata[i].value);
-		show_line(c, "metadata", text);
-	}
+	for (size_t i = 0; i < job->metadata_count; i++)
+		show_metadata(c, &job->metadata[i]);
 }
 
 void show_job(struct cli *c, const struct raincheck_job *job)
