@@ -162,8 +162,9 @@ static void check_script(struct fake_broker *b, void *arg)
 	struct fake_request r;
 
 	if (arg) {
-		checked.breaches = 2000;
-		checked.lines_count = 2;
+		checked.set_aside = *(int *)arg;
+		checked.breaches = checked.set_aside > 0 ? 0 : 2000;
+		checked.lines_count = checked.set_aside > 0 ? 0 : 2;
 	}
 	if (fake_greet(b, 10) && fake_next(b, METHOD_server_check, &r))
 		fake_reply(b, &r, &checked);
@@ -171,7 +172,7 @@ static void check_script(struct fake_broker *b, void *arg)
 
 static void test_check(void **state)
 {
-	bool broken;
+	int broken = 0, one = 1, three = 3;
 	struct ran r;
 
 	(void)state;
@@ -186,6 +187,17 @@ static void test_check(void **state)
 	r = run_with(check_script, &broken, "", WORDS("check", "--json"));
 	assert_int_equal(r.exit, CLI_FAILED);
 	says(r.out, "\"job b too\"");
+	ran_done(&r);
+	/* All is consistent, and there is work for an operator all the same. */
+	r = run_with(check_script, &one, "", WORDS("check"));
+	assert_int_equal(r.exit, CLI_FAILED);
+	assert_string_equal(r.out, "5 jobs and 6 artifacts checked in 8 ms\n");
+	assert_string_equal(r.err, "raincheck: the check found 1 damaged job, set aside\n");
+	ran_done(&r);
+	r = run_with(check_script, &three, "", WORDS("check", "--json"));
+	assert_int_equal(r.exit, CLI_FAILED);
+	says(r.out, "\"set_aside\": 3");
+	says(r.err, "3 damaged jobs, set aside");
 	ran_done(&r);
 }
 

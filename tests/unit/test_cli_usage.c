@@ -174,6 +174,20 @@ static void test_tokens(void **state)
 	unlink(path);
 }
 
+/* A file that was never filled would otherwise be a token that no broker knows. */
+static void test_a_token_file_without_a_token(void **state)
+{
+	char path[] = "/tmp/raincheck-token-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, " \n", 2), 2);
+	close(fd);
+	wrong(RUN("--token-file", path, "ping"), "holds no token");
+	unlink(path);
+	wrong(RUN("--token-file", path, "ping"), "token");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_exit_statuses),
 		cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_a_token_file_without_a_token),
 	};
 
 	cli_run_clean_environment();
