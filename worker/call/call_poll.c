@@ -334,7 +334,7 @@ void call__poll(struct call *c)
 		TAKE_PTR(r);
 		return;
 	}
-	verdict_set(&v, RAINCHECK_FAIL_INTERNAL, "%s cannot be made: %s", what,
-		    info.code ? info.message : error_text(rc));
+	verdict_set(&v, rc == ERR_NOT_FOUND ? RAINCHECK_FAIL_INVALID : RAINCHECK_FAIL_INTERNAL, "%s cannot be made: %s",
+		    what, info.code ? info.message : error_text(rc));
 	call__fail(c, &v);
 }

@@ -241,6 +241,9 @@ int call_request_step(const struct upstream *u, const struct template_values *va
 			return error_set(info, ERR_DENIED, NULL, "the URL is not on the origin of base_url");
 		r->url = strdup(url);
 		rc = r->url ? 0 : ERR_NO_MEMORY;
+	} else if (!step->path) {
+		return error_set(info, ERR_NOT_FOUND, NULL,
+				 "the answer to the submit named no URL for it on the origin of base_url");
 	} else {
 		rc = make_url(u, step->path, values, &r->url, info);
 	}

@@ -20,7 +20,7 @@ int call_request_submit(const struct upstream *u, const struct template_values *
 			struct http_request **ret_request, struct error_info *info);
 
 /* A request of another kind on base_url's origin, with credentials: to url where it is given (on that origin, else
- * ERR_DENIED), else to step's path. Errors as call_request_submit(). */
+ * ERR_DENIED), else to step's path. Errors as call_request_submit(); ERR_NOT_FOUND too where there is neither. */
 int call_request_step(const struct upstream *u, const struct template_values *values, const struct upstream_step *step,
 		      const char *url, struct http_request **ret_request, struct error_info *info);
 

@@ -342,12 +342,12 @@ static void located(struct call *c, const struct answer *a, json_t *body)
 	}
 }
 
-/* The answer lacks what the path of the result is made of. */
+/* An answer lacks what the path of the result is made of, or its URL. */
 static void no_result_named(struct call *c, const struct error_info *info)
 {
 	struct verdict v;
 
-	verdict_set(&v, RAINCHECK_FAIL_INVALID, "the API says that it is done, but result.path cannot be made: %s",
+	verdict_set(&v, RAINCHECK_FAIL_INVALID, "the API says that it is done, but its result cannot be asked for: %s",
 		    info->message);
 	call__poll_failed(c, &v, false);
 }
