@@ -68,8 +68,9 @@ void calls_configure_worker(struct calls *c, const struct calls_shape *s)
 	if (!sync)
 		fprintf(f, "    poll: { first: 10ms, interval: 20ms, max: 50ms%s }\n",
 			either(s->poll, ", path: \"/v1/renders/{id}\", ok: [SUCCEEDED], failed: [FAILED, CANCELLED]"));
-	fprintf(f, "    result: { %s, types: [video/mp4] }\n    error: { message: /error/message%s }\n",
-		either(s->result, sync ? "from: body" : "media: /output/0"), either(s->error, ""));
+	fprintf(f, "    result: { %s, types: [video/mp4] }\n    error: { message: /error/message%s }\n%s",
+		either(s->result, sync ? "from: body" : "media: /output/0"), either(s->error, ""),
+		either(s->others, ""));
 	fclose(f);
 }
 

@@ -33,6 +33,7 @@ struct calls_shape {
 	const char *poll;   /* … of poll, … */
 	const char *result; /* … and all of result but types */
 	const char *error;  /* more keys of error */
+	const char *others; /* lines of further upstreams */
 	const char *queues; /* NULL: q */
 	const char *base;   /* NULL: the API's URL */
 	bool is_public;

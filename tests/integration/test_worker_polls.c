@@ -5,7 +5,9 @@
  *   POST /submit ──▶ {"id":"c1"}, "c2" …    GET /poll/ID, /result/ID, /file, /still ──▶ what the test says, in order
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -229,9 +231,34 @@ static void a_call_that_is_unknown_now_and_then_is_not_forgotten(void **state)
 	assert_int_equal(asked(&api.submit), 1);
 }
 
+/* A queue may be given to another upstream: the calls that run stay where they were made. */
+static void a_call_is_taken_up_where_it_was_made(void **state)
+{
+	char id[RAINCHECK_ID_SIZE];
+
+	(void)state;
+	api.poll =
+		(struct door){ .replies = { { .times = UNTIL_TOLD, .status = 200, .body = "{\"status\":\"QUEUED\"}" },
+					    DONE } };
+	start_worker((struct calls_shape){ .top = "slots: 4\nlease: 1s\n" });
+	snprintf(id, sizeof(id), "%s", calls_put(&calls, 3, "a", ""));
+	while (asked(&api.poll) == 0)
+		sched_yield();
+	process_end(&calls.stack.worker, SIGKILL);
+	move_on(&api.poll);
+	start_worker((struct calls_shape){
+		.top = "slots: 4\nlease: 1s\n",
+		.queues = "q: moved",
+		.others = "  moved: { base_url: \"http://127.0.0.1:9\", mode: sync, submit: { path: / }, result: { "
+			  "from: body } }\n",
+	});
+	expect_success(id);
+	assert_int_equal(asked(&api.submit), 1);
+}
+
 /* ---- what says nothing of the call ---- */
 
-/* More often than polls may fail in a row. */
+/* More often than polls may fail in a row: the attempt goes on. */
 static void a_poll_that_is_throttled_is_not_a_failed_one(void **state)
 {
 	(void)state;
@@ -239,6 +266,8 @@ static void a_poll_that_is_throttled_is_not_a_failed_one(void **state)
 					       DONE } };
 	start_worker((struct calls_shape){ .mode = "poll" });
 	expect_success(calls_put(&calls, 1, "a", ""));
+	calls_wait_for_log(&calls, "call ended");
+	assert_non_null(strstr(calls.stack.worker.line, "outcome=\"succeeded\""));
 	assert_int_equal(asked(&api.poll), 13);
 }
 
@@ -501,6 +530,7 @@ int main(void)
 		T(a_forgotten_call_is_not_bought_again_unasked),
 		T(a_forgotten_call_is_bought_again_where_the_file_says_so),
 		T(a_call_that_is_unknown_now_and_then_is_not_forgotten),
+		T(a_call_is_taken_up_where_it_was_made),
 		T(a_poll_that_is_throttled_is_not_a_failed_one),
 		T(a_state_that_the_file_does_not_know_is_told_and_waited_out),
 		T(a_code_that_the_file_calls_fatal_ends_the_call),

@@ -1,6 +1,7 @@
 /* What the worker does when the broker does not take what it brings: a checkpoint of a job that was canceled meanwhile,
- * a large result whose connection breaks again and again, a full store, an answer that does not come. The broker is
- * played, so that it says no at the right moment; what was paid for is counted at the API.
+ * a large result whose connection breaks again and again, a full store, an answer that does not come; and with a
+ * checkpoint that it cannot read. The broker is played, so that it says no at the right moment; what was paid for is
+ * counted at the API.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -21,8 +22,12 @@
 /* What the broker does, and what it was told. */
 struct play {
 	const char *payloads[JOBS_MAX]; /* of the jobs that it gives, all at once */
+	const char *checkpoint;		/* of an earlier attempt at each; NULL: there is none */
 	size_t jobs;
-	int refuse_checkpoints; /* with lease_lost, so many */
+	int checkpoint_refusal; /* of every checkpoint; 0: they are taken */
+	const char *refused;	/* the artifact that is refused … */
+	int put_refusal;	/* … with this */
+	int complete_refusal;	/* of the completion */
 	enum extend_status lease;
 	int cut_writes;	    /* of pieces of a result: so many end the connection … */
 	int refuse_uploads; /* … and after those so many uploads are refused … */
@@ -33,7 +38,7 @@ struct play {
 	int preview;	    /* 2: of the result and the preview, only the result is taken, and then a notice is sent */
 
 	size_t ended;
-	int begins, extends, completes, fails;
+	int begins, extends, checkpoints, completes, fails;
 	struct fake_request put; /* held */
 	char failure[512];
 	int kind;
@@ -94,6 +99,8 @@ static bool give_jobs(struct fake_broker *b, const struct fake_request *r)
 						   .has_priority = true,
 						   .has_lease_expires_at_ms = true,
 						   .lease_expires_at_ms = 1800000000000,
+						   .has_checkpoint = play.checkpoint,
+						   .checkpoint = slice_str(play.checkpoint ? play.checkpoint : ""),
 						   .has_metadata = true };
 	play.jobs = 0;
 	return fake_reply(b, r, &result);
@@ -118,8 +125,9 @@ static bool take_checkpoint(struct fake_broker *b, const struct fake_request *r)
 {
 	struct msg_empty nothing = { 0 };
 
-	if (play.refuse_checkpoints-- > 0)
-		return fake_refuse(b, r, ERR_LEASE_LOST, "lease", "the lease is lost");
+	play.checkpoints++;
+	if (play.checkpoint_refusal < 0)
+		return fake_refuse(b, r, play.checkpoint_refusal, NULL, "not this one");
 	return fake_reply(b, r, &nothing);
 }
 
@@ -171,6 +179,8 @@ static bool put(struct fake_broker *b, const struct fake_request *r)
 {
 	if (play.preview)
 		return put_beside_preview(b, r);
+	if (play.refused && slice_is(r->artifact_put->name, play.refused))
+		return fake_refuse(b, r, play.put_refusal, NULL, "not this one");
 	if (play.ask_put) {
 		fake_tell_test(b);
 		return fake_await_test(b) && store(b, r);
@@ -202,6 +212,8 @@ static bool complete(struct fake_broker *b, const struct fake_request *r)
 
 	play.completes++;
 	note_end(b);
+	if (play.complete_refusal < 0)
+		return fake_refuse(b, r, play.complete_refusal, NULL, "not this one");
 	return fake_reply(b, r, &result);
 }
 
@@ -286,6 +298,21 @@ static void stop(void)
 
 #define TOP "name: w\nslots: 4\nlease: 1h\n"
 
+static const struct calls_shape paid = { .top = TOP, .mode = "sync" };
+/* The result can be fetched again, and is, as often. */
+static const struct calls_shape paid_at_url = {
+	.top = TOP,
+	.mode = "sync",
+	.path = "/sync/json",
+	.result = "from: pointer, media: /output/0, preview: /poster",
+};
+static const struct calls_shape paid_with_output = {
+	.top = TOP,
+	.mode = "sync",
+	.path = "/sync/json",
+	.result = "from: pointer, media: /output/0, preview: /poster, outputs: { mask: /output/0 }",
+};
+
 /* ---- canceled while the checkpoint was on its way ---- */
 
 static const struct calls_shape cancels = {
@@ -299,7 +326,7 @@ static void a_refused_checkpoint_may_be_a_cancel(void **state)
 {
 	(void)state;
 	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"delay_ms\":3600000}}";
-	play.refuse_checkpoints = 1;
+	play.checkpoint_refusal = ERR_LEASE_LOST;
 	play.lease = EXTEND_CANCEL;
 	start(&cancels);
 	calls_wait_for_log(&calls, "call ended");
@@ -315,7 +342,7 @@ static void or_somebody_else_has_the_lease(void **state)
 {
 	(void)state;
 	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"delay_ms\":3600000}}";
-	play.refuse_checkpoints = 1;
+	play.checkpoint_refusal = ERR_LEASE_LOST;
 	play.lease = EXTEND_LOST;
 	start(&cancels);
 	calls_wait_for_log(&calls, "call ended");
@@ -325,90 +352,159 @@ static void or_somebody_else_has_the_lease(void **state)
 	assert_int_equal(calls_counted(&calls, "cancelled"), 0);
 }
 
-/* ---- a result that was paid for, and is not bought again ---- */
+/* ---- refused once and for all ---- */
 
-static const struct calls_shape paid = { .top = TOP, .mode = "sync" };
-static const char large[] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":600}}";
+/* Nothing more is told of the job: it is another's, or will be. */
+static void expect_end_untold(const char *words, const char *outcome)
+{
+	if (words)
+		calls_wait_for_log(&calls, words);
+	calls_wait_for_log(&calls, "call ended");
+	if (!strstr(calls.stack.worker.line, outcome))
+		fail_msg("\"%s\" is not in \"%s\"", outcome, calls.stack.worker.line);
+	stop();
+	assert_int_equal(play.fails, 0);
+}
 
-static void connections_that_break_lose_no_result(void **state)
+/* The id of the call cannot be made durable: waiting for it would be for nobody. */
+static void a_checkpoint_may_be_refused(void **state)
 {
 	(void)state;
-	play.payloads[0] = large;
-	play.cut_writes = 8;
+	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"delay_ms\":3600000}}";
+	play.checkpoint_refusal = ERR_TOO_LARGE;
+	start(&cancels);
+	expect_end_untold("a checkpoint was refused: not this one", "outcome=\"untold\"");
+	assert_int_equal(play.extends + play.completes, 0);
+}
+
+static void a_completion_may_be_refused(void **state)
+{
+	static const struct play kept = { .payloads = { "{\"name\":\"a\",\"behave\":{\"pad_kib\":100}}" } };
+
+	(void)state;
+	play = kept;
+	play.complete_refusal = ERR_BAD_REQUEST;
 	start(&paid);
+	expect_end_untold("the completion was refused: not this one", "outcome=\"untold\"");
+	assert_int_equal(play.completes, 1);
+	play = kept;
+	play.complete_refusal = ERR_LEASE_LOST;
+	start(&paid);
+	expect_end_untold(NULL, "outcome=\"lost\"");
+	assert_int_equal(play.completes, 1);
+}
+
+/* Whichever file it is that is refused, what comes after it is not even tried. */
+static void a_file_that_comes_too_late_ends_the_call(void **state)
+{
+	(void)state;
+	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":100}}";
+	play.refused = *state;
+	play.put_refusal = ERR_LEASE_LOST;
+	start(&paid_with_output);
+	expect_end_untold(NULL, "outcome=\"lost\"");
+	assert_int_equal(play.completes, 0);
+}
+
+/* ---- the checkpoint of an earlier attempt ---- */
+
+#define RESUMED(v, upstream) "{\"v\":" v ",\"upstream\":\"" upstream "\",\"n\":0,\"id\":\"x\"}"
+
+/* Nothing is sent, and what the broker has stays as it is, for a worker that can read it. */
+static void what_cannot_be_taken_up_is_not_bought_again(void **state)
+{
+	static const struct {
+		const char *checkpoint, *words;
+	} rows[] = {
+		{ "nonsense", "the checkpoint of an earlier attempt cannot be taken up: " },
+		{ "[]", "the checkpoint of an earlier attempt cannot be taken up: " },
+		{ RESUMED("2", "api"), "the checkpoint of an earlier attempt cannot be taken up: " },
+		{ RESUMED("1", "other"), "cannot be taken up: the file has no upstream other" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		play = (struct play){ .payloads = { "{\"name\":\"a\"}" }, .checkpoint = rows[i].checkpoint };
+		start(&cancels);
+		fake_await_script(broker);
+		stop();
+		assert_int_equal(play.fails, 1);
+		assert_int_equal(play.kind, FAIL_INTERNAL);
+		if (!strstr(play.failure, rows[i].words))
+			fail_msg("\"%s\" is not in \"%s\"", rows[i].words, play.failure);
+		assert_int_equal(play.checkpoints, 0);
+	}
+	calls_expect_counts(&calls, 0, 0);
+}
+
+/* ---- a result that was paid for, and is not bought again ---- */
+
+static const char large[] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":600}}";
+
+/* Until the job has ended. */
+static void bring_large(const struct calls_shape *shape)
+{
+	play.payloads[0] = large;
+	start(shape);
 	fake_await_script(broker);
+}
+
+static void expect_kept(void)
+{
 	stop();
-	assert_int_equal(play.begins, 9);
 	assert_int_equal(play.fails, 0);
 	assert_int_equal(play.completes, 1);
 	calls_expect_counts(&calls, 1, 1);
 }
 
-/* The same of a file that can be fetched again: it is, as often. */
+static void connections_that_break_lose_no_result(void **state)
+{
+	(void)state;
+	play.cut_writes = 8;
+	bring_large(&paid);
+	expect_kept();
+	assert_int_equal(play.begins, 9);
+}
+
 static void connections_that_break_fail_no_fetch(void **state)
 {
-	struct calls_shape by_url = calls_by_sync_url;
-
 	(void)state;
-	by_url.top = TOP;
-	by_url.submit = "";
-	play.payloads[0] = large;
 	play.cut_writes = 8;
-	start(&by_url);
-	fake_await_script(broker);
-	stop();
-	assert_int_equal(play.fails, 0);
-	assert_int_equal(play.completes, 1);
-	calls_expect_counts(&calls, 1, 1);
+	bring_large(&paid_at_url);
+	expect_kept();
 }
 
 /* More often than a loss that nothing explains is borne. */
 static void a_full_store_is_waited_for(void **state)
 {
 	(void)state;
-	play.payloads[0] = large;
 	play.refuse_uploads = 6;
 	play.refusal = ERR_STORE_FULL;
-	start(&paid);
-	fake_await_script(broker);
-	stop();
+	bring_large(&paid);
+	expect_kept();
 	assert_int_equal(play.begins, 7);
-	assert_int_equal(play.fails, 0);
-	assert_int_equal(play.completes, 1);
-	calls_expect_counts(&calls, 1, 1);
 }
 
-/* The same of a file that can be fetched again: it is, and not at once. */
+/* And not at once. */
 static void a_full_store_is_waited_for_with_a_fetch(void **state)
 {
-	struct calls_shape by_url = calls_by_sync_url;
-
 	(void)state;
-	by_url.top = TOP;
-	by_url.submit = "";
-	play.payloads[0] = large;
 	play.refuse_uploads = 6;
 	play.refusal = ERR_STORE_FULL;
-	start(&by_url);
-	fake_await_script(broker);
-	assert_int_equal(play.fails, 0);
+	bring_large(&paid_at_url);
 	calls_wait_for_log(&calls, "result, which is fetched again in 50 ms: not now");
 	calls_wait_for_log(&calls, "result, which is fetched again in 1600 ms: not now");
-	stop();
+	expect_kept();
 	assert_int_equal(play.begins, 7);
-	assert_int_equal(play.completes, 1);
-	calls_expect_counts(&calls, 1, 1);
 }
 
 /* A broker that forgets every upload without a reason is believed in the end, and no second result is bought. */
 static void what_cannot_be_stored_is_not_bought_again(void **state)
 {
 	(void)state;
-	play.payloads[0] = large;
 	play.refuse_uploads = 1000000;
 	play.refusal = ERR_NOT_FOUND;
-	start(&paid);
-	fake_await_script(broker);
+	bring_large(&paid);
 	stop();
 	assert_int_equal(play.fails, 1);
 	assert_int_equal(play.kind, FAIL_REJECTED);
@@ -463,14 +559,10 @@ static void a_whole_result_is_not_given_back(void **state)
 
 static void a_stored_result_does_not_wait_for_its_preview(void **state)
 {
-	struct calls_shape by_url = calls_by_sync_url;
-
 	(void)state;
-	by_url.top = TOP;
-	by_url.submit = "";
 	play.payloads[0] = "{\"name\":\"a\",\"behave\":{\"pad_kib\":100}}";
 	play.preview = 2;
-	start(&by_url);
+	start(&paid_at_url);
 	calls_wait_for_log(&calls, "told to lease no more");
 	end_at_once("storing 1 results that have come whole");
 	fake_await_script(broker);
@@ -482,9 +574,19 @@ static void a_stored_result_does_not_wait_for_its_preview(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TOO_LATE(file)                                                                                              \
+	{                                                                                                           \
+		"a_file_that_comes_too_late_ends_the_call: " file, a_file_that_comes_too_late_ends_the_call, setup, \
+			teardown, file                                                                              \
+	}
 	const struct CMUnitTest tests[] = {
 		T(a_refused_checkpoint_may_be_a_cancel),
 		T(or_somebody_else_has_the_lease),
+		T(a_checkpoint_may_be_refused),
+		T(a_completion_may_be_refused),
+		TOO_LATE("preview"),
+		TOO_LATE("mask"),
+		T(what_cannot_be_taken_up_is_not_bought_again),
 		T(connections_that_break_lose_no_result),
 		T(connections_that_break_fail_no_fetch),
 		T(a_full_store_is_waited_for),

@@ -544,6 +544,20 @@ static void set_deadline(struct call *c)
 		c->deadline_at_ms = c->began_at_ms + left;
 }
 
+static void not_taken_up(struct call *c, int rc)
+{
+	struct verdict v;
+
+	if (rc == ERR_NOT_FOUND) {
+		verdict_set(&v, RAINCHECK_FAIL_INTERNAL,
+			    "the call of an earlier attempt cannot be taken up: the file has no upstream %.128s",
+			    c->checkpoint.upstream);
+		call__fail(c, &v);
+	} else {
+		call__fail_code(c, rc, "the checkpoint of an earlier attempt cannot be taken up");
+	}
+}
+
 static void begin_cb(uv_timer_t *timer)
 {
 	struct call *c = CONTAINER_OF(timer, struct call, timer);
@@ -551,7 +565,7 @@ static void begin_cb(uv_timer_t *timer)
 
 	set_deadline(c);
 	if (rc < 0) {
-		call__fail_code(c, rc, "the checkpoint of an earlier attempt cannot be taken up");
+		not_taken_up(c, rc);
 		return;
 	}
 	call__hooks_settle(c);
