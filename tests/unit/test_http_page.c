@@ -388,6 +388,28 @@ static void test_a_finished_page_plays_the_video_and_rests(void **state)
 	page_lacks(page, "'error'"); /* it would interrupt the video */
 }
 
+/* A sound is played below the still; a picture stands in its place, here and where the link is shared. */
+static void test_a_result_may_be_a_sound_or_a_picture(void **state)
+{
+	static const struct msg_artifact song = { .content_type = { "audio/mpeg", 10 } };
+	struct msg_job job = job_in(JOB_SUCCEEDED);
+	_cleanup_free_ char *sound = page_of(&job, &still, &song);
+	_cleanup_free_ char *alone = page_of(&job, NULL, &song);
+	_cleanup_free_ char *picture = page_of(&job, NULL, &still);
+
+	(void)state;
+	page_has(sound, "<img src=\"TOKEN/preview\"");
+	page_has(sound, "<audio controls playsinline preload=\"metadata\" src=\"TOKEN/result\"");
+	page_has(sound, "property=\"og:type\" content=\"website\"");
+	page_lacks(sound, "<video");
+	page_lacks(sound, "poster=");
+	page_has(alone, "<div class=\"blank\"></div><audio controls");
+	page_has(alone, "name=\"twitter:card\" content=\"summary\"");
+	page_has(picture, "<img src=\"TOKEN/result\"");
+	page_has(picture, "property=\"og:image\" content=\"" LINK "/result\"");
+	page_has(picture, "name=\"twitter:card\" content=\"summary_large_image\"");
+}
+
 static void test_media_have_an_address_that_changes_with_their_bytes(void **state)
 {
 	struct msg_artifact one = still, other = video;
@@ -551,6 +573,7 @@ int main(void)
 		cmocka_unit_test(test_a_page_without_a_still_keeps_its_place),
 		cmocka_unit_test(test_progress_is_shown_while_it_runs),
 		cmocka_unit_test(test_a_finished_page_plays_the_video_and_rests),
+		cmocka_unit_test(test_a_result_may_be_a_sound_or_a_picture),
 		cmocka_unit_test(test_media_have_an_address_that_changes_with_their_bytes),
 		cmocka_unit_test(test_what_is_shared_does_not_age),
 		cmocka_unit_test(test_until_the_end_the_link_is_what_one_has_to_give),

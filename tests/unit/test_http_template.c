@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/base/clean.h"
@@ -121,6 +122,91 @@ static void test_the_parts_make_the_whole(void **state)
 	page_template_free(t);
 }
 
+static char *made_with(const char *template, enum page_kind kind, struct page_settings *page,
+		       const struct page_content *content)
+{
+	struct page_template *t;
+	struct error_info info;
+	struct buf out;
+
+	if (page_template_parse("p", slice_str(template), kind, &t, &info) < 0)
+		fail_msg("%s", info.message);
+	buf_init(&out, PAGE_MAX_BYTES);
+	*(kind == PAGE_OF_JOB ? &page->job : &page->notice) = t;
+	if (kind == PAGE_OF_JOB)
+		assert_int_equal(page_html_job(&out, content), 0);
+	else
+		assert_int_equal(page_html_notice(&out, page, "N", PAGE_TEXT_gone, PAGE_TEXT_gone_detail), 0);
+	assert_int_equal(buf_append(&out, "", 1), 0);
+	page_template_free(t);
+	return (char *)out.data;
+}
+
+/* Which of three sections an operator's page shows, and what its texts are. */
+static void test_the_texts_of_a_job(void **state)
+{
+	static const char template[] =
+		"{{state}} {{#pending}}soon{{/pending}}{{#succeeded}}here{{/succeeded}}"
+		"{{#failed}}never{{/failed}}|{{title}}|{{note}}|{{link}}|{{nonce}} {{lang}} {{dir}} "
+		"{{name}}|{{^detail}}no {{/detail}}detail|{{#headline}}headline{{/headline}}";
+	static const struct {
+		enum job_state state;
+		const char *expected;
+	} rows[] = {
+		{ JOB_SCHEDULED, "scheduled soon|A &lt;b&gt;|frame &lt;5|http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_READY, "ready soon|A &lt;b&gt;|frame &lt;5|http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_RUNNING, "running soon|A &lt;b&gt;|frame &lt;5|http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_SUCCEEDED, "succeeded here|A &lt;b&gt;||http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_DEAD, "dead never|A &lt;b&gt;||http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_CANCELED, "canceled never|A &lt;b&gt;||http://x/r/T|N en ltr A &amp; B|" },
+		{ JOB_EXPIRED, "expired never|A &lt;b&gt;||http://x/r/T|N en ltr A &amp; B|" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct page_settings page = { .name = "A & B", .accent = "#3366ff" };
+		struct msg_job job = { .state = (int)rows[i].state,
+				       .has_title = true,
+				       .title = slice_str("A <b>"),
+				       .has_note = true,
+				       .note = slice_str("frame <5"),
+				       .has_link = true,
+				       .link = slice_str("http://x/r/T") };
+		struct page_content content = { .page = &page, .job = &job, .token = "T", .nonce = "N" };
+		_cleanup_free_ char *made = made_with(template, PAGE_OF_JOB, &page, &content);
+
+		if (strncmp(made, rows[i].expected, strlen(rows[i].expected)) != 0)
+			fail_msg("%s", made);
+		assert_non_null(strstr(made, "|headline"));
+	}
+}
+
+/* A job without a link of its own, and without a title. */
+static void test_texts_that_are_not_there(void **state)
+{
+	struct page_settings page = { .name = "A", .accent = "#3366ff" };
+	struct msg_job job = { .state = JOB_READY };
+	struct page_content content = { .page = &page, .job = &job, .token = "T", .nonce = "N" };
+	_cleanup_free_ char *made =
+		made_with("[{{link}}]{{^link}}none{{/link}}[{{note}}]<{{title}}>", PAGE_OF_JOB, &page, &content);
+
+	(void)state;
+	assert_string_equal(made, "[]none[]<Your video>");
+}
+
+static void test_the_texts_of_a_notice(void **state)
+{
+	struct page_settings page = { .name = "A & B", .accent = "#3366ff" };
+	_cleanup_free_ char *made = made_with("{{lang}} {{dir}} {{name}} {{nonce}}|{{title}}|{{headline}}|{{detail}}",
+					      PAGE_OF_NOTICE, &page, NULL);
+	char expected[512];
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "en ltr A &amp; B N|%s|%s|%s", page_text(&page, PAGE_TEXT_gone),
+		 page_text(&page, PAGE_TEXT_gone), page_text(&page, PAGE_TEXT_gone_detail));
+	assert_string_equal(made, expected);
+}
+
 /* ---- files ---- */
 
 static struct tempdir dir;
@@ -196,6 +282,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_wrong_is_told_with_file_and_line),
 		cmocka_unit_test(test_a_notice_has_no_job),
 		cmocka_unit_test(test_the_parts_make_the_whole),
+		cmocka_unit_test(test_the_texts_of_a_job),
+		cmocka_unit_test(test_texts_that_are_not_there),
+		cmocka_unit_test(test_the_texts_of_a_notice),
 		cmocka_unit_test_setup_teardown(test_files_are_read_or_told_of, setup, teardown),
 	};
 
