@@ -264,3 +264,19 @@ void stack_wait_for_api(const struct stack *s, const char *name, const char *wha
 	assert_int_equal(answer.status, 200);
 	http_answer_done(&answer);
 }
+
+void stack_wait_for_metric(const struct stack *s, const char *line)
+{
+	char url[192], whole[192];
+	bool there = false;
+
+	snprintf(url, sizeof(url), "%s/metrics", s->http);
+	snprintf(whole, sizeof(whole), "\n%s\n", line);
+	while (!there) {
+		struct http_answer answer;
+
+		http_request(NULL, url, NULL, &answer);
+		there = strstr(answer.body, whole) != NULL;
+		http_answer_done(&answer);
+	}
+}

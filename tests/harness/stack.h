@@ -47,6 +47,8 @@ void http_request(const char *method, const char *url, const char *request_heade
 /* Until the render API has counted at least so many of what its /stats tells, in all or (name not NULL) for a name: it
  * holds its answer until then. Fails the test when that takes a minute. */
 void stack_wait_for_api(const struct stack *s, const char *name, const char *what, int64_t least);
+/* Until /metrics of the broker has this line, without its end: for what only the broker itself knows. */
+void stack_wait_for_metric(const struct stack *s, const char *line);
 /* The same as http_request() with a body and any number of headers, NULL at their end. A header "Name:" leaves out the
  * one that curl would add by itself. */
 struct http_sent {

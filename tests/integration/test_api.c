@@ -449,17 +449,9 @@ static void a_wait_ends_when_its_time_is_over(void **state)
 
 static void *stop_thread(void *user)
 {
-	bool waits;
-
 	(void)user;
 	/* It is there when it waits, and no earlier. */
-	do {
-		struct http_answer metrics;
-
-		http_request(NULL, url("/metrics"), NULL, &metrics);
-		waits = strstr(metrics.body, "\nraincheck_http_suspended_requests{for=\"job\"} 1\n") != NULL;
-		http_answer_done(&metrics);
-	} while (!waits);
+	stack_wait_for_metric(&stack, "raincheck_http_suspended_requests{for=\"job\"} 1");
 	kill(stack.broker.pid, SIGTERM);
 	return NULL;
 }

@@ -343,18 +343,10 @@ static void a_visitor_who_does_not_read_holds_back_nobody(void **state)
  * later on another one may be answered before; only the broker itself knows. */
 static void wait_until_held(int count)
 {
-	char url[256], line[96];
-	bool held = false;
+	char line[64];
 
-	snprintf(url, sizeof(url), "%s/metrics", stack.http);
-	snprintf(line, sizeof(line), "\nraincheck_http_watchers %d\n", count);
-	while (!held) {
-		struct http_answer a;
-
-		http_request(NULL, url, NULL, &a);
-		held = strstr(a.body, line) != NULL;
-		http_answer_done(&a);
-	}
+	snprintf(line, sizeof(line), "raincheck_http_watchers %d", count);
+	stack_wait_for_metric(&stack, line);
 }
 
 static void a_status_is_held_until_something_changes(void **state)

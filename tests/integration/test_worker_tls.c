@@ -31,6 +31,10 @@ static const char *scheme; /* as the URL has it */
 static char top[600];	   /* of the worker's file */
 static const char *ahead;  /* more lines of the upstream */
 
+/* The API's, unless a test says otherwise; and another that is as good, made where a test asks for it. */
+static const struct certificate_spec ours = { .address = "127.0.0.1" };
+static char other[256], other_key[256]; /* paths */
+
 static const char video[] = "\0\0\0\030ftypisom\0\0\2\0isomiso2";
 
 static int setup(void **state)
@@ -43,6 +47,8 @@ static int setup(void **state)
 	tempdir_make(&calls.stack.dir);
 	snprintf(cert, sizeof(cert), "%s", tempdir_file(&calls.stack.dir, "cert.pem"));
 	snprintf(key, sizeof(key), "%s", tempdir_file(&calls.stack.dir, "key.pem"));
+	snprintf(other, sizeof(other), "%s", tempdir_file(&calls.stack.dir, "other.pem"));
+	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
 	stack_start_broker(&calls.stack);
 	calls.rc = stack_connect(&calls.stack);
 	return 0;
@@ -205,7 +211,7 @@ static void calls_share_a_connection(void **state)
 	char ids[CALLS][RAINCHECK_ID_SIZE];
 
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	put(CALLS, 1, ids);
 	start_worker("127.0.0.1", cert);
 	for (size_t i = 0; i < CALLS; i++)
@@ -243,7 +249,7 @@ static void a_crowd_finds_the_connections_of_each_hundred_open(void **state)
 	struct raincheck_queue *q;
 
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	set_limit(CROWD, true);
 	ahead = "    warm: { method: OPTIONS, ahead: 30s }\n";
 	start_worker("127.0.0.1", cert);
@@ -266,7 +272,7 @@ static void a_crowd_finds_the_connections_of_each_hundred_open(void **state)
 static void a_stranger_is_not_trusted(void **state)
 {
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	start_worker("127.0.0.1", NULL);
 	expect_distrust("issuer is unknown");
 }
@@ -311,13 +317,9 @@ static void a_certificate_of_the_past_or_the_future_is_not_trusted(void **state)
 /* Also on the connection that the file before has found good. */
 static void a_reload_judges_anew(void **state)
 {
-	char other[256], other_key[256];
-
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
-	snprintf(other, sizeof(other), "%s", tempdir_file(&calls.stack.dir, "other.pem"));
-	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
-	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, other, other_key);
+	start_api(&ours);
+	certificate_make(&ours, other, other_key);
 	start_worker("127.0.0.1", cert);
 	expect_success();
 	configure_worker("127.0.0.1", other);
@@ -342,13 +344,10 @@ static void a_certificate_without_the_proof_it_asks_for_is_not_trusted(void **st
 static void a_stranger_is_not_kept(void **state)
 {
 	static const int64_t made[] = { 0, 1 };
-	char other[256], other_key[256];
 
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
-	snprintf(other, sizeof(other), "%s", tempdir_file(&calls.stack.dir, "other.pem"));
-	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
-	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, other, other_key);
+	start_api(&ours);
+	certificate_make(&ours, other, other_key);
 	start_worker("127.0.0.1", cert);
 	expect_success();
 	assert_int_equal(connections_of_next_call(), 1);
@@ -360,12 +359,14 @@ static void a_stranger_is_not_kept(void **state)
 	}
 }
 
-/* Another certificate, in place of the one at trusted, and the API's there in its turn. */
-static void expect_renewal(const char *trusted)
+/* What is trusted is the API's certificate; then another is in its place, and the API's again. */
+static void expect_renewal(void)
 {
+	expect_success();
+	certificate_make(&ours, other, other_key);
 	hang_up();
 	expect_distrust("TLS: ");
-	tempdir_copy(cert, trusted);
+	tempdir_copy(cert, other);
 	hang_up();
 	expect_success();
 }
@@ -373,18 +374,12 @@ static void expect_renewal(const char *trusted)
 /* For an API without a ca_file of its own. */
 static void the_files_certificates_are_read_anew(void **state)
 {
-	char trusted[256], other_key[256];
-
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
-	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
-	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
-	snprintf(top + strlen(top), sizeof(top) - strlen(top), "ca_file: %s\n", trusted);
-	tempdir_copy(cert, trusted);
+	start_api(&ours);
+	snprintf(top + strlen(top), sizeof(top) - strlen(top), "ca_file: %s\n", other);
+	tempdir_copy(cert, other);
 	start_worker("127.0.0.1", NULL);
-	expect_success();
-	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);
-	expect_renewal(trusted);
+	expect_renewal();
 }
 
 /* The worker sees a file of ours where the system's certificates are; not every machine lets a test do that. */
@@ -392,37 +387,33 @@ static void the_systems_certificates_are_read_anew(void **state)
 {
 	static const char script[] = "mount --bind \"$1\" /etc/ssl/certs/ca-certificates.crt && exec \"$2\" --config "
 				     "\"$3\" --log-level info";
-	char trusted[256], other_key[256], program[512];
+	char program[512];
 	const char *probe[] = { "/usr/bin/unshare",
 				"-rm",
 				"/bin/sh",
 				"-c",
 				"mount --bind /etc/hostname /etc/ssl/certs/ca-certificates.crt",
 				NULL };
-	const char *argv[] = { "/usr/bin/unshare",	  "-rm", "/bin/sh", "-c", script, "sh", trusted, program,
+	const char *argv[] = { "/usr/bin/unshare",	  "-rm", "/bin/sh", "-c", script, "sh", other, program,
 			       calls.stack.worker_config, NULL };
 	char words[512];
 
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	if (process_run(probe, words, sizeof(words)) != 0)
 		skip();
-	snprintf(trusted, sizeof(trusted), "%s", tempdir_file(&calls.stack.dir, "trusted.pem"));
-	snprintf(other_key, sizeof(other_key), "%s", tempdir_file(&calls.stack.dir, "other-key.pem"));
 	snprintf(program, sizeof(program), "%s", process_program("raincheck-worker"));
-	tempdir_copy(cert, trusted);
+	tempdir_copy(cert, other);
 	configure_worker("127.0.0.1", NULL);
 	process_start_heard(&calls.stack.worker, argv);
-	expect_success();
-	certificate_make(&(struct certificate_spec){ .address = "127.0.0.1" }, trusted, other_key);
-	expect_renewal(trusted);
+	expect_renewal();
 }
 
 /* However the URL spells it, the file's certificates are what counts. */
 static void a_scheme_in_capitals_is_judged_alike(void **state)
 {
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	scheme = "HTTPS";
 	start_worker("127.0.0.1", cert);
 	expect_success();
@@ -446,7 +437,7 @@ static void expect_refused(const char *ca_file, const char *words)
 static void a_ca_file_that_is_none_is_refused(void **state)
 {
 	(void)state;
-	start_api(&(struct certificate_spec){ .address = "127.0.0.1" });
+	start_api(&ours);
 	snprintf(calls.stack.api_url, sizeof(calls.stack.api_url), "https://127.0.0.1:%u", port);
 	expect_refused("/nonexistent/ca.pem", "/nonexistent/ca.pem cannot be read: No such file");
 	expect_refused(key, "holds no certificate");
