@@ -586,6 +586,7 @@ int main(void)
 		T(a_completion_may_be_refused),
 		TOO_LATE("preview"),
 		TOO_LATE("mask"),
+		TOO_LATE("result"),
 		T(what_cannot_be_taken_up_is_not_bought_again),
 		T(connections_that_break_lose_no_result),
 		T(connections_that_break_fail_no_fetch),
