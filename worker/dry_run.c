@@ -1,6 +1,7 @@
 #include "worker/dry_run.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -87,12 +88,15 @@ static int print(const struct worker_config *config, const struct http_request *
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
 	FILE *memory = open_memstream(&text, &size);
+	bool whole;
 
 	buf_init(&masked, MASKED_MAX);
 	if (!memory)
 		return ERR_NO_MEMORY;
 	http_request_print(r, memory);
-	fclose(memory);
+	whole = !ferror(memory);
+	if (fclose(memory) != 0 || !whole || !text)
+		return ERR_NO_MEMORY;
 	if (secrets_mask(config->secrets, slice_of(text, size), &masked) < 0)
 		return buf_error(&masked);
 	fwrite(masked.data, 1, masked.size, out);
@@ -136,6 +140,8 @@ int dry_run(const struct worker_config *config, const char *path, FILE *out)
 	if (!file)
 		return complain(path, error.text);
 	rc = show(config, path, file, out);
+	if (rc == ERR_NO_MEMORY)
+		complain(path, error_text(rc));
 	json_decref(file);
 	return rc;
 }

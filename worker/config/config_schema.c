@@ -549,7 +549,8 @@ int raw_file_new(struct slice text, const struct yaml_index *index, struct raw_f
 	if (rc < 0)
 		return rc;
 	err = cyaml_load_data(text.data, text.size, &config, &f->top, &data, NULL);
-	if (err == CYAML_ERR_OOM)
+	/* It is YAML, as the index says: what libyaml cannot read now it has no memory for. */
+	if (err == CYAML_ERR_OOM || err == CYAML_ERR_LIBYAML_PARSER || err == CYAML_ERR_LIBYAML_PARSER_INIT)
 		return ERR_NO_MEMORY;
 	if (err != CYAML_OK)
 		return report(&complaint, err, index, issue);

@@ -153,6 +153,21 @@ static int read_node(struct reader *r, const yaml_event_t *event, int entry, int
 	return 0;
 }
 
+/* After the mapping: nothing that would be passed over in silence. */
+static int read_rest(struct reader *r)
+{
+	for (;;) {
+		_cleanup_(yaml_event_delete) yaml_event_t event = { 0 };
+		int rc = next(r, &event);
+
+		if (rc < 0 || event.type == YAML_STREAM_END_EVENT)
+			return rc;
+		if (event.type == YAML_DOCUMENT_START_EVENT)
+			return issue_set(r->issue, line_of(event.start_mark), NULL,
+					 "a second document begins here, and only one is read");
+	}
+}
+
 static int read_document(struct reader *r)
 {
 	for (;;) {
@@ -165,7 +180,8 @@ static int read_document(struct reader *r)
 			continue;
 		if (event.type != YAML_MAPPING_START_EVENT)
 			return issue_set(r->issue, line_of(event.start_mark), NULL, "it is not a mapping of keys");
-		return read_mapping(r, -1, 0);
+		rc = read_mapping(r, -1, 0);
+		return rc < 0 ? rc : read_rest(r);
 	}
 }
 
