@@ -17,6 +17,7 @@ static struct {
 	size_t calls;
 	size_t bytes;	/* asked for, whether or not freed since */
 	size_t fail_at; /* this call answers NULL, and those after it; 0: none does */
+	bool once;	/* only that one */
 	bool works;
 } alloc_count;
 
@@ -32,6 +33,14 @@ static inline void alloc_count_start(size_t fail_at)
 	alloc_count.calls = 0;
 	alloc_count.bytes = 0;
 	alloc_count.fail_at = fail_at;
+	alloc_count.once = false;
+}
+
+/* The same with that call alone. */
+static inline void alloc_count_start_once(size_t fail_at)
+{
+	alloc_count_start(fail_at);
+	alloc_count.once = true;
 }
 
 static inline void alloc_count_stop(void)
@@ -79,7 +88,8 @@ static inline bool alloc_count_refuses(size_t size)
 {
 	alloc_count.calls++;
 	alloc_count.bytes += size;
-	if (alloc_count.fail_at == 0 || alloc_count.calls < alloc_count.fail_at)
+	if (alloc_count.fail_at == 0 || alloc_count.calls < alloc_count.fail_at ||
+	    (alloc_count.once && alloc_count.calls > alloc_count.fail_at))
 		return false;
 	errno = ENOMEM;
 	return true;
