@@ -319,6 +319,36 @@ class BrokersSide:
         connection.close()
         equal(self.broker.job(job["id"])["hooks"]["count"], 1)
 
+    def proofs_beyond_the_bounds_are_left_out(self):
+        """The signature says then that something is missing."""
+        job = self.take("e")
+        connection = http.client.HTTPConnection(self.broker.http, timeout=PATIENCE)
+        connection.putrequest("POST", job["hook_url"][job["hook_url"].index("/hooks/"):])
+        connection.putheader("Content-Length", "2")
+        connection.putheader("Content-Type", "text/plain; x=\u00e9".encode("latin-1"))
+        for name, value in (("WebHook-ID", "first"), ("webhook-id", "second"), ("SVIX-Timestamp", "17"),
+                            ("Any-Signature", ""), ("-signature", "a name is missing"), ("X-Signature-Of", "no"),
+                            ("svix-" + "n" * 124, "too long a name"), ("svix-" + "n" * 123, "just so"),
+                            ("svix-value", "v" * 4097), ("svix-bytes", b"caf\xe9"), ("svix-tab", "a\tb"),
+                            ("webhook-whole", "v" * 4096)):
+            connection.putheader(name, value)
+        connection.endheaders(b"{}")
+        equal(connection.getresponse().status, 202)
+        connection.close()
+        wake = self.session.wake()
+        equal(wake["headers"], {"webhook-id": "first", "svix-timestamp": "17", "any-signature": "",
+                                "svix-" + "n" * 123: "just so", "webhook-whole": "v" * 4096})
+        equal((wake["content_type"], wake["data"]), (None, b"{}"))
+
+    def so_many_proofs_are_kept(self):
+        job = self.take("f")
+        headers = {"webhook-%02d" % i: "v" for i in range(40)}
+        equal(self.broker.report(job["hook_url"], {}, headers), 202)
+        equal(self.session.wake()["headers"], {"webhook-%02d" % i: "v" for i in range(16)})
+        headers = {"webhook-%02d" % i: "v" * 3000 for i in range(4)}
+        equal(self.broker.report(job["hook_url"], {"n": 2}, headers), 202)
+        equal(sorted(self.session.wake()["headers"]), ["webhook-00", "webhook-01"])
+
     def one_connection_bears_many(self):
         job = self.take("d")
         connection = http.client.HTTPConnection(self.broker.http, timeout=PATIENCE)
