@@ -16,35 +16,33 @@
 #include "proto/base/clean.h"
 #include "tests/harness/fake_broker.h"
 
-/* Every blocking call there is, with nowhere to put a result: none is looked at before the call is refused. */
-static void expect_refused(struct raincheck *rc, const char *why)
-{
-	static const char job[] = "0190a5c4-7d3e-7abc-8def-0123456789ab";
-	static const struct raincheck_put put;
-	static const struct raincheck_list list;
-	static const struct raincheck_artifact_read artifact_read;
-	static const struct raincheck_lease lease;
-	static const struct raincheck_extend extend;
-	static const struct raincheck_checkpoint checkpoint;
-	static const struct raincheck_complete complete;
-	static const struct raincheck_fail fail;
-	static const struct raincheck_release release;
-	static const struct raincheck_woken woken;
-	static const struct raincheck_artifact_put artifact_put;
-	static const struct raincheck_artifact_begin artifact_begin;
-	static const struct raincheck_artifact_write artifact_write;
-	static const struct raincheck_artifact_commit artifact_commit;
-	static const struct raincheck_change change;
-	static const struct raincheck_queue_set queue_set;
-	static const struct raincheck_limit_set limit_set;
+struct refused {
+	const char *name;
+	int code;
+};
+
 #define CALL(call)                      \
 	{                               \
 #call, raincheck_##call \
 	}
-	const struct {
-		const char *name;
-		int code;
-	} calls[] = {
+
+static const char job[] = "0190a5c4-7d3e-7abc-8def-0123456789ab";
+
+static void expect_each_refused(const struct refused *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (calls[i].code != RAINCHECK_EINVALID_STATE)
+			fail_msg("%s: %s", calls[i].name, raincheck_error_name(calls[i].code));
+}
+
+/* Every blocking call there is, with nowhere to put a result: none is looked at before the call is refused. */
+
+static void refuse_producers(struct raincheck *rc)
+{
+	static const struct raincheck_put put;
+	static const struct raincheck_list list;
+	static const struct raincheck_artifact_read artifact_read;
+	const struct refused calls[] = {
 		CALL(ping(rc, NULL)),
 		CALL(put(rc, &put, NULL)),
 		CALL(put_many(rc, &put, 1, NULL)),
@@ -59,6 +57,25 @@ static void expect_refused(struct raincheck *rc, const char *why)
 		CALL(erase(rc, job, NULL)),
 		CALL(link_rotate(rc, job, NULL)),
 		CALL(link_revoke(rc, job)),
+	};
+
+	expect_each_refused(calls, ARRAY_SIZE(calls));
+}
+
+static void refuse_workers(struct raincheck *rc)
+{
+	static const struct raincheck_lease lease;
+	static const struct raincheck_extend extend;
+	static const struct raincheck_checkpoint checkpoint;
+	static const struct raincheck_complete complete;
+	static const struct raincheck_fail fail;
+	static const struct raincheck_release release;
+	static const struct raincheck_woken woken;
+	static const struct raincheck_artifact_put artifact_put;
+	static const struct raincheck_artifact_begin artifact_begin;
+	static const struct raincheck_artifact_write artifact_write;
+	static const struct raincheck_artifact_commit artifact_commit;
+	const struct refused calls[] = {
 		CALL(lease(rc, &lease, NULL)),
 		CALL(lease_cancel(rc)),
 		CALL(extend(rc, &extend, NULL)),
@@ -72,6 +89,17 @@ static void expect_refused(struct raincheck *rc, const char *why)
 		CALL(artifact_begin(rc, &artifact_begin, NULL)),
 		CALL(artifact_write(rc, &artifact_write, NULL)),
 		CALL(artifact_commit(rc, &artifact_commit, NULL)),
+	};
+
+	expect_each_refused(calls, ARRAY_SIZE(calls));
+}
+
+static void refuse_operators(struct raincheck *rc)
+{
+	static const struct raincheck_change change;
+	static const struct raincheck_queue_set queue_set;
+	static const struct raincheck_limit_set limit_set;
+	const struct refused calls[] = {
 		CALL(cancel_many(rc, &change, NULL)),
 		CALL(retry_many(rc, &change, NULL)),
 		CALL(redeliver_many(rc, &change, NULL)),
@@ -94,9 +122,14 @@ static void expect_refused(struct raincheck *rc, const char *why)
 		CALL(check(rc, NULL)),
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		if (calls[i].code != RAINCHECK_EINVALID_STATE)
-			fail_msg("%s: %s", calls[i].name, raincheck_error_name(calls[i].code));
+	expect_each_refused(calls, ARRAY_SIZE(calls));
+}
+
+static void expect_refused(struct raincheck *rc, const char *why)
+{
+	refuse_producers(rc);
+	refuse_workers(rc);
+	refuse_operators(rc);
 	assert_string_equal(raincheck_last_error(rc)->message, why);
 	assert_int_equal(raincheck_run(rc, 0), RAINCHECK_EINVALID_STATE);
 }
