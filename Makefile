@@ -60,10 +60,11 @@ WORKER := $(call objects,worker/*.c worker/*/*.c)
 RENDER := $(call objects,tests/render_api/*.c)
 HARNESS := $(call objects,tests/harness/*.c)
 UNIT        := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
-# It puts its own allocator under the broker's, where a sanitizer has one already: built plainly only.
-PLAIN_ONLY  := $(B)/tests/unit/test_net_memory
-UNIT        := $(if $(filter asan tsan,$(VARIANT)),$(filter-out $(PLAIN_ONLY),$(UNIT)),$(UNIT))
 INTEGRATION := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+# They put an allocator that fails in the place of malloc, where a sanitizer has one already: built plainly only.
+PLAIN_ONLY  := $(addprefix $(B)/tests/,unit/test_net_memory unit/test_worker_memory integration/test_client_memory)
+UNIT        := $(if $(filter asan tsan,$(VARIANT)),$(filter-out $(PLAIN_ONLY),$(UNIT)),$(UNIT))
+INTEGRATION := $(if $(filter asan tsan,$(VARIANT)),$(filter-out $(PLAIN_ONLY),$(INTEGRATION)),$(INTEGRATION))
 CRASH       := $(patsubst tests/crash/%.c,$(B)/tests/crash/%,$(wildcard tests/crash/test_*.c))
 # All but one put a layer between a broker and its C library (tests/crash/layer): plainly only, likewise.
 FAULT_LAYER := $(call objects,tests/crash/layer/*.c)

@@ -203,12 +203,13 @@ static void expect_lives_on(struct raincheck *rc, size_t request, size_t point, 
 
 static void each_allocation_of_a_request_may_fail(void **state)
 {
-	struct raincheck *rc = connect_as_worker(NULL);
+	struct raincheck *rc;
 
 	(void)state;
-	assert_non_null(rc);
 	if (!alloc_can_fail())
 		skip();
+	rc = connect_as_worker(NULL);
+	assert_non_null(rc);
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		size_t count;
 		int code;

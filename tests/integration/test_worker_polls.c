@@ -349,7 +349,7 @@ static void progress_is_a_part_or_a_percentage_as_number_or_text(void **state)
 
 	(void)state;
 	api.poll = (struct door){ .replies = { AT("0.25"), AT("42"), AT("\"50\""), AT("250"), DONE } };
-	start_worker((struct calls_shape){ .top = "slots: 4\nlease: 3s\n", .poll = POLL ", progress: /done" });
+	start_worker((struct calls_shape){ .top = "slots: 4\nlease: 1s\n", .poll = POLL ", progress: /done" });
 	snprintf(id, sizeof(id), "%s", calls_put(&calls, 1, "a", ""));
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
 		wait_for_progress(id, shown[i]);

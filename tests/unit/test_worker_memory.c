@@ -38,8 +38,6 @@ static void fail_each(const char *what, int (*f)(void *), void *user, int other)
 {
 	size_t n = allocations_of(f, user);
 
-	if (!alloc_can_fail())
-		skip();
 	assert_true(n > 0);
 	for (size_t i = 1; i <= n; i++) {
 		int rc;
@@ -82,11 +80,14 @@ static void set_secrets(void)
 
 static void every_ready_file(void **state)
 {
-	DIR *dir = opendir("worker/upstreams");
 	struct dirent *entry;
 	char path[512];
+	DIR *dir;
 
 	(void)state;
+	if (!alloc_can_fail())
+		skip();
+	dir = opendir("worker/upstreams");
 	assert_non_null(dir);
 	while ((entry = readdir(dir))) {
 		if (!strstr(entry->d_name, ".yaml"))
@@ -171,6 +172,8 @@ static void every_kind_of_request(void **state)
 	struct issue issue;
 
 	(void)state;
+	if (!alloc_can_fail())
+		skip();
 	if (worker_config_parse(slice_str(text), &request.config, &issue) < 0)
 		fail_msg("%d: %s: %s", issue.line, issue.key, issue.message);
 	tempdir_make(&dir);
