@@ -89,7 +89,8 @@ help:
 	@echo 'make lint           clang-tidy, cppcheck, format and layers;  make check-layers, make format'
 	@echo 'make check          the tests of one build;  make check-asan check-tsan check-valgrind'
 	@echo 'make check-browser  the page in Chromium; pictures in build/browser/'
-	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make sim SIM_STEPS=5000000;  make coverage'
+	@echo 'make fuzz           FUZZ_SECONDS=30 a target;  make sim SIM_STEPS=5000000'
+	@echo 'make coverage       which lines and branches the tests run, file by file: build/coverage/index.html'
 	@echo 'make crash          kills, power cuts, failing disks and memory: CRASHES=200 CUTS=200 FAULTS=12 ALLOCATIONS=150'
 
 # ---- rules ----------------------------------------------------------------------------------------------------------

@@ -137,6 +137,13 @@ static int asked(const struct door *d)
 	return n;
 }
 
+static void let_say(struct door *d, struct door what)
+{
+	pthread_mutex_lock(&api.lock);
+	*d = what;
+	pthread_mutex_unlock(&api.lock);
+}
+
 /* From here on it says what comes next. */
 static void move_on(struct door *d)
 {
@@ -197,7 +204,7 @@ static void a_forgotten_call_is_not_bought_again_unasked(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { { .status = 404 } } };
+	let_say(&api.poll, (struct door){ .replies = { { .status = 404 } } });
 	start_worker((struct calls_shape){ .mode = "poll" });
 	id = calls_put(&calls, 3, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_REJECTED,
@@ -209,7 +216,7 @@ static void a_forgotten_call_is_not_bought_again_unasked(void **state)
 static void a_forgotten_call_is_bought_again_where_the_file_says_so(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 5, .status = 410 }, DONE } };
+	let_say(&api.poll, (struct door){ .replies = { { .times = 5, .status = 410 }, DONE } });
 	start_worker((struct calls_shape){ .submit = ", on_unknown: retry" });
 	expect_success(calls_put(&calls, 3, "a", ""));
 	assert_int_equal(asked(&api.submit), 2);
@@ -220,12 +227,12 @@ static void a_forgotten_call_is_bought_again_where_the_file_says_so(void **state
 static void a_call_that_is_unknown_now_and_then_is_not_forgotten(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 4, .status = 404 },
-					       { .times = 1, .status = 200, .body = "{\"status\":\"QUEUED\"}" },
-					       { .times = 4, .status = 404 },
-					       { .times = 1, .status = 500 },
-					       { .times = 4, .status = 404 },
-					       DONE } };
+	let_say(&api.poll, (struct door){ .replies = { { .times = 4, .status = 404 },
+						       { .times = 1, .status = 200, .body = "{\"status\":\"QUEUED\"}" },
+						       { .times = 4, .status = 404 },
+						       { .times = 1, .status = 500 },
+						       { .times = 4, .status = 404 },
+						       DONE } });
 	start_worker((struct calls_shape){ .mode = "poll" });
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_int_equal(asked(&api.submit), 1);
@@ -262,8 +269,9 @@ static void a_call_is_taken_up_where_it_was_made(void **state)
 static void a_poll_that_is_throttled_is_not_a_failed_one(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 12, .status = 429, .headers = "Retry-After-Ms: 1\r\n" },
-					       DONE } };
+	let_say(&api.poll,
+		(struct door){
+			.replies = { { .times = 12, .status = 429, .headers = "Retry-After-Ms: 1\r\n" }, DONE } });
 	start_worker((struct calls_shape){ .mode = "poll" });
 	expect_success(calls_put(&calls, 1, "a", ""));
 	calls_wait_for_log(&calls, "call ended");
@@ -276,8 +284,9 @@ static void a_state_that_the_file_does_not_know_is_told_and_waited_out(void **st
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = UNTIL_TOLD, .status = 200, .body = "{\"status\":\"HELD\"}" },
-					       DONE } };
+	let_say(&api.poll,
+		(struct door){
+			.replies = { { .times = UNTIL_TOLD, .status = 200, .body = "{\"status\":\"HELD\"}" }, DONE } });
 	start_worker((struct calls_shape){ .mode = "poll" });
 	id = calls_put(&calls, 1, "a", "");
 	calls_wait_for_log(&calls, "the state \"HELD\" is in none of the lists; taken for pending");
@@ -294,7 +303,7 @@ static void a_code_that_the_file_calls_fatal_ends_the_call(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { { .status = 200, .body = "{\"code\":\"banned\"}" } } };
+	let_say(&api.poll, (struct door){ .replies = { { .status = 200, .body = "{\"code\":\"banned\"}" } } });
 	start_worker((struct calls_shape){ .error = CODES });
 	id = calls_put(&calls, 3, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_REJECTED, "the poll was answered with an error (banned)");
@@ -304,7 +313,8 @@ static void a_code_that_the_file_calls_fatal_ends_the_call(void **state)
 static void a_code_that_passes_is_waited_out(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 3, .status = 200, .body = "{\"code\":\"busy\"}" }, DONE } };
+	let_say(&api.poll,
+		(struct door){ .replies = { { .times = 3, .status = 200, .body = "{\"code\":\"busy\"}" }, DONE } });
 	start_worker((struct calls_shape){ .error = CODES });
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_int_equal(asked(&api.submit), 1);
@@ -316,7 +326,7 @@ static void a_fatal_code_ends_the_call_whatever_the_status(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { { .status = 500, .body = "{\"code\":\"banned\"}" } } };
+	let_say(&api.poll, (struct door){ .replies = { { .status = 500, .body = "{\"code\":\"banned\"}" } } });
 	start_worker((struct calls_shape){ .error = CODES });
 	id = calls_put(&calls, 3, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_REJECTED, "the poll was answered with HTTP 500 (banned)");
@@ -348,7 +358,7 @@ static void progress_is_a_part_or_a_percentage_as_number_or_text(void **state)
 	char id[RAINCHECK_ID_SIZE];
 
 	(void)state;
-	api.poll = (struct door){ .replies = { AT("0.25"), AT("42"), AT("\"50\""), AT("250"), DONE } };
+	let_say(&api.poll, (struct door){ .replies = { AT("0.25"), AT("42"), AT("\"50\""), AT("250"), DONE } });
 	start_worker((struct calls_shape){ .top = "slots: 4\nlease: 1s\n", .poll = POLL ", progress: /done" });
 	snprintf(id, sizeof(id), "%s", calls_put(&calls, 1, "a", ""));
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
@@ -369,10 +379,10 @@ static const struct calls_shape by_status = {
 static void a_status_that_the_file_calls_pending_is_waited_out(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 3, .status = 202 },
-					       { .times = 12, .status = 303 },
-					       { .times = 3, .status = 500 },
-					       DONE } };
+	let_say(&api.poll, (struct door){ .replies = { { .times = 3, .status = 202 },
+						       { .times = 12, .status = 303 },
+						       { .times = 3, .status = 500 },
+						       DONE } });
 	start_worker(by_status);
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_int_equal(asked(&api.poll), 19);
@@ -383,7 +393,8 @@ static void a_status_that_the_file_calls_failed_ends_the_call(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { { .status = 402, .body = "{\"error\":{\"message\":\"no credit\"}}" } } };
+	let_say(&api.poll,
+		(struct door){ .replies = { { .status = 402, .body = "{\"error\":{\"message\":\"no credit\"}}" } } });
 	start_worker(by_status);
 	id = calls_put(&calls, 3, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_REJECTED, "HTTP 402: no credit");
@@ -394,7 +405,7 @@ static void a_status_that_the_file_calls_failed_ends_the_call(void **state)
 static void a_status_that_is_in_no_list_is_a_failed_poll(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { { .times = 3, .status = 400 }, DONE } };
+	let_say(&api.poll, (struct door){ .replies = { { .times = 3, .status = 400 }, DONE } });
 	start_worker(by_status);
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_int_equal(asked(&api.poll), 4);
@@ -408,11 +419,11 @@ static const struct calls_shape by_get = { .result = "from: get, path: \"/result
 static void a_result_that_does_not_come_is_asked_for_again(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
-	api.result = (struct door){ .replies = { { .times = 2, .status = -1 },
-						 { .times = 2, .status = 503 },
-						 { .times = 2, .status = 404 },
-						 { .status = 200, .body = "{" URLS } } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
+	let_say(&api.result, (struct door){ .replies = { { .times = 2, .status = -1 },
+							 { .times = 2, .status = 503 },
+							 { .times = 2, .status = 404 },
+							 { .status = 200, .body = "{" URLS } } });
 	start_worker(by_get);
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_int_equal(asked(&api.result), 7);
@@ -425,7 +436,7 @@ static void a_result_that_is_refused_ends_the_call(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
 	api.result =
 		(struct door){ .replies = { { .status = 422, .body = "{\"error\":{\"message\":\"two faces\"}}" } } };
 	start_worker(by_get);
@@ -439,8 +450,8 @@ static void an_answer_without_a_result_is_invalid(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
-	api.result = (struct door){ .replies = { { .status = 200, .body = "{\"output\":null}" } } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
+	let_say(&api.result, (struct door){ .replies = { { .status = 200, .body = "{\"output\":null}" } } });
 	start_worker(by_get);
 	id = calls_put(&calls, 1, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_INVALID, "its answer holds no result at /output");
@@ -452,7 +463,7 @@ static void a_result_whose_place_was_not_told_is_invalid(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
 	start_worker((struct calls_shape){ .submit = ", urls: { result: /result_url }",
 					   .result = "from: get, media: /output" });
 	id = calls_put(&calls, 1, "a", "");
@@ -468,9 +479,10 @@ static void a_call_whose_place_was_not_told_is_not_lost(void **state)
 	char id[RAINCHECK_ID_SIZE];
 
 	(void)state;
-	api.submit = (struct door){ .replies = { { .status = 200,
-						   .body = "{\"id\":\"c1\",\"at\":\"http://other.example/poll\"}" } } };
-	api.poll = (struct door){ .replies = { DONE } };
+	let_say(&api.submit,
+		(struct door){ .replies = { { .status = 200,
+					      .body = "{\"id\":\"c1\",\"at\":\"http://other.example/poll\"}" } } });
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
 	start_worker((struct calls_shape){ .submit = ", urls: { status: /at }", .poll = ", ok: [DONE]" });
 	snprintf(id, sizeof(id), "%s", calls_put(&calls, 1, "a", ""));
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_INVALID,
@@ -488,8 +500,8 @@ static void a_call_whose_place_was_not_told_is_not_lost(void **state)
 static void a_preview_that_is_not_there_costs_nothing(void **state)
 {
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
-	api.still = (struct door){ .replies = { { .status = 404 } } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
+	let_say(&api.still, (struct door){ .replies = { { .status = 404 } } });
 	start_worker((struct calls_shape){ .result = "media: /output, preview: /poster" });
 	expect_success(calls_put(&calls, 1, "a", ""));
 	assert_null(calls_artifact(&calls, "preview"));
@@ -501,8 +513,8 @@ static void an_output_that_is_empty_is_called_by_its_name(void **state)
 	const char *id;
 
 	(void)state;
-	api.poll = (struct door){ .replies = { DONE } };
-	api.still = (struct door){ .replies = { { .status = 200, .body = "" } } };
+	let_say(&api.poll, (struct door){ .replies = { DONE } });
+	let_say(&api.still, (struct door){ .replies = { { .status = 200, .body = "" } } });
 	start_worker((struct calls_shape){ .result = "media: /output, outputs: { mask: /poster }" });
 	id = calls_put(&calls, 1, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_INVALID, "the mask is empty");
@@ -516,8 +528,8 @@ static void an_expired_result_of_a_sync_call_is_not_bought_again_unasked(void **
 	const char *id;
 
 	(void)state;
-	api.submit = (struct door){ .replies = { { .status = 200, .body = "{" URLS } } };
-	api.file = (struct door){ .replies = { { .status = 403 } } };
+	let_say(&api.submit, (struct door){ .replies = { { .status = 200, .body = "{" URLS } } });
+	let_say(&api.file, (struct door){ .replies = { { .status = 403 } } });
 	start_worker((struct calls_shape){ .mode = "sync", .result = "from: pointer, media: /output" });
 	id = calls_put(&calls, 3, "a", "");
 	calls_expect_failure(&calls, id, RAINCHECK_FAIL_REJECTED, "the URL is not valid any more, and no other call");
