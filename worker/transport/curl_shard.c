@@ -264,6 +264,9 @@ size_t curl_shard_room(const struct curl_shard *shard, bool ahead)
 {
 	size_t taken = ahead ? shard->load - shard->ahead : shard->load;
 
+	/* Whatever began in it would end with it. */
+	if (shard->broken)
+		return 0;
 	return taken < CURL_SHARD_TRANSFERS ? CURL_SHARD_TRANSFERS - taken : 0;
 }
 
