@@ -1,5 +1,6 @@
 /* Reading the worker's file, and making a request, while memory runs out: at each allocation there is, and from there
  * on. It is said, nothing is left behind, and nothing half made is given out: a reload leaves the file before in force.
+ * And a hook that there is no memory for is not lost.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -16,7 +17,9 @@
 #include "proto/error.h"
 #include "tests/harness/tempdir.h"
 #include "tests/unit/alloc_count.h"
+#include "worker/call/call_priv.h"
 #include "worker/config/issue.h"
+#include "worker/config/upstream.h"
 #include "worker/config/worker_config.h"
 #include "worker/dry_run.h"
 
@@ -191,11 +194,70 @@ static void every_kind_of_request(void **state)
 	tempdir_remove(&dir);
 }
 
+/* ---- a hook ---- */
+
+/* The one of this number, as the broker gives it. */
+static void give(struct call *c, int64_t number)
+{
+	const struct raincheck_notification n = { .notice = RAINCHECK_NOTICE_JOB_WAKE, .hook = number };
+
+	call_hook(c, &n);
+}
+
+/* Taken in, the one behind it would soon be told to be done with, and the broker throw both away. */
+static void those_behind_a_missed_hook_wait_for_it(void **state)
+{
+	const struct upstream upstream = { .mode = UPSTREAM_POLL };
+
+	(void)state;
+	if (!alloc_can_fail())
+		skip();
+	for (size_t i = 1; i <= 4; i++) {
+		struct call c = { .upstream = &upstream };
+
+		call__hooks_begin(&c);
+		alloc_count_start_once(i);
+		give(&c, 1);
+		alloc_count_stop();
+		assert_int_equal(c.hooks.held_count, 0);
+		give(&c, 2);
+		give(&c, 4);
+		assert_int_equal(c.hooks.held_count, 0);
+		/* All are given again. */
+		for (int64_t number = 1; number <= 4; number++)
+			give(&c, number);
+		assert_int_equal(c.hooks.held_count, 4);
+		call__hooks_end(&c);
+	}
+}
+
+/* The broker keeps the newest: one that was missed may be gone. */
+static void a_missed_hook_that_is_gone_is_not_waited_for(void **state)
+{
+	const struct upstream upstream = { .mode = UPSTREAM_POLL };
+	struct call c = { .upstream = &upstream };
+
+	(void)state;
+	if (!alloc_can_fail())
+		skip();
+	call__hooks_begin(&c);
+	alloc_count_start_once(1);
+	give(&c, 1);
+	alloc_count_stop();
+	give(&c, 2);
+	assert_int_equal(c.hooks.held_count, 0);
+	give(&c, 2);
+	assert_int_equal(c.hooks.held_count, 1);
+	call__hooks_end(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_ready_file),
 		cmocka_unit_test(every_kind_of_request),
+		cmocka_unit_test(those_behind_a_missed_hook_wait_for_it),
+		cmocka_unit_test(a_missed_hook_that_is_gone_is_not_waited_for),
 	};
 
 	set_secrets();

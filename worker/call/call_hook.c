@@ -150,6 +150,7 @@ static void let_go(struct call *c, struct held_hook *h)
 
 	if (h && c->hooks.seen >= h->number)
 		c->hooks.seen = h->number - 1;
+	c->hooks.missed |= h != NULL;
 	for (; h; h = next) {
 		next = TAILQ_NEXT(h, entry);
 		drop(c, h);
@@ -300,13 +301,26 @@ static void hold(struct call *c, struct held_hook *h)
 	c->hooks.held_count++;
 }
 
+/* Each time all are given that wait, in their order. Of those that follow one that was missed none is taken in: the
+ * broker would be told that it is done with, and throw the missed one away with it. */
+static bool follows_missed(struct call *c, int64_t number)
+{
+	if (number <= c->hooks.given)
+		c->hooks.missed = false;
+	c->hooks.given = number;
+	return c->hooks.missed;
+}
+
 void call_hook(struct call *c, const struct raincheck_notification *n)
 {
 	struct held_hook *h;
 
 	/* A sync API has nothing to report; what its URL was given to is not known here. */
-	if (call__is(c, CALL_OVER) || c->upstream->mode == UPSTREAM_SYNC || n->hook <= c->hooks.seen ||
-	    c->hooks.held_count == HELD_MAX || held_new(n, &h) < 0)
+	if (call__is(c, CALL_OVER) || c->upstream->mode == UPSTREAM_SYNC || follows_missed(c, n->hook) ||
+	    n->hook <= c->hooks.seen)
+		return;
+	c->hooks.missed = c->hooks.held_count == HELD_MAX || held_new(n, &h) < 0;
+	if (c->hooks.missed)
 		return;
 	c->hooks.seen = n->hook;
 	hold(c, h);

@@ -72,6 +72,8 @@ struct call_hooks {
 	TAILQ_HEAD(, held_hook) held; /* by their numbers */
 	size_t held_count;
 	int64_t seen;	      /* the highest that was taken in */
+	int64_t given;	      /* the last that the broker gave */
+	bool missed;	      /* one could not be taken in, or was let go: no later one is, until all are given again */
 	int64_t due;	      /* the highest that a poll is to follow */
 	int64_t polled;	      /* the highest that one has followed */
 	int64_t polled_at_ms; /* when a poll last began; clock_mono_ms() */
