@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 import urllib.parse
+
+from tap import Tap
 
 BUILD = os.environ.get("B", "build")
 PATIENCE = int(os.environ.get("PATIENCE", "60"))
@@ -87,22 +88,6 @@ class Broker:
             body = json.dumps(body).encode()
         path = urllib.parse.urlparse(url).path
         return self.post(path[path.index("/hooks/"):], body, {"Content-Type": "application/json", **dict(headers)})[0]
-
-
-class Tap:
-    def __init__(self, count):
-        self.number = self.failed = 0
-        print("1..%d" % count)
-
-    def run(self, name, test):
-        self.number += 1
-        try:
-            test()
-            print("ok %d - %s" % (self.number, name), flush=True)
-        except Exception:
-            self.failed += 1
-            print("not ok %d - %s" % (self.number, name))
-            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
 
 
 def stories(kind):

@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 
 from pynvim.msgpack_rpc import tcp_session, socket_session
 from pynvim.msgpack_rpc.async_session import AsyncSession
 from pynvim.msgpack_rpc.event_loop import EventLoop
 from pynvim.msgpack_rpc.msgpack_stream import MsgpackStream
 from pynvim.msgpack_rpc.session import Session
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../harness"))
+from tap import Tap
 
 BUILD = os.environ.get("B", "build")
 QUEUE = {"queue", "title", "paused", "max_jobs", "max_bytes", "max_attempts", "backoff", "attempt_timeout_ms",
@@ -466,22 +468,6 @@ class Life:
         equal(self.call("job.get", id=self.first["id"])["eta_ms"], None)
         self.call("job.cancel", id=put["id"])
         equal(self.call("job.get", id=put["id"])["eta_ms"], None)
-
-
-class Tap:
-    def __init__(self, planned):
-        self.number = self.failed = 0
-        print("1..%d" % planned)
-
-    def run(self, name, test):
-        self.number += 1
-        try:
-            test()
-            print("ok %d - %s" % (self.number, name), flush=True)
-        except Exception:
-            self.failed += 1
-            print("not ok %d - %s" % (self.number, name))
-            print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
 
 
 def tell_a_life(tap, kind, listen, folder, stories):

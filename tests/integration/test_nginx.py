@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../harness"))
+from tap import Tap
 
 BUILD = os.environ.get("B", "build")
 CONF = os.path.join(os.path.dirname(__file__), "../../server/http/nginx.conf")
@@ -217,20 +219,13 @@ TESTS = [the_status_is_asked_once_and_soon_again, the_page_is_cached_with_its_po
 
 def main():
     folder = tempfile.mkdtemp(prefix="raincheck-nginx-")
-    failed = 0
     rig = Rig(folder)
-    print("1..%d" % len(TESTS))
-    for number, test in enumerate(TESTS, 1):
-        try:
-            test(rig)
-            print("ok %d - %s" % (number, test.__name__))
-        except Exception:  # pylint: disable=broad-except
-            failed += 1
-            print("not ok %d - %s" % (number, test.__name__))
-            print("".join("# " + line for line in traceback.format_exc().splitlines(True)))
+    tap = Tap(len(TESTS))
+    for test in TESTS:
+        tap.run(test.__name__.replace("_", " "), lambda test=test: test(rig))
     rig.stop()
     shutil.rmtree(folder, ignore_errors=True)
-    return 1 if failed else 0
+    return 1 if tap.failed else 0
 
 
 if __name__ == "__main__":

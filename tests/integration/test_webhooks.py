@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 import urllib.parse
 
 import msgpack
@@ -25,6 +24,7 @@ import msgpack
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../harness"))
 from heard import Heard
+from tap import Tap
 
 BUILD = os.environ.get("B", "build")
 PATIENCE = int(os.environ.get("PATIENCE", "60"))
@@ -473,24 +473,17 @@ STORIES = ["every_end_is_told", "a_failure_is_tried_again_with_the_same_id", "it
 def main():
     folder = tempfile.mkdtemp()
     side = Side(folder)
-    failed = 0
-    print("1..%d" % len(STORIES))
+    tap = Tap(len(STORIES))
     try:
-        for number, name in enumerate(STORIES, 1):
-            try:
-                getattr(side, name)()
-                print("ok %d - %s" % (number, name.replace("_", " ")), flush=True)
-            except Exception:
-                failed += 1
-                print("not ok %d - %s" % (number, name.replace("_", " ")))
-                print("".join("# %s\n" % line for line in traceback.format_exc().splitlines()), end="", flush=True)
-        if failed:
+        for name in STORIES:
+            tap.run(name.replace("_", " "), getattr(side, name))
+        if tap.failed:
             side.kill_worker()
             sys.stdout.write(side.log.text())
     finally:
         side.close()
         shutil.rmtree(folder)
-    return 1 if failed else 0
+    return 1 if tap.failed else 0
 
 
 sys.exit(main())
