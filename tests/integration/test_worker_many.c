@@ -14,7 +14,7 @@
 #include "tests/harness/stack.h"
 
 #define SLOTS 300
-#define SHARD 100 /* transfers of one multi handle: worker/transport/curl_loop.c */
+#define SHARD 100 /* transfers of one multi handle: worker/transport/curl_shard.h */
 
 static struct stack stack;
 static struct raincheck *rc;

@@ -16,19 +16,25 @@ static void put_needle(void)
 	assert_int_equal(store_commit(t), 0);
 }
 
+/* Puts a job whose checkpoints' page is damaged then. The writer is not started. */
+static void begin_with_damage(struct call *first)
+{
+	assert_int_equal(writer_start(fixture.writer), 0);
+	submit_put(first, "first");
+	await(first);
+	put_needle();
+	teardown_writer();
+	damage_pages(&fixture.dir, NEEDLE);
+	open_all(1 << 28);
+}
+
 /* An erasure is to remove the job's checkpoint and meets the page; a put of the same batch does not. */
 static void whoever_needs_a_damaged_page_fails_alone(void **state)
 {
 	struct call first, erase, second;
 
 	(void)state;
-	assert_int_equal(writer_start(fixture.writer), 0);
-	submit_put(&first, "first");
-	await(&first);
-	put_needle();
-	teardown_writer();
-	damage_pages(&fixture.dir, NEEDLE);
-	open_all(1 << 28);
+	begin_with_damage(&first);
 	submit_erase(&erase, &first.cmd.first_id);
 	submit_put(&second, "second");
 	assert_int_equal(writer_start(fixture.writer), 0);
@@ -44,13 +50,7 @@ static void who_was_answered_is_told_of_the_damaged_page(void **state)
 	struct call first, lease, cancel, erase;
 
 	(void)state;
-	assert_int_equal(writer_start(fixture.writer), 0);
-	submit_put(&first, "first");
-	await(&first);
-	put_needle();
-	teardown_writer();
-	damage_pages(&fixture.dir, NEEDLE);
-	open_all(1 << 28);
+	begin_with_damage(&first);
 	submit_lease_of(&lease, "none", 60000, 7);
 	prepare(&cancel, COMMAND_LEASE_CANCEL);
 	cancel.cmd.session = 7;
